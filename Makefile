@@ -1,0 +1,76 @@
+# `make demo` on a fresh clone needs Python 3.11 or 3.12, make and a package index, and nothing else.
+
+PYTHON ?= $(shell for python in python3 python3.11 python3.12; do $$python -c \
+	'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$python && break; done)
+LABEL_STUDIO = label-studio==1.23.2
+ANNOTATE ?=
+DATA ?=
+
+# uv reads none of pip's settings. A machine that tells pip where its wheels and its index are means them for uv too.
+comma := ,
+empty :=
+export UV_FIND_LINKS ?= $(subst $(empty) $(empty),$(comma),$(strip $(PIP_FIND_LINKS)))
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+UV := .venv/bin/uv
+INSTALL := $(UV) pip install --python .venv/bin/python -c constraints.txt
+OWN_TORCH := $(wildcard $(addsuffix /torch-*.whl,$(subst $(comma), ,$(UV_FIND_LINKS))))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/installed .venv-label-studio/installed  ## make .venv (with .venv/bin/prepal) and .venv-label-studio
+
+demo: install  ## run everything with sample tickets; ANNOTATE=60 plays an annotator, DATA=file.csv takes your texts
+	@exec .venv/bin/prepal demo $(if $(ANNOTATE),--annotate '$(ANNOTATE)') $(if $(DATA),--data '$(DATA)')
+
+test: .venv/installed-dev .venv-label-studio/installed  ## unit, integration, end-to-end and browser tests
+	.venv/bin/python -m pytest
+
+lint: .venv/installed-dev  ## ruff, mypy --strict, import-linter, and whether README.md has every setting
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python -m prepal.settings --check README.md
+
+format: .venv/installed-dev  ## put the code into shape
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+clean:  ## remove both environments, caches and the demo's state
+	rm -rf .venv .venv-label-studio .prepal .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist test-output *.egg-info
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 found: install one, or say where it is, as in" \
+		"make install PYTHON=/opt/python3.11/bin/python3.11." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make an environment: install its venv module" \
+		"(Debian: apt-get install python3-venv)." >&2; exit 1; }
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# A torch wheel on this machine is there because its owner wants that one; elsewhere uv picks the one for the GPU,
+# and where PyTorch's own index cannot be reached, the ordinary index has one that runs everywhere.
+.venv/installed: $(UV) pyproject.toml constraints.txt
+ifneq ($(OWN_TORCH),)
+	$(INSTALL) -e '.[workers,redis]'
+else
+	$(INSTALL) --torch-backend=auto -e '.[workers,redis]' || $(INSTALL) -e '.[workers,redis]'
+endif
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(INSTALL) -e '.[workers,redis,dev]'
+	@touch $@
+
+# From another folder, because the overrides in pyproject.toml are for prepal's environment alone.
+.venv-label-studio/installed: $(UV) constraints-label-studio.txt
+	test -x .venv-label-studio/bin/python || $(UV) venv --quiet --python .venv/bin/python .venv-label-studio
+	'$(CURDIR)/$(UV)' --directory / pip install --python '$(CURDIR)/.venv-label-studio/bin/python' \
+		-c '$(CURDIR)/constraints-label-studio.txt' '$(LABEL_STUDIO)'
+	@touch $@

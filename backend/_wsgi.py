@@ -1,0 +1,20 @@
+"""Where `label-studio-ml start backend`, and any WSGI server, finds the backend."""
+
+import argparse
+import os
+
+from prepal import settings
+from prepal.server import create_app, serve
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="PRepAL, as an ML backend of Label Studio")
+    parser.add_argument("-p", "--port", type=int, default=int(os.environ.get("PORT", "9090")), help="server port")
+    parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"), help="server host")
+    parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="logging level")
+    arguments = parser.parse_args()
+    loaded = settings.load()
+    if arguments.log_level:
+        loaded = loaded.model_copy(update={"log_level": arguments.log_level})
+    serve(loaded, arguments.host, arguments.port)
+else:
+    app = create_app(settings.load())

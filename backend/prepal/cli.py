@@ -1,0 +1,279 @@
+"""The command line: `prepal`."""
+
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import redis
+from rich.console import Console
+from rich.table import Table
+
+from prepal import settings as settings_table
+from prepal.errors import PrepalError
+from prepal.project import Project
+from prepal.settings import Settings
+
+_SETTINGS_HELP = "Settings come from the environment:\n\n\b\n" + "\n".join(
+    f"  {name:22} {text}{f' [{default}]' if default else ''}" for name, default, text in settings_table.table()
+)
+_home = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".prepal"),
+    show_default=True,
+    help="Folder that keeps all state.",
+)
+_started_home = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".prepal"),
+    show_default=True,
+    help="Folder of a running `prepal up`, for what the environment does not say.",
+)
+_ready_file = click.option(
+    "--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Gets addresses and token as JSON."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+_messages = Console(stderr=True, highlight=False)
+
+
+class _Group(click.Group):
+    """Turns our own errors into one sentence on standard error and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        try:
+            return super().invoke(ctx)
+        except PrepalError as error:
+            raise click.ClickException(str(error)) from error
+        except redis.RedisError as error:
+            url = settings_table.load().redis_url.rsplit("@", 1)[-1]
+            raise click.ClickException(f"Redis at {url} does not answer ({error}): check REDIS_URL.") from error
+
+
+@click.group(cls=_Group, epilog=_SETTINGS_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="prepal-label-studio")
+def main() -> None:
+    """Live active learning for Label Studio."""
+    level = settings_table.load().log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "rq"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping().get(level, 20)))
+
+
+@main.command()
+@_home
+@_ready_file
+def up(home: Path, ready_file: Path | None) -> None:
+    """Run everything on this machine."""
+    from prepal.up import running
+
+    with _ended_by_signals(), running(home, settings_table.load(), progress=_messages.print) as installation:
+        _write_ready(ready_file, installation.ready_json(None))
+        _messages.print(f"[bold]Label Studio[/bold]  {installation.label_studio_url}")
+        if installation.label_studio_user:
+            _messages.print(f"  sign in with {installation.label_studio_user} / {installation.label_studio_password}")
+        _messages.print(f"[bold]Backend[/bold]       {installation.backend_url}   (logs: {installation.logs})")
+        _messages.print("Next: prepal connect PROJECT. Ctrl-C ends everything.")
+        _wait_for_the_end()
+
+
+@main.command()
+@_home
+@_ready_file
+@click.option("--annotate", type=click.IntRange(min=1), help="Play an annotator for so many tasks, then end.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Your own texts: CSV or JSONL with `text` and, if there is one, `label`.",
+)
+def demo(home: Path, ready_file: Path | None, annotate: int | None, data: Path | None) -> None:
+    """`up`, with a project of sample tickets that is already connected."""
+    from prepal.demo.run import run_demo
+
+    def ready(document: dict[str, Any]) -> None:
+        _write_ready(ready_file, document)
+
+    with _ended_by_signals():
+        run_demo(
+            home,
+            settings_table.load(),
+            _messages,
+            annotate=annotate,
+            data=data,
+            ready=ready,
+            wait=_wait_for_the_end,
+        )
+
+
+@main.command()
+@click.argument("project", type=click.IntRange(min=1))
+@_started_home
+@_json
+def connect(project: int, home: Path, as_json: bool) -> None:
+    """Make a Label Studio project ready. Safe to repeat."""
+    from prepal import jobs
+    from prepal.connect import connect as make_ready
+    from prepal.label_studio import LabelStudio
+
+    settings = settings_table.load(home)
+    connection = _redis(settings)
+    known = Project(connection, project)
+    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
+    changes = make_ready(
+        known, label_studio, settings.prepal_backend_url, settings.basic_auth_user, settings.basic_auth_pass
+    )
+    jobs.request_sync(connection, project, full=True)
+    if as_json:
+        click.echo(json.dumps({"project": project, "changes": changes}))
+    else:
+        for change in changes or ["Nothing to change: the project was ready."]:
+            click.echo(change)
+
+
+@main.command()
+@click.argument("project", type=click.IntRange(min=1))
+@_started_home
+@_json
+def status(project: int, home: Path, as_json: bool) -> None:
+    """Tasks, embedded, labelled, rounds, accuracy with its interval."""
+    from prepal.status import report
+    from prepal.waiting import WaitingTexts
+
+    settings = settings_table.load(home)
+    connection = _redis(settings)
+    known = Project(connection, project)
+    if not known.info.label_config:
+        raise PrepalError(f"Project {project} is not connected: run `prepal connect {project}`.")
+    found = report(known, WaitingTexts(connection, settings.prepal_encoder), settings.prepal_encoder)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        Console().print(_status_table(found))
+
+
+@main.command()
+@click.argument("project", type=click.IntRange(min=1))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Where it goes.")
+@_started_home
+def export(project: int, out: Path, home: Path) -> None:
+    """Write Label Studio's JSON export."""
+    from prepal.label_studio import LabelStudio
+
+    settings = settings_table.load(home)
+    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
+    with _messages.status(f"Exporting project {project}"):
+        tasks = label_studio.export(project)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        partial.write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8", errors="surrogatepass")
+        partial.replace(out)
+    except OSError as error:
+        raise PrepalError(f"{out} cannot be written ({error.strerror}): choose another --out.") from error
+    _messages.print(f"{len(tasks)} annotated tasks in {out}")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+def serve(host: str, port: int) -> None:
+    """Answer Label Studio: the backend alone."""
+    from prepal.server import serve as answer
+
+    answer(settings_table.load(), host, port)
+
+
+@main.group()
+def worker() -> None:
+    """A single worker process."""
+
+
+@worker.command()
+def learn() -> None:
+    """Run rounds, and read Label Studio."""
+    from prepal.learner import run_learner
+
+    run_learner(settings_table.load())
+
+
+@worker.command()
+def embed() -> None:
+    """Turn texts into vectors."""
+    from importlib import import_module
+
+    try:
+        workers = import_module("prepal_workers.embed")
+    except ImportError as error:
+        raise PrepalError(
+            f"The embed worker needs {error.name}, which is not installed: pip install 'prepal-label-studio[workers]'."
+        ) from error
+    workers.run_worker(settings_table.load())
+
+
+def _redis(settings: Settings) -> redis.Redis:
+    connection = redis.Redis.from_url(settings.redis_url, socket_connect_timeout=3)
+    connection.ping()
+    return connection
+
+
+def _write_ready(path: Path | None, document: dict[str, Any]) -> None:
+    if path is not None:
+        partial = path.with_name(path.name + ".partial")
+        partial.touch(mode=0o600)
+        partial.write_text(json.dumps(document))
+        partial.replace(path)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C, without a traceback; a script that starts us in the background may have hidden both."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        _messages.print("Ended.")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait_for_the_end() -> None:
+    while True:
+        signal.pause()
+
+
+def _status_table(found: dict[str, Any]) -> Table:
+    table = Table(title=f"Project {found['project']}: {found['title']}", show_header=False, title_justify="left")
+    accuracy = found["accuracy"]
+    not_embeddable = ", ".join(f"{count} × {reason}" for reason, count in found["not_embeddable"].items())
+    rows = {
+        "problem": found["problem"],
+        "tasks": found["tasks"],
+        "embedded": f"{found['embedded']} (waiting: {found['waiting']})",
+        "not embeddable": not_embeddable,
+        "labelled": found["labelled"],
+        "rounds": f"{found['rounds']} ({'up to date' if found['up_to_date'] else 'another one follows'})",
+        "accuracy": accuracy
+        and f"{accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}, "
+        f"on {accuracy['audit_tasks']} audit tasks)",
+        "strategy": found["strategy"],
+        "next": ", ".join(map(str, found["next"])),
+        "notes": "\n".join(found["notes"]),
+    }
+    for name, value in rows.items():
+        if value not in (None, ""):
+            table.add_row(name, str(value))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""How jobs are put on the queues; what they do is in `learner.py` and in the embed worker."""
+
+import logging
+import time
+
+import redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from prepal.project import Project
+
+log = logging.getLogger(__name__)
+
+LEARN, SYNC = "learn", "sync"
+_JOB_TIMEOUT_S = 3600
+# A request for a job outlives a lost queue by this much at most.
+_REQUEST_S = 30
+
+
+def request_round(connection: redis.Redis, project: int) -> None:
+    """Let a round follow; one waits at most."""
+    request(connection, LEARN, "round", project)
+
+
+def request_sync(connection: redis.Redis, project: int, *, full: bool = False) -> None:
+    """Let the project be read from Label Studio: what is new, or, if `full`, compared as a whole."""
+    request(connection, SYNC, "reconcile" if full else "read", project)
+
+
+def vectors_arrived(connection: redis.Redis, project: int) -> None:
+    """Said by the embed worker when texts of a project have become vectors."""
+    known = Project(connection, project)
+    known.add_vectors()
+    request_round(connection, project)
+    if connection.exists(known.key("unread")):
+        request_sync(connection, project)
+
+
+def request(connection: redis.Redis, queue_name: str, job: str, project: int) -> None:
+    """Put one of the learner's jobs on a queue, unless one waits there already."""
+    # The job takes the mark away before it looks at anything, so whatever is written before this call is seen by a job.
+    if connection.set(mark(job, project), 1, nx=True, ex=_REQUEST_S):
+        queue(connection, queue_name).enqueue(
+            f"prepal.learner.{job}", project, job_timeout=_JOB_TIMEOUT_S, result_ttl=0, failure_ttl=3600
+        )
+
+
+def queue(connection: redis.Redis, name: str) -> Queue:
+    """One of the queues; jobs are JSON, so that who can write to Redis cannot run code."""
+    return Queue(name, connection=connection, serializer=JSONSerializer)
+
+
+def mark(job: str, project: int) -> str:
+    """Redis key that says that such a job waits."""
+    return f"prepal:requested:{job}:{project}"
+
+
+def wait_for_redis(connection: redis.Redis) -> None:
+    """Wait, as long as it takes, until Redis answers."""
+    told = False
+    while True:
+        try:
+            connection.ping()
+            return
+        except redis.ConnectionError as error:
+            if not told:
+                log.warning("Redis does not answer yet (%s); waiting", error)
+                told = True
+            time.sleep(0.5)

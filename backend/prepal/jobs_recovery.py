@@ -1,0 +1,124 @@
+"""Jobs whose worker was killed are put back on their queue."""
+
+import logging
+import os
+import socket
+import uuid
+from pathlib import Path
+
+from redis.client import Pipeline
+from redis.exceptions import WatchError
+from rq import Queue, Worker
+from rq.exceptions import NoSuchJobError
+from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution
+from rq.job import Job, JobStatus
+
+log = logging.getLogger(__name__)
+
+# A job that was abandoned this often may be what kills its workers: it lets all others go first.
+_SUSPECT = 2
+
+
+def worker_name() -> str:
+    """A new name for a worker of this process: `{hostname}.{pid}.{start}-{random}`.
+
+    `start` tells the process from a later one with the same pid, as in a container that was started again.
+    """
+    return f"{socket.gethostname()}.{os.getpid()}.{_start(os.getpid())}-{uuid.uuid4().hex[:8]}"
+
+
+def recover_abandoned(queue: Queue) -> int:
+    """Put the jobs of workers that are gone back at the front of the queue; returns how many there were.
+
+    A worker is gone when Redis has no key of it (RQ lets it expire when its job's time is over), when it does
+    something else by now, or when it ran on this host and its process is no more. Call it between jobs: what this
+    very process seems to be doing is abandoned then, too.
+    """
+    registry = queue.started_job_registry
+    recovered = 0
+    for job_id, execution_id in registry.get_job_and_execution_ids(cleanup=False):
+        recovered += _recover(queue, Execution(execution_id, job_id, queue.connection))
+    return recovered
+
+
+def _recover(queue: Queue, execution: Execution) -> bool:
+    """Of several processes that see the same job here, one puts it back."""
+    with queue.connection.pipeline() as pipe:
+        while True:
+            try:
+                pipe.watch(queue.started_job_registry.key)  # type: ignore[no-untyped-call]
+                recovered = _put_back(pipe, queue, execution)
+                pipe.execute()
+            except WatchError:
+                continue
+            return recovered
+
+
+def _put_back(pipe: Pipeline, queue: Queue, execution: Execution) -> bool:
+    registry = queue.started_job_registry
+    if queue.connection.zscore(registry.key, execution.composite_key) is None or not _is_abandoned(execution):
+        return False
+    try:
+        job = Job.fetch(execution.job_id, queue.connection, queue.serializer)
+    except NoSuchJobError:
+        pipe.multi()
+        pipe.zrem(registry.key, execution.composite_key)
+        return False
+    unfinished = job.get_status() in (JobStatus.STARTED, JobStatus.QUEUED)
+    lost = unfinished and queue.get_job_position(job) is None
+    pipe.multi()
+    execution.delete(job, pipe)
+    pipe.lrem(queue.intermediate_queue_key, 0, job.id)
+    if lost:
+        job.meta["abandoned"] = job.meta.get("abandoned", 0) + 1
+        job.save(pipeline=pipe)
+        job.set_status(JobStatus.QUEUED, pipeline=pipe)
+        queue.push_job_id(job.id, pipeline=pipe, at_front=job.meta["abandoned"] < _SUSPECT)
+        log.warning("job %s was abandoned by worker %s and is put back", job.id, execution.worker_name)
+    return lost
+
+
+def _is_abandoned(execution: Execution) -> bool:
+    try:
+        execution.refresh()  # type: ignore[no-untyped-call]
+    except ValueError:
+        return True
+    connection, name = execution.connection, execution.worker_name
+    key = Worker.redis_worker_namespace_prefix + name
+    doing = WORKER_EXECUTIONS_KEY_TEMPLATE.format(name)
+    return (
+        not connection.exists(key)
+        or bool(connection.hexists(key, "death"))
+        or not connection.sismember(doing, execution.composite_key)
+        or is_dead(name)
+    )
+
+
+def is_dead(worker: str) -> bool:
+    """Whether the worker ran on this host and its process is no more; False where that cannot be known."""
+    host, _, process = worker.partition(f"{socket.gethostname()}.")
+    pid, _, token = process.partition(".")
+    if host or not pid.isdigit():
+        return False
+    began, start = token.rpartition("-")[0], _start(int(pid))
+    return start is None or int(pid) == os.getpid() or (began != "" and began != start)
+
+
+def _start(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks; "" where the system does not tell, None when it is no more."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None if Path("/proc/self/stat").exists() or not _exists(pid) else ""
+    # The states of processes that were killed and that nobody has asked about yet.
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return True

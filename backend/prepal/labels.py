@@ -1,0 +1,54 @@
+"""What the annotators of a task agree on."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.label_config import LabelConfig
+from prepal.project import Annotation
+
+
+def settle(annotations: Iterable[Annotation], config: LabelConfig) -> dict[int, NDArray[np.bool_]]:
+    """The label of every task that has one.
+
+    Skipped annotations, and ones without a choice that the config knows, are none. Ground truth wins over everything
+    else; otherwise the majority does, and a tie goes to the newest annotation. With several choices each choice is
+    voted on by itself.
+
+    Returns:
+        Task id to a (k,) bool row over `config.choices`.
+    """
+    votes: dict[int, list[tuple[Annotation, NDArray[np.bool_]]]] = {}
+    index = {choice: number for number, choice in enumerate(config.choices)}
+    for annotation in annotations:
+        vote = _vote(annotation, config, index)
+        if vote is not None:
+            votes.setdefault(annotation.task, []).append((annotation, vote))
+    return {task: _agree(cast_votes, config.multiple) for task, cast_votes in votes.items()}
+
+
+def _vote(annotation: Annotation, config: LabelConfig, index: Mapping[str, int]) -> NDArray[np.bool_] | None:
+    if annotation.skipped:
+        return None
+    chosen = [index[c] for c in annotation.choices.get(config.from_name, []) if c in index]
+    if not chosen and (not config.multiple or config.from_name in annotation.choices):
+        return None
+    vote = np.zeros(len(index), bool)
+    vote[chosen if config.multiple else chosen[:1]] = True
+    return vote
+
+
+def _agree(votes: list[tuple[Annotation, NDArray[np.bool_]]], multiple: bool) -> NDArray[np.bool_]:
+    truths = [pair for pair in votes if pair[0].ground_truth]
+    counted = sorted(truths or votes, key=lambda pair: pair[0].updated_at)
+    rows = np.array([row for _, row in counted])
+    counts, newest = rows.sum(axis=0), rows[-1]
+    if multiple:
+        twice = 2 * counts
+        return np.asarray((twice > len(rows)) | ((twice == len(rows)) & newest))
+    most = counts == counts.max()
+    for row in rows[::-1]:
+        if (row & most).any():
+            return np.asarray(row)
+    return np.asarray(newest)

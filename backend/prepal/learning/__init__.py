@@ -1,0 +1,1 @@
+"""Active learning itself: arrays in, arrays out."""

@@ -1,0 +1,213 @@
+"""The classifier: a logistic regression that goes on from its last solution."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+import numpy as np
+import threadpoolctl  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from prepal.learning.float16 import as_float32
+from prepal.learning.solver import Floats, Geometry, Sigmoids, Softmax, minimise
+
+Vectors = NDArray[np.float16] | NDArray[np.float32]
+Labels = NDArray[np.int64] | NDArray[np.bool_]
+
+CHUNK_ROWS = 4096  # at 384 dimensions the float32 copy of a chunk is 6 MB, which a processor's cache holds
+# Geometry of this many times fewer or more labels still halves the steps, and taking it anew costs half a fit.
+GEOMETRY_REACH = 1.25
+
+# A fit is a hundred products too small to be worth two cores, and when anything else runs on these, BLAS threads that
+# wait for each other make it up to ten times slower. So BLAS gets one, and prediction spreads chunks over the cores.
+_blas = threadpoolctl.ThreadpoolController()
+
+
+class NothingToLearn(ValueError):  # noqa: N818
+    """The labels do not tell any two texts apart yet."""
+
+
+class LogisticRegression:
+    """Multinomial logistic regression, or one logistic regression per choice where several may be right.
+
+    Minimises what scikit-learn's LogisticRegression does: C times the sum of the log losses plus half the squared norm
+    of the weights, intercepts free. One choice among two is a single sigmoid, as it is there. The result does not
+    depend on earlier fits: they only decide where the search starts.
+
+    Args:
+        n_classes: the number of choices, k.
+        multilabel: whether a text may have several.
+        C: the inverse of the regularisation; 10 suits unit vectors of sentence encoders.
+    """
+
+    def __init__(self, n_classes: int, *, multilabel: bool = False, C: float = 10.0) -> None:  # noqa: N803
+        self.n_classes = n_classes
+        self.multilabel = multilabel
+        self.C = C
+        self._coefficients: Floats | None = None  # (d + 1, k), the intercepts last
+        self._classes_seen: NDArray[np.bool_] = np.zeros(n_classes, bool)
+        self._geometry: Geometry | None = None
+
+    @property
+    def classes_seen(self) -> NDArray[np.bool_]:
+        """Which choices `(k,)` the labels of the last fit had."""
+        return self._classes_seen
+
+    def fit(self, vectors: NDArray[np.float32], labels: Labels, weights: NDArray[np.floating] | None = None) -> Self:
+        """Learn from labelled vectors.
+
+        A choice that no label has gets probability 0. If multilabel, a choice that every label has, or none, gets what
+        the rule of succession says: (labels with it + 1) / (labels + 2).
+
+        Args:
+            vectors: `(n, d)`, finite.
+            labels: `(n,)` int64, or `(n, k)` bool if multilabel.
+            weights: `(n,)`, not negative; a label of weight 0 counts as absent.
+
+        Raises:
+            NothingToLearn: if the labels have fewer than two choices between them (none at all if multilabel).
+            ValueError: if shapes or values do not fit.
+        """
+        _check(vectors, labels, weights, self.n_classes, multilabel=self.multilabel)
+        importance = np.ones(len(vectors)) if weights is None else weights.astype(np.float64)
+        vectors, labels, importance = vectors[importance > 0], labels[importance > 0], importance[importance > 0]
+        seen = np.asarray(labels.any(axis=0) if self.multilabel else np.isin(np.arange(self.n_classes), labels))
+        if self.multilabel and not seen.any():
+            raise NothingToLearn(f"There is nothing to learn from: none of the {len(labels)} labels has a choice.")
+        if not self.multilabel and seen.sum() < 2:
+            raise NothingToLearn(f"A classifier needs labels of two different choices, but there is {seen.sum()}.")
+
+        design = np.ones((len(vectors), vectors.shape[1] + 1))
+        design[:, :-1] = vectors
+        start = self._coefficients
+        if start is None or len(start) != design.shape[1]:
+            start = np.zeros((design.shape[1], self.n_classes))
+        with _blas.limit(limits=1, user_api="blas"):
+            solve = self._solve_multiple if self.multilabel else self._solve_single
+            self._coefficients = solve(design, labels, self.C * importance, start)
+        self._classes_seen = seen
+        return self
+
+    def predict_proba(self, vectors: Vectors) -> NDArray[np.float32]:
+        """Return the probability of each choice for each vector.
+
+        Args:
+            vectors: `(n, d)`, finite. Memory beyond the result stays within a few chunks, whatever n.
+
+        Returns:
+            `(n, k)` float32, in Fortran order: whoever reads it goes choice by choice. Rows sum to 1 unless multilabel.
+        """
+        coefficients = self._fitted().astype(np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != len(coefficients) - 1:
+            raise ValueError(f"Vectors must be (n, {len(coefficients) - 1}), but they are {vectors.shape}.")
+        weights, intercepts = np.ascontiguousarray(coefficients[:-1].T), coefficients[-1][:, None]
+        if not self.multilabel:
+            intercepts = np.where(self._classes_seen[:, None], intercepts, np.float32(-np.inf))
+        probabilities = np.empty((self.n_classes, len(vectors)), np.float32)
+        squash = _sigmoid if self.multilabel else _softmax
+
+        def predict_chunk(start: int) -> None:
+            chunk = as_float32(vectors[start : start + CHUNK_ROWS])
+            logits = weights @ chunk.T
+            logits += intercepts
+            squash(logits)
+            probabilities[:, start : start + CHUNK_ROWS] = logits
+
+        with _blas.limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+            for _ in threads.map(predict_chunk, range(0, len(vectors), CHUNK_ROWS)):
+                pass
+        return probabilities.T
+
+    def get_state(self) -> dict[str, NDArray[np.generic]]:
+        """Return the solution as arrays, for `set_state` of another process."""
+        return {"coefficients": self._fitted(), "classes_seen": self._classes_seen}
+
+    def set_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Take over a solution that `get_state` of a classifier with as many choices returned."""
+        coefficients, seen = state["coefficients"], state["classes_seen"]
+        if coefficients.ndim != 2 or coefficients.shape[1] != self.n_classes or seen.shape != (self.n_classes,):
+            raise ValueError(
+                f"The state is of a classifier with {coefficients.shape[-1]} choices, not {self.n_classes}."
+            )
+        self._coefficients = coefficients.astype(np.float64)
+        self._classes_seen = seen.astype(bool)
+
+    def _fitted(self) -> Floats:
+        if self._coefficients is None:
+            raise ValueError("The classifier has not learnt from any label yet: call fit first.")
+        return self._coefficients
+
+    def _solve_single(self, design: Floats, labels: Labels, weights: Floats, start: Floats) -> Floats:
+        classes = np.unique(labels)
+        targets = (labels[:, None] == classes).astype(np.float64)
+        solution: Floats = np.zeros(start.shape)
+        if len(classes) == 2:
+            # The softmax of -z/2 and z/2 is the sigmoid of z.
+            z_start = start[:, classes[1:]] - start[:, classes[:1]]
+            z = minimise(Sigmoids(), design, targets[:, 1:], weights, z_start, self._near(design))
+            solution[:, classes] = z * [-0.5, 0.5]
+        else:
+            solution[:, classes] = minimise(Softmax(), design, targets, weights, start[:, classes], self._near(design))
+        return solution
+
+    def _solve_multiple(self, design: Floats, labels: Labels, weights: Floats, start: Floats) -> Floats:
+        targets = labels.astype(np.float64)
+        importance = weights / self.C
+        shares = (importance @ targets + 1.0) / (importance.sum() + 2.0)
+        solution: Floats = np.zeros(start.shape)
+        solution[-1] = np.log(shares / (1.0 - shares))
+        mixed = labels.any(axis=0) & ~labels.all(axis=0)
+        if mixed.any():
+            solution[:, mixed] = minimise(
+                Sigmoids(), design, targets[:, mixed], weights, start[:, mixed], self._near(design)
+            )
+        return solution
+
+    def _near(self, design: Floats) -> Geometry:
+        known = self._geometry
+        if (
+            known is None
+            or len(known.eigenvalues) != design.shape[1]
+            or not known.rows / GEOMETRY_REACH <= len(design) <= known.rows * GEOMETRY_REACH
+        ):
+            known = self._geometry = Geometry.of(design)
+        return known
+
+
+def _check(
+    vectors: NDArray[np.float32],
+    labels: Labels,
+    weights: NDArray[np.floating] | None,
+    n_classes: int,
+    *,
+    multilabel: bool,
+) -> None:
+    wanted = (len(vectors), n_classes) if multilabel else (len(vectors),)
+    if vectors.ndim != 2 or labels.shape != wanted:
+        raise ValueError(f"For vectors {vectors.shape} labels must be {wanted}, but they are {labels.shape}.")
+    if not np.isfinite(vectors).all():
+        raise ValueError("The vectors contain values that are not finite.")
+    if not multilabel and len(labels) and not 0 <= labels.min() <= labels.max() < n_classes:
+        raise ValueError(
+            f"Labels must lie in 0 … {n_classes - 1}, but they reach from {labels.min()} to {labels.max()}."
+        )
+    if weights is None:
+        return
+    if weights.shape != (len(vectors),) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"Weights must be {len(vectors)} finite numbers that are not negative.")
+
+
+def _softmax(logits: NDArray[np.float32]) -> None:
+    """Turn logits `(k, n)` into probabilities in place."""
+    logits -= logits.max(axis=0)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=0)
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> None:
+    """Turn logits `(k, n)` into probabilities in place."""
+    # 1 / (1 + exp(-z)) as a tanh, which cannot overflow.
+    logits *= 0.5
+    np.tanh(logits, out=logits)
+    logits += 1.0
+    logits *= 0.5

@@ -1,0 +1,210 @@
+"""Minimises regularised logistic losses: Newton's method, its steps found by preconditioned conjugate gradients."""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Reals = NDArray[np.floating]
+
+logger = logging.getLogger(__name__)
+
+# The objective is 1-strongly convex in the weights, so with a Newton decrement λ (the length of the step still to go,
+# in the norm of the curvature) the probabilities of a row x are within 0.36 λ ‖x‖ of the optimum's: a cold and a warm
+# fit agree to 1e-5. On sentence vectors both stop within 2e-7 of it.
+DECREMENT_TOLERANCE = 5e-6
+MAX_NEWTON_STEPS = 100  # ten are common from zero, four from the last solution
+MAX_INNER_STEPS = 250
+DIVERGED = 1e6  # how far the squared residual may rise before rounding rules; any step up to there still goes downhill
+# A Newton step is solved to this part of the decrement, and more exactly near the optimum: early steps stay cheap and
+# late ones converge superlinearly (Nocedal & Wright, Numerical Optimization, section 7.1).
+FORCING = 0.1
+SUFFICIENT_DECREASE = 1e-4  # the customary constant of Armijo's rule
+MAX_HALVINGS = 40
+# Up to this ratio of the largest curvature to the smallest, single precision is exact enough to find a step. Unit
+# vectors stay below it up to some ten thousand labels; vectors of length 30 go beyond it with hundreds.
+SINGLE_PRECISION_CONDITION = 1e6
+ROUNDING = 1e-12  # the part of the objective below which a decrease drowns in rounding
+
+
+class Loss(Protocol):
+    """A convex loss of logits `(n, k)` against targets `(n, k)`, with a weight for each row `(n, 1)`."""
+
+    def value(self, logits: Floats, targets: Floats, weights: Floats) -> tuple[float, Floats]:
+        """Return the weighted sum of the losses, and the probabilities `(n, k)`."""
+        ...
+
+    def curve(self, probabilities: Reals, direction: Reals) -> Reals:
+        """Multiply each row's second derivative in its logits with a direction `(n, k)`."""
+        ...
+
+    def curvature(self, probabilities: Floats, weights: Floats) -> Floats:
+        """Return the weighted sum of the rows' second derivatives in their logits, `(k, k)`."""
+        ...
+
+
+class Softmax:
+    """One choice among k: cross entropy of the softmax."""
+
+    def value(self, logits: Floats, targets: Floats, weights: Floats) -> tuple[float, Floats]:
+        """See `Loss`."""
+        logits = logits - logits.max(axis=1, keepdims=True)
+        powers = np.exp(logits)
+        totals = powers.sum(axis=1, keepdims=True)
+        losses = np.log(totals) - (targets * logits).sum(axis=1, keepdims=True)
+        return float(np.vdot(weights, losses)), powers / totals
+
+    def curve(self, probabilities: Reals, direction: Reals) -> Reals:
+        """See `Loss`."""
+        mean = np.einsum("ij,ij->i", probabilities, direction)[:, None]
+        moved: Reals = probabilities * (direction - mean)
+        return moved
+
+    def curvature(self, probabilities: Floats, weights: Floats) -> Floats:
+        """See `Loss`."""
+        weighted = weights * probabilities
+        return np.diag(weighted.sum(axis=0)) - probabilities.T @ weighted
+
+
+class Sigmoids:
+    """k independent yes-or-no questions: the sum of their cross entropies."""
+
+    def value(self, logits: Floats, targets: Floats, weights: Floats) -> tuple[float, Floats]:
+        """See `Loss`."""
+        powers = np.exp(-np.abs(logits))
+        losses = np.maximum(logits, 0.0) - targets * logits + np.log1p(powers)
+        probabilities = np.where(logits >= 0.0, 1.0, powers) / (1.0 + powers)
+        return float(np.vdot(weights, losses.sum(axis=1, keepdims=True))), probabilities
+
+    def curve(self, probabilities: Reals, direction: Reals) -> Reals:
+        """See `Loss`."""
+        return probabilities * (1.0 - probabilities) * direction
+
+    def curvature(self, probabilities: Floats, weights: Floats) -> Floats:
+        """See `Loss`."""
+        return np.diag((weights * probabilities * (1.0 - probabilities)).sum(axis=0))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Eigenvalues `(d,)` and eigenvectors `(d, d)` of a design's mean outer product.
+
+    It is the part of the loss's curvature that labels do not change, so one of them serves many fits.
+    """
+
+    eigenvalues: Singles
+    eigenvectors: Singles
+    rows: int
+
+    @classmethod
+    def of(cls, design: Floats) -> Self:
+        """Decompose a design `(n, d)`."""
+        eigenvalues, eigenvectors = np.linalg.eigh(design.T @ design / len(design))
+        return cls(np.maximum(eigenvalues, 0.0).astype(np.float32), eigenvectors.astype(np.float32), len(design))
+
+
+def minimise(loss: Loss, design: Floats, targets: Floats, weights: Floats, start: Floats, geometry: Geometry) -> Floats:
+    """Return the coefficients `(d, k)` of least `weights · loss(design @ coefficients, targets) + ½‖coefficients‖²`.
+
+    The design's last column is ones, and the coefficients' last row, the intercepts, is not penalised.
+
+    Args:
+        loss: the loss and its derivatives in the logits.
+        design: `(n, d)`.
+        targets: `(n, k)` of 0 and 1.
+        weights: `(n,)`, positive.
+        start: `(d, k)`; decides how long it takes, never what is found.
+        geometry: of this design or of one like it; it too decides only how long it takes.
+    """
+    weights = weights[:, None]
+    penalty = np.ones((design.shape[1], 1))
+    penalty[-1] = 0.0
+    # Intercepts have no penalty to hold them: only the labels do, and the rarest one the least.
+    rarest = float(min((weights * targets).sum(axis=0).min(), (weights * (1.0 - targets)).sum(axis=0).min()))
+    tolerance = DECREMENT_TOLERANCE * min(1.0, rarest) / max(1.0, float(np.linalg.norm(design, axis=1).max()))
+
+    def objective(coefficients: Floats) -> tuple[float, Floats]:
+        value, probabilities = loss.value(design @ coefficients, targets, weights)
+        return value + 0.5 * float((penalty * coefficients**2).sum()), probabilities
+
+    # Steps are only ever corrections, so the products that find them may be single precision, at half the price; the
+    # objective and its gradient, which say where the optimum is, stay double.
+    condition = float(weights.sum() * geometry.eigenvalues.max())
+    precision: type[np.floating] = np.float32 if condition < SINGLE_PRECISION_CONDITION else np.float64
+    rows, row_weights = design.astype(precision), weights.astype(precision)
+    columns = np.ascontiguousarray(rows.T)
+
+    def curve(probabilities: Reals, direction: Floats) -> Floats:
+        moved = loss.curve(probabilities, rows @ direction.astype(precision))
+        moved *= row_weights
+        curved: Floats = columns @ moved + penalty * direction
+        return curved
+
+    coefficients = start
+    value, probabilities = objective(coefficients)
+    for _ in range(MAX_NEWTON_STEPS):
+        gradient = design.T @ (weights * (probabilities - targets)) + penalty * coefficients
+        precondition = _preconditioner(geometry, loss.curvature(probabilities, weights))
+        decrement = max(0.0, float(np.vdot(gradient, precondition(gradient)))) ** 0.5
+        if decrement <= tolerance:
+            return coefficients
+        step = _conjugate_gradients(
+            functools.partial(curve, probabilities.astype(precision)),
+            -gradient,
+            precondition,
+            residual=max(min(FORCING, decrement**0.5) * decrement, 0.25 * tolerance),
+        )
+        slope = float(np.vdot(gradient, step))
+        length = 1.0
+        for _ in range(MAX_HALVINGS):
+            new_value, probabilities = objective(coefficients + length * step)
+            if new_value <= value + SUFFICIENT_DECREASE * length * slope + ROUNDING * abs(value):
+                break
+            length /= 2.0
+        coefficients, value = coefficients + length * step, new_value
+    logger.warning("classifier stopped at decrement %.1e after %d Newton steps", decrement, MAX_NEWTON_STEPS)
+    return coefficients
+
+
+def _preconditioner(geometry: Geometry, curvature: Floats) -> Callable[[Floats], Floats]:
+    """Return the inverse of `1 + geometry ⊗ curvature`: the second derivative, were all rows equally uncertain."""
+    curvatures, rotation = np.linalg.eigh(curvature)
+    inverse = 1.0 / (1.0 + np.outer(geometry.eigenvalues, np.maximum(curvatures, 0.0)))
+    basis = geometry.eigenvectors
+
+    def precondition(residual: Floats) -> Floats:
+        seen = basis.T @ (residual @ rotation).astype(np.float32)
+        moved: Floats = (basis @ (seen * inverse).astype(np.float32)).astype(np.float64) @ rotation.T
+        return moved
+
+    return precondition
+
+
+def _conjugate_gradients(
+    curve: Callable[[Floats], Floats],
+    target: Floats,
+    precondition: Callable[[Floats], Floats],
+    residual: float,
+) -> Floats:
+    """Return the step for which `curve(step)` is the target, up to a residual of that norm after preconditioning."""
+    step = np.zeros_like(target)
+    left = target
+    direction = preconditioned = precondition(left)
+    size = first_size = float(np.vdot(left, preconditioned))
+    for _ in range(MAX_INNER_STEPS):
+        curved = curve(direction)
+        length = size / float(np.vdot(direction, curved))
+        step += length * direction
+        left = left - length * curved
+        preconditioned = precondition(left)
+        previous, size = size, float(np.vdot(left, preconditioned))
+        if not residual**2 < size < DIVERGED * first_size:
+            break
+        direction = preconditioned + size / previous * direction
+    return step

@@ -1,0 +1,36 @@
+"""The strategies by name: every module of this package that has a `STRATEGY` is one."""
+
+import difflib
+import importlib
+import pkgutil
+
+from prepal.learning.strategies.base import Pool, Strategy
+
+__all__ = ["Pool", "Strategy", "get", "names"]
+
+
+def names() -> list[str]:
+    """Return the names of all strategies, sorted."""
+    return sorted(_STRATEGIES)
+
+
+def get(name: str) -> Strategy:
+    """Return the strategy of that name.
+
+    Raises:
+        ValueError: if there is none; names those there are.
+    """
+    if name in _STRATEGIES:
+        return _STRATEGIES[name]
+    close = difflib.get_close_matches(name, _STRATEGIES, n=1)
+    meant = f' Did you mean "{close[0]}"?' if close else ""
+    raise ValueError(f'There is no strategy "{name}".{meant} The strategies are {", ".join(names())}.')
+
+
+def _discover() -> dict[str, Strategy]:
+    modules = (importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
+    found: list[Strategy] = [module.STRATEGY for module in modules if hasattr(module, "STRATEGY")]
+    return {strategy.name: strategy for strategy in found}
+
+
+_STRATEGIES = _discover()

@@ -1,0 +1,373 @@
+"""All that is remembered of one Label Studio project: a copy, in Redis, that Label Studio can always rebuild."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import orjson
+import redis
+from numpy.typing import NDArray
+
+# The version of our predictions. It is never a backend's title: for a version that is one, Label Studio asks the
+# backend before it serves any task, and answers 500 while the backend is down.
+MODEL_VERSION = "PRepAL"
+_PROJECTS = "prepal:projects"
+_UNEMBEDDABLE = b"!"
+# A deletion is remembered long enough to outlive any reading of Label Studio that began before it.
+_TOMBSTONE_S = 3600
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One annotation, as far as it bears on a label."""
+
+    task: int
+    annotator: int
+    updated_at: str
+    skipped: bool
+    ground_truth: bool
+    choices: dict[str, list[str]]
+    """Chosen values by control tag."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the project is, and how it stands with us."""
+
+    title: str = ""
+    label_config: str = ""
+    model_version: str = ""
+    """The version whose predictions Label Studio serves by."""
+    problem: str = ""
+    """One sentence when the project cannot be served."""
+    connected: bool = False
+    text_version: str = ""
+    task_count: int = 0
+    """How many tasks Label Studio has."""
+    drift: list[str] = field(default_factory=list)
+    """Settings in Label Studio that keep the ranking from being served."""
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What `status` tells of the newest finished round."""
+
+    number: int
+    facts: int
+    """The count of facts that the round had read when it began; equal to the project's count when nothing is new."""
+    labels: int
+    ranked: int
+    finished_at: float
+    seconds: dict[str, float]
+    head: list[int]
+    """Task ids, next first."""
+    head_audit: list[int]
+    accuracy: dict[str, float] | None
+    strategy: str
+    classifier: bool
+    changed: float | None = None
+    """Share of the pool whose predicted label differs from the round before."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The pool in the order in which it should be labelled, with what the classifier says of each task."""
+
+    task_ids: NDArray[np.int64]
+    chosen: NDArray[np.bool_]
+    """(n, k): the predicted choices; all false when nothing is predicted."""
+    confidence: NDArray[np.float32]
+    """(n,): NaN while there is no classifier."""
+
+
+class Project:
+    """Redis' copy of one project. Every write that a round must know of also counts one more fact."""
+
+    def __init__(self, connection: redis.Redis, project_id: int) -> None:
+        self.id = project_id
+        self.connection = connection
+        self._prefix = f"prepal:project:{project_id}:"
+
+    def key(self, name: str) -> str:
+        """Redis key of one part of the copy."""
+        return self._prefix + name
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    def register(self) -> bool:
+        """Remember that the project exists; tells whether it is new."""
+        return bool(self.connection.sadd(_PROJECTS, self.id))
+
+    def forget(self) -> None:
+        """Drop everything that is remembered of it."""
+        keys = list(self.connection.scan_iter(self._prefix + "*", count=1000))
+        self.connection.srem(_PROJECTS, self.id)
+        if keys:
+            self.connection.delete(*keys)
+
+    @property
+    def info(self) -> Info:
+        """What the project is."""
+        raw = _get(self.connection, self.key("info"))
+        return Info(**orjson.loads(raw)) if raw else Info()
+
+    def set_info(self, info: Info) -> None:
+        """Remember what the project is."""
+        if info != self.info:
+            with self.connection.pipeline() as pipe:
+                pipe.set(self.key("info"), orjson.dumps(asdict(info)))
+                pipe.incr(self.key("facts"))
+                pipe.execute()
+
+    # -- facts --------------------------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> int:
+        """How many facts have been written so far."""
+        return int(_get(self.connection, self.key("facts")) or 0)
+
+    def add_fact(self) -> None:
+        """Count something new that is stored elsewhere: vectors, or a wish for a round."""
+        self.connection.incr(self.key("facts"))
+
+    def put_annotations(self, annotations: Mapping[int, Annotation]) -> int:
+        """Add or renew annotations, unless they are older than what is known; returns how many were news."""
+        if not annotations:
+            return 0
+        known = self.annotations(annotations)
+        gone = self._tombstones("annotations", annotations)
+        news = {
+            key: value
+            for key, value in annotations.items()
+            if key not in gone
+            and known.get(key) != value
+            and not (key in known and known[key].updated_at > value.updated_at)
+        }
+        if news:
+            with self.connection.pipeline() as pipe:
+                pipe.hset(
+                    self.key("annotations"),
+                    mapping={str(key): orjson.dumps(asdict(value)) for key, value in news.items()},
+                )
+                pipe.incr(self.key("facts"))
+                pipe.execute()
+        return len(news)
+
+    def delete_annotations(self, ids: Iterable[int]) -> int:
+        """Forget annotations, also ones that have not been heard of yet. Returns how many were known."""
+        return self._delete("annotations", list(ids))
+
+    def annotations(self, ids: Iterable[int] | None = None) -> dict[int, Annotation]:
+        """All annotations, or those of the given ids, by id."""
+        if ids is None:
+            raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("annotations")))
+            pairs: Iterable[tuple[Any, Any]] = raw.items()
+        else:
+            wanted = list(ids)
+            values = cast(list[bytes | None], self.connection.hmget(self.key("annotations"), [str(i) for i in wanted]))
+            pairs = zip(wanted, values, strict=True)
+        return {int(key): Annotation(**orjson.loads(value)) for key, value in pairs if value}
+
+    # -- tasks --------------------------------------------------------------------------------------------------
+
+    def put_tasks(self, text_ids: Mapping[int, str], unembeddable: Mapping[int, str]) -> None:
+        """Remember tasks by the id of their text, or by the reason why they have none."""
+        gone = self._tombstones("tasks", [*text_ids, *unembeddable])
+        entries: dict[Any, Any] = {str(t): text.encode() for t, text in text_ids.items() if t not in gone}
+        entries |= {
+            str(t): _UNEMBEDDABLE + reason.encode("utf-8", "replace")
+            for t, reason in unembeddable.items()
+            if t not in gone
+        }
+        if entries:
+            with self.connection.pipeline() as pipe:
+                pipe.hset(self.key("tasks"), mapping=entries)
+                pipe.set(self.key("last-task"), max(self.last_task, *map(int, entries)))
+                pipe.incr(self.key("facts"))
+                pipe.incr(self.key("tasks-version"))
+                pipe.execute()
+
+    def delete_tasks(self, ids: Iterable[int]) -> int:
+        """Forget tasks, with their annotations and predictions. Returns how many were known."""
+        gone = list(ids)
+        chosen = set(gone)
+        self._delete("annotations", [key for key, a in self.annotations().items() if a.task in chosen])
+        if gone:
+            self.connection.hdel(self.key("predictions"), *map(str, gone))
+            self.connection.srem(self.key("audits"), *gone)
+            self.connection.incr(self.key("tasks-version"))
+        return self._delete("tasks", gone)
+
+    def clear_tasks(self) -> None:
+        """Forget which text each task has, because the label config reads another one."""
+        with self.connection.pipeline() as pipe:
+            pipe.delete(self.key("tasks"), self.key("last-task"))
+            pipe.incr(self.key("tasks-version"))
+            pipe.incr(self.key("facts"))
+            pipe.execute()
+
+    @property
+    def last_task(self) -> int:
+        """The largest task id that was ever read."""
+        return int(_get(self.connection, self.key("last-task")) or 0)
+
+    @property
+    def tasks_version(self) -> int:
+        """Changes whenever a task or a text id does."""
+        return int(_get(self.connection, self.key("tasks-version")) or 0)
+
+    def add_vectors(self) -> None:
+        """Note that vectors of some of the project's texts have arrived."""
+        with self.connection.pipeline() as pipe:
+            pipe.incr(self.key("vectors-version"))
+            pipe.incr(self.key("facts"))
+            pipe.execute()
+
+    @property
+    def vectors_version(self) -> int:
+        """Changes whenever vectors of the project's texts have arrived."""
+        return int(_get(self.connection, self.key("vectors-version")) or 0)
+
+    def task_count(self) -> int:
+        """How many tasks are known."""
+        return self.connection.hlen(self.key("tasks"))
+
+    def tasks(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Text id by task, and reason by task that has no text to embed."""
+        text_ids: dict[int, str] = {}
+        unembeddable: dict[int, str] = {}
+        for key, value in cast(dict[bytes, bytes], self.connection.hgetall(self.key("tasks"))).items():
+            if value.startswith(_UNEMBEDDABLE):
+                unembeddable[int(key)] = value[1:].decode()
+            else:
+                text_ids[int(key)] = value.decode()
+        return text_ids, unembeddable
+
+    # -- audit tasks, predictions, rounds -----------------------------------------------------------------------
+
+    def add_audits(self, task_ids: Iterable[int]) -> None:
+        """Remember tasks that were put into the head because they were drawn at random."""
+        ids = list(task_ids)
+        if ids:
+            self.connection.sadd(self.key("audits"), *ids)
+
+    def audits(self) -> set[int]:
+        """All tasks that were ever drawn as audit tasks."""
+        return {int(task) for task in cast(set[bytes], self.connection.smembers(self.key("audits")))}
+
+    def put_predictions(self, ids: Mapping[int, int], *, replace: bool = False) -> None:
+        """Remember which prediction in Label Studio belongs to which task."""
+        with self.connection.pipeline() as pipe:
+            if replace:
+                pipe.delete(self.key("predictions"))
+            if ids:
+                pipe.hset(self.key("predictions"), mapping={str(task): str(pk) for task, pk in ids.items()})
+            pipe.execute()
+
+    def drop_prediction(self, task: int) -> None:
+        """Forget a prediction that Label Studio no longer has."""
+        self.connection.hdel(self.key("predictions"), str(task))
+
+    def predictions(self) -> dict[int, int]:
+        """Prediction id by task."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("predictions")))
+        return {int(task): int(pk) for task, pk in raw.items()}
+
+    def known_predictions(self, tasks: Sequence[int]) -> dict[int, int]:
+        """Prediction id by task, for those of the given tasks that have one."""
+        if not tasks:
+            return {}
+        raw = cast(list[bytes | None], self.connection.hmget(self.key("predictions"), [str(t) for t in tasks]))
+        return {task: int(pk) for task, pk in zip(tasks, raw, strict=True) if pk}
+
+    def labels_before(self, labels: int) -> int:
+        """How many labels there were before the first round, which is told by the first call."""
+        self.connection.setnx(self.key("labels-before"), labels)
+        return min(labels, int(_get(self.connection, self.key("labels-before")) or 0))
+
+    @property
+    def score_floor(self) -> float | None:
+        """The lowest score that any prediction in Label Studio may have."""
+        raw = _get(self.connection, self.key("score-floor"))
+        return float(raw) if raw else None
+
+    def lower_score_floor(self, score: float) -> None:
+        """Remember that scores now reach down to `score`."""
+        floor = self.score_floor
+        if floor is None or score < floor:
+            self.connection.set(self.key("score-floor"), repr(score))
+
+    @property
+    def round(self) -> RoundRecord | None:
+        """The newest finished round."""
+        raw = _get(self.connection, self.key("round"))
+        return RoundRecord(**orjson.loads(raw)) if raw else None
+
+    def finish_round(self, record: RoundRecord) -> None:
+        """Make a round the newest finished one."""
+        self.connection.set(self.key("round"), orjson.dumps(asdict(record)))
+
+    @property
+    def fresh_round(self) -> int:
+        """The round whose ranking was published beyond its head."""
+        return int(_get(self.connection, self.key("fresh")) or 0)
+
+    @fresh_round.setter
+    def fresh_round(self, number: int) -> None:
+        self.connection.set(self.key("fresh"), number)
+
+    def put_ranking(self, ranking: Ranking) -> None:
+        """Store the ranking for `/predict` and for `status`."""
+        packed = np.packbits(ranking.chosen, axis=1)
+        self.connection.hset(
+            self.key("ranking"),
+            mapping={
+                "task_ids": ranking.task_ids.tobytes(),
+                "chosen": packed.tobytes(),
+                "choices": str(ranking.chosen.shape[1]),
+                "confidence": ranking.confidence.astype(np.float32).tobytes(),
+            },
+        )
+
+    def ranking(self) -> Ranking | None:
+        """The newest finished round's ranking."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("ranking")))
+        if not raw:
+            return None
+        task_ids = np.frombuffer(raw[b"task_ids"], np.int64)
+        choices = int(raw[b"choices"])
+        packed = np.frombuffer(raw[b"chosen"], np.uint8).reshape(len(task_ids), -1)
+        chosen = np.unpackbits(packed, axis=1, count=choices).astype(bool)
+        return Ranking(task_ids, chosen, np.frombuffer(raw[b"confidence"], np.float32))
+
+    # -- helpers ------------------------------------------------------------------------------------------------
+
+    def _delete(self, kind: str, ids: Sequence[int]) -> int:
+        if not ids:
+            return 0
+        grave = self.key(f"deleted-{kind}")
+        with self.connection.pipeline() as pipe:
+            pipe.hdel(self.key(kind), *map(str, ids))
+            pipe.sadd(grave, *ids)
+            pipe.expire(grave, _TOMBSTONE_S)
+            pipe.incr(self.key("facts"))
+            return int(pipe.execute()[0])
+
+    def _tombstones(self, kind: str, ids: Iterable[int]) -> set[int]:
+        wanted = list(ids)
+        if not wanted:
+            return set()
+        marks = cast(list[int], self.connection.smismember(self.key(f"deleted-{kind}"), wanted))
+        return {pk for pk, gone in zip(wanted, marks, strict=True) if gone}
+
+
+def all_projects(connection: redis.Redis) -> list[Project]:
+    """Every project that is remembered."""
+    ids = sorted(int(raw) for raw in cast(set[bytes], connection.smembers(_PROJECTS)))
+    return [Project(connection, project_id) for project_id in ids]
+
+
+def _get(connection: redis.Redis, key: str) -> bytes | None:
+    return cast(bytes | None, connection.get(key))

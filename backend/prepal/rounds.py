@@ -1,0 +1,369 @@
+"""One round, end to end: labels and vectors become a classifier, a ranking, and a new head in Label Studio.
+
+The only place where learning, vectors, project and Label Studio meet.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal import label_config, labels
+from prepal.errors import PrepalError
+from prepal.label_config import LabelConfig
+from prepal.label_studio import LabelStudio
+from prepal.learning import strategies
+from prepal.learning.classifier import LogisticRegression, NothingToLearn
+from prepal.learning.evaluation import estimate_accuracy
+from prepal.learning.policy import audit_priority, interleave_audit
+from prepal.learning.strategies.base import Pool
+from prepal.project import MODEL_VERSION, Info, Project, Ranking, RoundRecord
+from prepal.publish import Entry, Published, Publisher
+from prepal.vectors import VectorTable
+
+log = logging.getLogger(__name__)
+
+# Places that are exact after every round: two for each annotator, who may ask before the next one, at least these.
+_SMALLEST_HEAD = 4
+# Places that the strategy orders; beyond them the least confident come first.
+_ORDERED = 512
+# A round that only saw new vectors re-estimates nothing; one more label in ten does.
+_ESTIMATE_AGAIN = 1.1
+
+
+@dataclass
+class Memory:
+    """What a learner process keeps of one project between rounds."""
+
+    task_ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(n,): the tasks whose vectors are known, ascending."""
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(n,): the row of each of these tasks in `vectors`."""
+    vectors: NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), np.float16))
+    row_of: dict[str, int] = field(default_factory=dict)
+    """Row by text id."""
+    versions: tuple[int, int] = (-1, -1)
+    classifier: LogisticRegression | None = None
+    learnt: tuple[object, ...] = ()
+    """What the classifier is of: choices, single or multiple, encoder."""
+    predicted: dict[int, bytes] = field(default_factory=dict)
+    published: Published = field(default_factory=Published)
+    estimate: tuple[tuple[int, int], dict[str, float] | None] | None = None
+    """Counts of labels and audits that the last estimate rests on, and the estimate."""
+    reconcile_at: float = 0.0
+    """Monotonic time, in seconds, of the next full comparison with Label Studio."""
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How tasks are chosen."""
+
+    strategy: str
+    audit_fraction: float
+
+
+def run(
+    project: Project, memory: Memory, table: VectorTable, label_studio: LabelStudio, choosing: Choosing
+) -> RoundRecord | None:
+    """Run one round of a project; returns None when the project cannot be served or nothing is embedded yet."""
+    began = time.perf_counter()
+    facts, info = project.facts, project.info
+    try:
+        config = label_config.parse(info.label_config)
+    except PrepalError as error:
+        log.debug("project %d: no round: %s", project.id, error)
+        return None
+    _refresh(project, memory, table)
+    if not len(memory.task_ids):
+        return None
+    loaded = time.perf_counter()
+    annotations = project.annotations().values()
+    known = labels.settle(annotations, config)
+    is_labelled, labelled_rows = _labelled(memory.task_ids, known, len(config.choices))
+    classifier, note = _fit(memory, config, table, is_labelled, labelled_rows)
+    fitted = time.perf_counter()
+
+    audits = project.audits()
+    annotators = len({annotation.annotator for annotation in annotations})
+    head_size = max(_SMALLEST_HEAD, 2 * annotators)
+    ranking, is_audit = _rank(
+        project, memory, config, classifier, is_labelled, labelled_rows, audits, choosing, head_size
+    )
+    ranked = time.perf_counter()
+
+    head = entries(ranking, len(is_audit))
+    project.add_audits(entry.task for entry, audit in zip(head, is_audit, strict=True) if audit)
+    project.put_ranking(ranking)
+    in_pool = set(ranking.task_ids.tolist()).__contains__
+    publisher = Publisher(project, label_studio, config)
+    # Before there is a tail, a head alone would leave annotators without tasks as soon as it is locked.
+    has_tail = project.connection.hlen(project.key("predictions")) > 0
+    written = publisher.publish(head, memory.published, in_pool) if has_tail else 0
+    published = time.perf_counter()
+
+    changed = _changed(memory, ranking)
+    accuracy = _accuracy(memory, config, is_labelled, labelled_rows, audits)
+    previous = project.round
+    record = RoundRecord(
+        number=(previous.number if previous else 0) + 1,
+        facts=facts,
+        labels=int(is_labelled.sum()),
+        ranked=len(ranking.task_ids),
+        finished_at=time.time(),
+        seconds={
+            "load": loaded - began,
+            "fit": fitted - loaded,
+            "rank": ranked - fitted,
+            "publish": published - ranked,
+            "estimate": time.perf_counter() - published,
+        },
+        head=[entry.task for entry in head],
+        head_audit=[entry.task for entry, audit in zip(head, is_audit, strict=True) if audit],
+        accuracy=accuracy,
+        strategy=choosing.strategy,
+        classifier=classifier is not None,
+        changed=changed,
+        notes=[note] if note else [],
+    )
+    project.finish_round(record)
+    log.info(
+        "project %d: round %d: %d labels, %d in the pool, %d predictions written, %.0f ms",
+        project.id,
+        record.number,
+        record.labels,
+        record.ranked,
+        written,
+        1000 * sum(record.seconds.values()),
+    )
+    return record
+
+
+def entries(ranking: Ranking, count: int) -> list[Entry]:
+    """The first `count` places of a ranking, as they are published."""
+    return [
+        Entry(int(task), tuple(np.flatnonzero(chosen).tolist()), None if np.isnan(sure) else float(sure))
+        for task, chosen, sure in zip(
+            ranking.task_ids[:count], ranking.chosen[:count], ranking.confidence[:count], strict=True
+        )
+    ]
+
+
+def freshen(
+    project: Project,
+    memory: Memory,
+    label_studio: LabelStudio,
+    stop: Callable[[], bool],
+    places: int = _ORDERED,
+) -> int:
+    """Publish the newest ranking beyond its head, while nothing else is to do; returns the places written."""
+    ranking = project.ranking()
+    publisher = _publisher(project, label_studio)
+    if ranking is None or publisher is None or without_prediction(project):
+        return 0
+    pool = set(ranking.task_ids.tolist())
+    return publisher.publish(entries(ranking, places), memory.published, pool.__contains__, stop)
+
+
+def publish_tail(project: Project, label_studio: LabelStudio) -> int:
+    """Give every task that has no prediction yet a place behind the head; returns how many were made."""
+    ranking = project.ranking()
+    publisher = _publisher(project, label_studio)
+    if publisher is None:
+        return 0
+    _, unembeddable = project.tasks()
+    places = [] if ranking is None else entries(ranking, len(ranking.task_ids))
+    made = publisher.create_tail(places, unembeddable)
+    _serve(project, label_studio)
+    return made
+
+
+def without_prediction(project: Project) -> int:
+    """How many tasks of the newest ranking have no prediction in Label Studio yet."""
+    ranking = project.ranking()
+    tasks = [] if ranking is None else ranking.task_ids.tolist()
+    _, unembeddable = project.tasks()
+    known = project.predictions()
+    return sum(task not in known for task in [*tasks, *unembeddable])
+
+
+def reread_predictions(project: Project, memory: Memory, label_studio: LabelStudio) -> None:
+    """Learn which predictions Label Studio really has; when it lost some, the next round publishes anew."""
+    publisher = _publisher(project, label_studio)
+    if publisher is None:
+        return
+    before = project.predictions()
+    if publisher.reread() != before:
+        memory.published = Published()
+        project.add_fact()
+    _serve(project, label_studio)
+
+
+def _serve(project: Project, label_studio: LabelStudio) -> None:
+    """Let Label Studio order tasks by our predictions, which it accepts once there is one."""
+    if project.info.model_version != MODEL_VERSION and project.predictions():
+        label_studio.update_project(project.id, model_version=MODEL_VERSION)
+        project.set_info(replace(project.info, model_version=MODEL_VERSION))
+
+
+def _publisher(project: Project, label_studio: LabelStudio) -> Publisher | None:
+    info: Info = project.info
+    if info.problem or not info.label_config:
+        return None
+    return Publisher(project, label_studio, label_config.parse(info.label_config))
+
+
+def _refresh(project: Project, memory: Memory, table: VectorTable) -> None:
+    """Follow the project's tasks and the vector cache, reading only what is new."""
+    versions = (project.tasks_version, project.vectors_version)
+    if versions == memory.versions:
+        return
+    text_ids, _ = project.tasks()
+    lacking = sorted({text for text in text_ids.values() if text not in memory.row_of})
+    if lacking:
+        found, vectors = table.find(lacking)
+        if len(vectors):
+            start = len(memory.vectors)
+            memory.vectors = np.concatenate([memory.vectors, vectors]) if start else vectors
+            arrived = [text for text, there in zip(lacking, found, strict=True) if there]
+            memory.row_of.update((text, start + place) for place, text in enumerate(arrived))
+    pairs = sorted((task, memory.row_of[text]) for task, text in text_ids.items() if text in memory.row_of)
+    memory.task_ids = np.array([task for task, _ in pairs], np.int64)
+    memory.rows = np.array([row for _, row in pairs], np.int64)
+    memory.versions = versions
+
+
+def _labelled(
+    task_ids: NDArray[np.int64], known: dict[int, NDArray[np.bool_]], choices: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) bool: which tasks have a label; and (m, k) bool: these labels, in the order of the tasks."""
+    is_labelled = np.isin(task_ids, np.fromiter(known, np.int64, len(known)))
+    rows = [known[task] for task in task_ids[is_labelled].tolist()]
+    return is_labelled, np.array(rows, bool).reshape(len(rows), choices)
+
+
+def _targets(config: LabelConfig, rows: NDArray[np.bool_]) -> NDArray[np.int64] | NDArray[np.bool_]:
+    return rows if config.multiple else rows.argmax(axis=1).astype(np.int64)
+
+
+def _fit(
+    memory: Memory,
+    config: LabelConfig,
+    table: VectorTable,
+    is_labelled: NDArray[np.bool_],
+    rows: NDArray[np.bool_],
+) -> tuple[LogisticRegression | None, str]:
+    """The classifier of all labels so far, or None and why there is none."""
+    learnt = (config.choices, config.multiple, table.encoder)
+    if memory.classifier is None or memory.learnt != learnt:
+        memory.classifier = LogisticRegression(len(config.choices), multilabel=config.multiple)
+        memory.learnt = learnt
+    vectors = memory.vectors[memory.rows[is_labelled]].astype(np.float32)
+    try:
+        return memory.classifier.fit(vectors, _targets(config, rows)), ""
+    except NothingToLearn as error:
+        return None, str(error)
+
+
+def _rank(
+    project: Project,
+    memory: Memory,
+    config: LabelConfig,
+    classifier: LogisticRegression | None,
+    is_labelled: NDArray[np.bool_],
+    rows: NDArray[np.bool_],
+    audits: set[int],
+    choosing: Choosing,
+    head_size: int,
+) -> tuple[Ranking, NDArray[np.bool_]]:
+    """The ranking of the whole pool, and which places of its head are audit tasks."""
+    in_pool = np.flatnonzero(~is_labelled)
+    tasks = memory.task_ids[in_pool]
+    vectors = memory.vectors[memory.rows[in_pool]]
+    chosen: NDArray[np.bool_] = np.zeros((len(tasks), len(config.choices)), bool)
+    confidence: NDArray[np.float32] = np.full(len(tasks), np.nan, np.float32)
+    probabilities = None
+    if classifier is not None and len(tasks):
+        probabilities = classifier.predict_proba(vectors)
+        if config.multiple:
+            chosen = probabilities >= 0.5
+            confidence = np.maximum(probabilities, 1 - probabilities).min(axis=1)
+        else:
+            chosen[np.arange(len(tasks)), probabilities.argmax(axis=1)] = True
+            confidence = probabilities.max(axis=1)
+    pool = Pool(
+        vectors=vectors,
+        probabilities=probabilities,
+        labelled_vectors=memory.vectors[memory.rows[is_labelled]].astype(np.float32),
+        labelled=_targets(config, rows),
+        multilabel=config.multiple,
+    )
+    # The seed is the project's own, so that a ranking depends on the labels and on nothing else.
+    strategy = strategies.get(choosing.strategy)
+    first = strategy.select(pool, max(_ORDERED, head_size), np.random.default_rng(project.id))
+    rest = np.ones(len(tasks), bool)
+    rest[first] = False
+    others = np.flatnonzero(rest)
+    priority = audit_priority(tasks, project.id)
+    others = others[np.argsort(priority[others] if probabilities is None else confidence[others], kind="stable")]
+    order = np.concatenate([first, others])
+
+    labelled_tasks = memory.task_ids[is_labelled].tolist()
+    served = len(labelled_tasks) - project.labels_before(len(labelled_tasks))
+    waiting = np.isin(tasks, np.fromiter(audits, np.int64, len(audits)))
+    # Tasks that were drawn before come first: someone may be reading one of them right now.
+    candidates = np.lexsort((priority, ~waiting))[: 2 * head_size]
+    head, is_audit = interleave_audit(
+        order,
+        candidates.astype(np.int64),
+        labels=served,
+        audits=sum(task in audits for task in labelled_tasks),
+        fraction=choosing.audit_fraction,
+        head=head_size,
+    )
+    order = np.concatenate([head, order[~np.isin(order, head)]])
+    ranking = Ranking(tasks[order], chosen[order], confidence[order].astype(np.float32))
+    return ranking, is_audit
+
+
+def _changed(memory: Memory, ranking: Ranking) -> float | None:
+    """Share of the tasks ranked both now and before whose predicted label is another one."""
+    if not len(ranking.task_ids) or np.isnan(ranking.confidence[0]):
+        memory.predicted = {}
+        return None
+    now = {
+        task: row.tobytes()
+        for task, row in zip(ranking.task_ids.tolist(), np.packbits(ranking.chosen, axis=1), strict=True)
+    }
+    before, memory.predicted = memory.predicted, now
+    both = [task for task in now if task in before]
+    return sum(now[task] != before[task] for task in both) / len(both) if both else None
+
+
+def _accuracy(
+    memory: Memory,
+    config: LabelConfig,
+    is_labelled: NDArray[np.bool_],
+    rows: NDArray[np.bool_],
+    audits: Sequence[int] | set[int],
+) -> dict[str, float] | None:
+    """The classifier's accuracy on audit tasks; estimated anew only when it can have changed."""
+    tasks = memory.task_ids[is_labelled]
+    is_audit = np.isin(tasks, np.fromiter(audits, np.int64, len(audits)))
+    counts = (len(tasks), int(is_audit.sum()))
+    if memory.estimate is not None:
+        (labels_then, audits_then), accuracy = memory.estimate
+        if audits_then == counts[1] and labels_then <= counts[0] < labels_then * _ESTIMATE_AGAIN:
+            return accuracy
+    estimate = estimate_accuracy(
+        memory.vectors[memory.rows[is_labelled]].astype(np.float32),
+        _targets(config, rows),
+        is_audit,
+        len(config.choices),
+        multilabel=config.multiple,
+    )
+    accuracy = None if estimate is None else asdict(estimate)
+    memory.estimate = (counts, accuracy)
+    return accuracy

@@ -1,0 +1,183 @@
+"""HTTP: what Label Studio calls, and the health check. No request trains, embeds or calls Label Studio."""
+
+import hmac
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import redis
+from flask import Flask, Response, request
+from gunicorn.app.base import BaseApplication
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from werkzeug.exceptions import HTTPException
+
+from prepal import jobs, label_config, model
+from prepal.errors import PrepalError
+from prepal.events import as_list, project_of
+from prepal.project import MODEL_VERSION
+from prepal.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Label Studio gives an event one second; a Redis that does not answer must not use it up.
+_REDIS_TIMEOUT_S = 0.25
+# Two processes, so that one that reads an import of thousands of tasks does not keep the annotators waiting.
+_WORKERS, _THREADS = 2, 8
+_LARGEST_BODY = 256 * 1024 * 1024
+
+
+def create_app(settings: Settings) -> Flask:
+    """The WSGI application."""
+    app = Flask("prepal", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    connection = redis.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+    answers = _Answers(connection)
+    for path in ("/", "/health"):
+        app.add_url_rule(path, path, answers.health, methods=["GET"])
+    for name in ("setup", "predict", "webhook"):
+        app.add_url_rule(f"/{name}", name, getattr(answers, name), methods=["POST"])
+    app.before_request(_credentials_check(settings))
+    app.register_error_handler(HTTPException, _refuse)
+    return app
+
+
+class _Answers:
+    """One method a route."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._connection = connection
+
+    def health(self) -> Response:
+        return _json({"status": "UP", "model_class": "PrepalModel"})
+
+    def setup(self) -> Response:
+        body = _body()
+        project = project_of(body)
+        if project is None:
+            return _json({"model_version": MODEL_VERSION})
+        try:
+            label_config.parse(str(body.get("schema") or ""))
+        except PrepalError as problem:
+            # Label Studio shows only the status line to whoever connects the backend.
+            return _json({"error": str(problem)}, f"422 {problem}")
+        known = model.of(self._connection, project).project
+        try:
+            if known.register():
+                jobs.request_sync(self._connection, project)
+        except redis.RedisError as error:
+            log.warning("project %d: /setup without Redis: %s", project, type(error).__name__)
+        return _json({"model_version": MODEL_VERSION})
+
+    def predict(self) -> Response:
+        body = _body()
+        project, sent = project_of(body), as_list(body.get("tasks"))
+        tasks = [task if isinstance(task, Mapping) else {} for task in sent]
+        results: list[dict[str, Any]] = [{"result": [], "score": 1.0, "model_version": MODEL_VERSION} for _ in tasks]
+        if project is not None and tasks:
+            try:
+                results = model.of(self._connection, project).predict(tasks)
+            except redis.RedisError as error:
+                log.warning("project %d: /predict without Redis: %s", project, type(error).__name__)
+        return _json({"results": results, "model_version": MODEL_VERSION})
+
+    def webhook(self) -> Response:
+        body = _body()
+        event, project = body.get("action"), project_of(body)
+        if not isinstance(event, str) or project is None:
+            return _json({"error": "An event has an action and a project."}, "400 BAD REQUEST")
+        try:
+            model.of(self._connection, project).fit(event, body)
+        except redis.RedisError as error:
+            # The event is lost; the reconciler reads from Label Studio what it was about.
+            log.warning("project %d: event while Redis is down: %s", project, type(error).__name__)
+            return _json({"status": "deferred"}, "202 ACCEPTED")
+        return _json({"status": "ok"})
+
+
+def _credentials_check(settings: Settings) -> Callable[[], Response | None]:
+    expected = f"{settings.basic_auth_user}\0{settings.basic_auth_pass}".encode()
+
+    def check() -> Response | None:
+        if not settings.basic_auth_user or request.path == "/health":
+            return None
+        given = request.authorization
+        user, password = (given.username or "", given.password or "") if given else ("", "")
+        if hmac.compare_digest(f"{user}\0{password}".encode("utf-8", "surrogatepass"), expected):
+            return None
+        return _json({"error": "Basic auth credentials are missing or wrong."}, "401 UNAUTHORIZED", _CHALLENGE)
+
+    return check
+
+
+def _refuse(error: HTTPException) -> Response:
+    return _json({"error": error.description or error.name}, f"{error.code} {error.name}")
+
+
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="PRepAL"'}
+
+
+class _Unreadable(HTTPException):
+    code = 400
+    description = "The body is not a JSON object."
+
+
+def _body() -> dict[str, Any]:
+    raw = request.get_data(cache=False)
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        try:
+            # Lone surrogates, which orjson refuses and Label Studio passes on.
+            body = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise _Unreadable from error
+    if not isinstance(body, dict):
+        raise _Unreadable
+    return body
+
+
+def _json(body: object, status: str = "200 OK", headers: Mapping[str, str] | None = None) -> Response:
+    line = " ".join(status.encode("ascii", "replace").decode().split())
+    return Response(orjson.dumps(body), line, dict(headers or {}), mimetype="application/json")
+
+
+class _Gunicorn(BaseApplication):  # type: ignore[misc]
+    """gunicorn with the settings given here instead of a configuration file."""
+
+    def __init__(self, settings: Settings, options: Mapping[str, object]) -> None:
+        self._settings = settings
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        return create_app(self._settings)
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Answer Label Studio until told to stop."""
+    if host not in ("127.0.0.1", "localhost", "::1") and not settings.basic_auth_user:
+        log.warning("listening on %s without BASIC_AUTH_USER: whoever reaches the port can send labels", host)
+    options = {
+        "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "worker_class": "gthread",
+        "workers": _WORKERS,
+        "threads": _THREADS,
+        "timeout": 120,
+        "graceful_timeout": 5,
+        "keepalive": 5,
+        "loglevel": settings.log_level.lower(),
+        "control_socket_disable": True,
+    }
+    _Gunicorn(settings, options).run()

@@ -1,0 +1,98 @@
+"""What `prepal status` tells of a project; read from Redis alone."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import redis
+
+from prepal import label_config, labels
+from prepal.errors import PrepalError
+from prepal.jobs import LEARN, SYNC, queue
+from prepal.project import Project
+from prepal.waiting import QUEUE as EMBED
+from prepal.waiting import WaitingTexts
+
+# `next` lists this many places of the ranking.
+_NEXT = 10
+
+
+def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, Any]:
+    """The state of a project as one JSON document.
+
+    `up_to_date` is true when the newest finished round knows every fact written so far, and Label Studio serves by it.
+    """
+    facts, info, record = project.facts, project.info, project.round
+    text_ids, unembeddable = project.tasks()
+    texts = set(text_ids.values())
+    failures, waits = waiting.failures(texts), waiting.among(texts)
+    reasons = Counter(unembeddable.values())
+    reasons.update(failures[text] for text in text_ids.values() if text in failures)
+    embedded = sum(text not in waits and text not in failures for text in text_ids.values())
+    ranking = project.ranking()
+    return {
+        "project": project.id,
+        "title": info.title,
+        "problem": info.problem or None,
+        "notes": [*info.drift, *(record.notes if record else []), *_ignored(info.label_config)],
+        "connected": info.connected,
+        "encoder": encoder,
+        "strategy": record.strategy if record else None,
+        "tasks": info.task_count,
+        "known": len(text_ids) + len(unembeddable),
+        "embedded": embedded,
+        "waiting": len(waits),
+        "not_embeddable": dict(reasons),
+        "labelled": _labelled(project),
+        "up_to_date": record is not None and record.facts == facts and project.facts == facts,
+        "rounds": record.number if record else 0,
+        "round": None
+        if record is None
+        else {
+            "labels": record.labels,
+            "ranked": record.ranked,
+            "finished_at": record.finished_at,
+            "age_s": round(max(0.0, time.time() - record.finished_at), 3),
+            "seconds": record.seconds,
+            "changed": record.changed,
+            "classifier": record.classifier,
+        },
+        "accuracy": record.accuracy if record else None,
+        "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
+        "next_audit": record.head_audit if record else [],
+        "queues": {name: len(queue(project.connection, name)) for name in (LEARN, SYNC, EMBED)},
+    }
+
+
+def wait_for(connection: redis.Redis, project: int, timeout_s: float) -> None:
+    """Wait until the newest finished round of a project knows everything.
+
+    Raises:
+        PrepalError: it took longer than `timeout_s`.
+    """
+    known = Project(connection, project)
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        facts, record = known.facts, known.round
+        if record is not None and record.facts == facts:
+            return
+        time.sleep(0.02)
+    raise PrepalError(f"No round of project {project} finished within {timeout_s:g} s: look at the learner's log.")
+
+
+def _labelled(project: Project) -> int:
+    try:
+        config = label_config.parse(project.info.label_config)
+    except PrepalError:
+        return 0
+    return len(labels.settle(project.annotations().values(), config))
+
+
+def _ignored(xml: str) -> list[str]:
+    try:
+        config = label_config.parse(xml)
+    except PrepalError:
+        return []
+    if not config.ignored:
+        return []
+    return [f"Only {config.from_name!r} is learnt; not {', '.join(map(repr, config.ignored))}."]

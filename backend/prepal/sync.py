@@ -1,0 +1,149 @@
+"""Brings Redis' copy of a project into agreement with Label Studio, which is the truth."""
+
+import logging
+from dataclasses import replace
+
+from prepal import label_config
+from prepal.errors import PrepalError
+from prepal.label_config import LabelConfig, UnembeddableError
+from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio, NotFoundError
+from prepal.project import Project
+from prepal.vectors import VectorTable, text_id
+from prepal.waiting import WaitingTexts
+
+log = logging.getLogger(__name__)
+
+# Reading on is put off while this many texts wait for the encoder, so that Redis stays small whatever is imported.
+MOST_WAITING = 8192
+
+
+def describe(project: Project, label_studio: LabelStudio) -> LabelConfig | None:
+    """Learn what the project is; returns None when it is gone or cannot be served (its `problem` says why)."""
+    try:
+        settings = label_studio.project(project.id)
+    except NotFoundError:
+        log.info("project %d is gone from Label Studio", project.id)
+        project.forget()
+        return None
+    xml = str(settings["label_config"])
+    config, problem = None, ""
+    try:
+        config = label_config.parse(xml)
+    except PrepalError as error:
+        problem = str(error)
+        log.warning("project %d cannot be served: %s", project.id, problem)
+    before = project.info
+    if config and before.text_version not in ("", config.text_version):
+        log.info("project %d: its texts are other ones now", project.id)
+        project.clear_tasks()
+    project.set_info(
+        replace(
+            before,
+            title=str(settings.get("title") or ""),
+            label_config=xml,
+            model_version=str(settings.get("model_version") or ""),
+            problem=problem,
+            text_version=config.text_version if config else "",
+            task_count=int(settings.get("task_number") or 0),
+            drift=_drift(settings) if before.connected else [],
+        )
+    )
+    return config
+
+
+def read_new_tasks(
+    project: Project,
+    config: LabelConfig,
+    label_studio: LabelStudio,
+    table: VectorTable,
+    waiting: WaitingTexts,
+) -> bool:
+    """Read one page of tasks that are not known yet; returns whether there may be more to read now."""
+    if len(waiting) >= MOST_WAITING:
+        project.connection.set(project.key("unread"), 1)
+        return False
+    page = next(label_studio.tasks(project.id, after=project.last_task), None)
+    if page is None:
+        project.connection.delete(project.key("unread"))
+        return False
+    _take(project, config, page, table, waiting)
+    return True
+
+
+def reconcile(
+    project: Project,
+    config: LabelConfig,
+    label_studio: LabelStudio,
+    table: VectorTable,
+    waiting: WaitingTexts,
+) -> None:
+    """Compare everything: tasks, texts without vectors, annotations."""
+    _reconcile_annotations(project, label_studio)
+    text_ids, unembeddable = project.tasks()
+    known = {*text_ids, *unembeddable}
+    lacking_texts = set(table.missing(sorted(set(text_ids.values())))) - set(waiting.failures(set(text_ids.values())))
+    lacking_texts -= waiting.among(lacking_texts)
+    lacking = {task for task, text in text_ids.items() if text in lacking_texts}
+    last = project.last_task
+    if len(known) != project.info.task_count or lacking:
+        seen = set()
+        for page in label_studio.tasks(project.id):
+            old = [task for task in page if int(task["id"]) <= last]
+            seen |= {int(task["id"]) for task in old}
+            _take(
+                project,
+                config,
+                [t for t in old if int(t["id"]) in lacking or int(t["id"]) not in known],
+                table,
+                waiting,
+            )
+            if len(old) < len(page):
+                break
+        gone = known - seen
+        if gone:
+            log.info("project %d: %d tasks are gone", project.id, len(gone))
+            project.delete_tasks(gone)
+
+
+def _drift(settings: dict[str, object]) -> list[str]:
+    found = []
+    if settings.get("sampling") != UNCERTAINTY_SAMPLING:
+        found.append(f"Label Studio serves by {settings.get('sampling')!r}, not by {UNCERTAINTY_SAMPLING!r}")
+    return [f"{sentence}: run `prepal connect` again." for sentence in found]
+
+
+def _reconcile_annotations(project: Project, label_studio: LabelStudio) -> None:
+    # Only what was known before Label Studio was read can be missing from what it says.
+    before = set(project.annotations())
+    found = label_studio.annotations(project.id)
+    news = project.put_annotations(found)
+    gone = before - set(found)
+    if gone:
+        project.delete_annotations(gone)
+    if news or gone:
+        log.info("project %d: %d annotations were missed, %d are gone", project.id, news, len(gone))
+
+
+def _take(
+    project: Project,
+    config: LabelConfig,
+    tasks: list[dict[str, object]],
+    table: VectorTable,
+    waiting: WaitingTexts,
+) -> None:
+    """Remember tasks, and let the texts that have no vector yet wait for the encoder."""
+    texts: dict[int, str] = {}
+    unembeddable: dict[int, str] = {}
+    for task in tasks:
+        number = int(str(task["id"]))
+        try:
+            texts[number] = config.text(task.get("data"))
+        except UnembeddableError as reason:
+            unembeddable[number] = str(reason)
+    by_id = {text_id(text): text for text in texts.values()}
+    lacking = table.missing(list(by_id))
+    project.put_tasks({task: text_id(text) for task, text in texts.items()}, unembeddable)
+    if lacking:
+        waiting.add({key: by_id[key] for key in lacking}, project.id)
+    if len(lacking) < len(by_id):
+        project.add_vectors()

@@ -1,0 +1,182 @@
+"""The texts that wait for the encoder, in Redis; jobs on its queue that get lost are made anew from them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import cast
+
+import redis
+from redis.exceptions import LockError
+from rq import Queue
+from rq.exceptions import DeserializationError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from prepal.vectors import table_name
+
+QUEUE = "embed"
+CHUNK_TEXTS = 256
+_JOB = "prepal_workers.embed.embed_chunk"
+_JOB_TIMEOUT_S = 600
+_FAILURE_TTL_S = 24 * 3600
+# Longer than it takes to look through the queue.
+_LOCK_S = 10
+
+# KEYS: texts, projects, failed. ARGV: a project, then id and text in turn. Returns the ids that did not wait before.
+_ADD = """
+local new = {}
+for i = 2, #ARGV, 2 do
+    if redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) == 1 then
+        redis.call('HDEL', KEYS[3], ARGV[i])
+        new[#new + 1] = ARGV[i]
+    end
+    local projects = redis.call('HGET', KEYS[2], ARGV[i]) or ' '
+    if not string.find(projects, ' ' .. ARGV[1] .. ' ', 1, true) then
+        redis.call('HSET', KEYS[2], ARGV[i], projects .. ARGV[1] .. ' ')
+    end
+end
+return new
+"""
+# KEYS: texts, projects, failed. ARGV: ids that no longer wait. Returns the projects that waited for each.
+_DONE = """
+local projects = {}
+for i = 1, #ARGV do
+    projects[#projects + 1] = redis.call('HGET', KEYS[2], ARGV[i]) or ''
+    for k = 1, 3 do
+        redis.call('HDEL', KEYS[k], ARGV[i])
+    end
+end
+return projects
+"""
+
+
+class WaitingTexts:
+    """The texts that wait for one encoder, and the projects that wait for them."""
+
+    def __init__(self, connection: redis.Redis, encoder: str) -> None:
+        self.encoder = encoder
+        self.queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer)
+        self._connection = connection
+        prefix = f"prepal:waiting:{table_name(encoder)}:"
+        self._texts, self._projects, self._failed = (prefix + part for part in ("texts", "projects", "failed"))
+        self._lock = prefix + "requeue"
+        self._add = connection.register_script(_ADD)
+        self._done = connection.register_script(_DONE)
+
+    def __len__(self) -> int:
+        return int(self._connection.hlen(self._texts))
+
+    def add(self, texts: Mapping[str, str], project: int, urgent: bool = False) -> int:
+        """Let texts, by text id, wait on behalf of a project; returns how many did not wait already.
+
+        Args:
+            texts: text by text id.
+            project: told when the texts have vectors.
+            urgent: before all that waits.
+        """
+        new: list[str] = []
+        for ids in _chunks(list(texts)):
+            pairs = [part for key in ids for part in (key, texts[key].encode("utf-8", "surrogatepass"))]
+            new += [key.decode() for key in self._add(keys=self._keys, args=[project, *pairs])]
+        self._enqueue(new, urgent=urgent)
+        return len(new)
+
+    def among(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that wait."""
+        return {key for key, _ in self._get(self._projects, list(ids))}
+
+    def texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """The texts of those ids that wait."""
+        return {key: value.decode("utf-8", "surrogatepass") for key, value in self._get(self._texts, ids)}
+
+    def projects(self, ids: Sequence[str]) -> set[int]:
+        """The projects that wait for any of the texts."""
+        return {int(project) for _, value in self._get(self._projects, ids) for project in value.split()}
+
+    def done(self, ids: Sequence[str]) -> set[int]:
+        """Let texts wait no longer; returns the projects that waited for any of them."""
+        projects: set[int] = set()
+        for chunk in _chunks(ids):
+            found = self._done(keys=self._keys, args=chunk)
+            projects.update(int(project) for value in found for project in value.split())
+        return projects
+
+    def set_aside(self, id: str, reason: str) -> set[int]:
+        """Let a text wait no longer because it cannot be embedded; returns the projects that waited for it."""
+        projects = self.done([id])
+        self._connection.hset(self._failed, id, reason.encode("utf-8", "replace"))
+        return projects
+
+    def failures(self, ids: Iterable[str]) -> dict[str, str]:
+        """Why texts were set aside, for those of the ids that were."""
+        return {key: value.decode() for key, value in self._get(self._failed, list(ids))}
+
+    def requeue_lost(self) -> int:
+        """Queue the texts that wait while no job will embed them; returns how many there were.
+
+        Call `recover_abandoned` first: jobs that a dead worker seems to run count as alive here.
+        """
+        lock = self._connection.lock(self._lock, timeout=_LOCK_S)
+        if not len(self) or not lock.acquire(blocking=False):
+            return 0
+        try:
+            before = self._waiting()
+            alive = [*self.queue.get_job_ids(), *self.queue.started_job_registry.get_job_ids(cleanup=False)]
+            covered = {key for _, ids in self._chunk_jobs(alive) for key in ids}
+            # What was embedded while the jobs were read is not lost either.
+            lost = (before & self._waiting()) - covered
+            count = len(lost)
+            failed = self.queue.failed_job_registry
+            for job, ids in self._chunk_jobs(failed.get_job_ids() if lost else []):
+                if not lost.isdisjoint(ids):
+                    failed.requeue(job)
+                    lost.difference_update(ids)
+            self._enqueue(sorted(lost), urgent=False)
+            return count
+        finally:
+            with suppress(LockError):
+                lock.release()
+
+    @property
+    def _keys(self) -> list[str]:
+        return [self._texts, self._projects, self._failed]
+
+    def _waiting(self) -> set[str]:
+        return {key.decode() for key in cast(list[bytes], self._connection.hkeys(self._texts))}
+
+    def _get(self, name: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        if not ids:
+            return []
+        values = cast(list[bytes | None], self._connection.hmget(name, list(ids)))
+        return [(key, value) for key, value in zip(ids, values, strict=True) if value is not None]
+
+    def _enqueue(self, ids: Sequence[str], *, urgent: bool) -> None:
+        chunks = [
+            Queue.prepare_data(
+                _JOB,
+                args=[self.encoder, chunk],
+                timeout=_JOB_TIMEOUT_S,
+                result_ttl=0,
+                failure_ttl=_FAILURE_TTL_S,
+                description=f"embed {len(chunk)} texts",
+                at_front=urgent,
+            )
+            for chunk in _chunks(ids)
+        ]
+        if chunks:
+            self.queue.enqueue_many(chunks)
+
+    def _chunk_jobs(self, job_ids: Sequence[str]) -> Iterator[tuple[Job, list[str]]]:
+        """Those of the jobs that embed texts with this encoder, and the ids of their texts."""
+        for job in Job.fetch_many(job_ids, self._connection, JSONSerializer):
+            if job is None:
+                continue
+            try:
+                func, args = job.func_name, job.args
+            except DeserializationError:
+                continue
+            if func == _JOB and args[0] == self.encoder:
+                yield job, args[1]
+
+
+def _chunks(ids: Sequence[str]) -> list[list[str]]:
+    return [list(ids[start : start + CHUNK_TEXTS]) for start in range(0, len(ids), CHUNK_TEXTS)]

@@ -1,0 +1,1 @@
+"""The heavy commands: embedding and everything else that needs torch or transformers."""
