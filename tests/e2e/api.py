@@ -49,7 +49,7 @@ class LabelStudioApi:
         tasks: list[dict[str, Any]] = []
         page = 1
         while True:
-            query = {"project": project, "include": "id,data", "page_size": 1000, "page": page}
+            query = {"project": project, "include": "id,data,is_labeled", "page_size": 1000, "page": page}
             answer = self.call("GET", "/api/tasks", params=query)
             tasks += answer["tasks"]
             if not answer["tasks"] or len(tasks) >= answer["total"]:
