@@ -5,13 +5,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.strategies.base import Pool, Strategy
-
-
-def rank(strategy: Strategy, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the `(min(n, len(pool)),)` places in the pool that the strategy wants labelled next, best first."""
-    return strategy.select(pool, n, rng)
-
 
 def interleave_audit(
     order: NDArray[np.int64],

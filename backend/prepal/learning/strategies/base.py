@@ -8,6 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class Predicts(Protocol):
+    """What a strategy may ask of a classifier."""
+
+    def predict_proba(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probability `(n, k)` of each choice for each vector `(n, d)`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Pool:
     """What a strategy may look at.
@@ -15,6 +23,7 @@ class Pool:
     Attributes:
         vectors: `(n, d)` float16 or float32, a row for each task without a label.
         probabilities: `(n, k)` float32, or None while there is no classifier.
+        classifier: what gave the probabilities; None while there is none.
         labelled_vectors: `(m, d)` float32.
         labelled: the labels of those, `(m,)` int64, or `(m, k)` bool if multilabel.
         multilabel: whether a text may have several choices.
@@ -25,6 +34,7 @@ class Pool:
     labelled_vectors: NDArray[np.float32]
     labelled: NDArray[np.int64] | NDArray[np.bool_]
     multilabel: bool
+    classifier: Predicts | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
