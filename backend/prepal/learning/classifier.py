@@ -9,6 +9,7 @@ import threadpoolctl  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from prepal.learning.float16 import as_float32
+from prepal.learning.prior import Prior
 from prepal.learning.solver import Floats, Geometry, Sigmoids, Softmax, minimise
 
 Vectors = NDArray[np.float16] | NDArray[np.float32]
@@ -38,13 +39,24 @@ class LogisticRegression:
         n_classes: the number of choices, k.
         multilabel: whether a text may have several.
         C: the inverse of the regularisation; 10 suits unit vectors of sentence encoders.
+        prior: of the weights. The norm that is penalised is then that of their difference to its mean, in its shape;
+            and where it has a mean, intercepts are penalised too and choices without a label stay possible.
     """
 
-    def __init__(self, n_classes: int, *, multilabel: bool = False, C: float = 10.0) -> None:  # noqa: N803
+    def __init__(
+        self,
+        n_classes: int,
+        *,
+        multilabel: bool = False,
+        C: float = 10.0,  # noqa: N803
+        prior: Prior | None = None,
+    ) -> None:
         self.n_classes = n_classes
         self.multilabel = multilabel
         self.C = C
-        self._coefficients: Floats | None = None  # (d + 1, k), the intercepts last
+        self.prior = prior
+        self._learnt: Floats | None = None  # (d + 1, k), the intercepts last: what labels add to the prior's mean
+        self._coefficients: Floats | None = None  # (d + 1, k), of plain vectors
         self._classes_seen: NDArray[np.bool_] = np.zeros(n_classes, bool)
         self._geometry: Geometry | None = None
 
@@ -71,21 +83,27 @@ class LogisticRegression:
         _check(vectors, labels, weights, self.n_classes, multilabel=self.multilabel)
         importance = np.ones(len(vectors)) if weights is None else weights.astype(np.float64)
         vectors, labels, importance = vectors[importance > 0], labels[importance > 0], importance[importance > 0]
+        believed = None if self.prior is None else self.prior.mean
         seen = np.asarray(labels.any(axis=0) if self.multilabel else np.isin(np.arange(self.n_classes), labels))
-        if self.multilabel and not seen.any():
+        if believed is None and self.multilabel and not seen.any():
             raise NothingToLearn(f"There is nothing to learn from: none of the {len(labels)} labels has a choice.")
-        if not self.multilabel and seen.sum() < 2:
+        if believed is None and not self.multilabel and seen.sum() < 2:
             raise NothingToLearn(f"A classifier needs labels of two different choices, but there is {seen.sum()}.")
 
         design = np.ones((len(vectors), vectors.shape[1] + 1))
-        design[:, :-1] = vectors
-        start = self._coefficients
+        design[:, :-1] = vectors if self.prior is None else self.prior.map(vectors)
+        start = self._learnt
         if start is None or len(start) != design.shape[1]:
             start = np.zeros((design.shape[1], self.n_classes))
         with _blas.limit(limits=1, user_api="blas"):
-            solve = self._solve_multiple if self.multilabel else self._solve_single
-            self._coefficients = solve(design, labels, self.C * importance, start)
-        self._classes_seen = seen
+            if believed is not None:
+                self._learnt = self._solve_around(believed, design, labels, self.C * importance, start)
+            else:
+                solve = self._solve_multiple if self.multilabel else self._solve_single
+                self._learnt = solve(design, labels, self.C * importance, start)
+            whole = self._learnt if believed is None else self._learnt + believed
+            self._coefficients = whole if self.prior is None else self.prior.fold(whole)
+        self._classes_seen = seen if believed is None else np.ones(self.n_classes, bool)
         return self
 
     def predict_proba(self, vectors: Vectors) -> NDArray[np.float32]:
@@ -130,6 +148,7 @@ class LogisticRegression:
                 f"The state is of a classifier with {coefficients.shape[-1]} choices, not {self.n_classes}."
             )
         self._coefficients = coefficients.astype(np.float64)
+        self._learnt = None if self.prior is not None else self._coefficients
         self._classes_seen = seen.astype(bool)
 
     def _fitted(self) -> Floats:
@@ -162,6 +181,30 @@ class LogisticRegression:
                 Sigmoids(), design, targets[:, mixed], weights, start[:, mixed], self._near(design)
             )
         return solution
+
+    def _solve_around(self, mean: Floats, design: Floats, labels: Labels, weights: Floats, start: Floats) -> Floats:
+        """What labels add to the prior's mean; nothing without labels."""
+        if not len(design):
+            return np.zeros(start.shape)
+        offsets = design @ mean
+        near = self._near(design)
+        if self.multilabel:
+            targets = labels.astype(np.float64)
+            return minimise(Sigmoids(), design, targets, weights, start, near, offsets=offsets, intercept_penalty=1.0)
+        targets = (labels[:, None] == np.arange(self.n_classes)).astype(np.float64)
+        if self.n_classes > 2:
+            return minimise(Softmax(), design, targets, weights, start, near, offsets=offsets, intercept_penalty=1.0)
+        z = minimise(
+            Sigmoids(),
+            design,
+            targets[:, 1:],
+            weights,
+            start[:, 1:] - start[:, :1],
+            near,
+            offsets=offsets[:, 1:] - offsets[:, :1],
+            intercept_penalty=1.0,
+        )
+        return z * [-0.5, 0.5]
 
     def _near(self, design: Floats) -> Geometry:
         known = self._geometry

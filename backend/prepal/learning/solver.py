@@ -109,10 +109,20 @@ class Geometry:
         return cls(np.maximum(eigenvalues, 0.0).astype(np.float32), eigenvectors.astype(np.float32), len(design))
 
 
-def minimise(loss: Loss, design: Floats, targets: Floats, weights: Floats, start: Floats, geometry: Geometry) -> Floats:
-    """Return the coefficients `(d, k)` of least `weights · loss(design @ coefficients, targets) + ½‖coefficients‖²`.
+def minimise(
+    loss: Loss,
+    design: Floats,
+    targets: Floats,
+    weights: Floats,
+    start: Floats,
+    geometry: Geometry,
+    *,
+    offsets: Floats | float = 0.0,
+    intercept_penalty: float = 0.0,
+) -> Floats:
+    """Return the coefficients of least `weights · loss(design @ coefficients + offsets, targets) + ½‖coefficients‖²`.
 
-    The design's last column is ones, and the coefficients' last row, the intercepts, is not penalised.
+    The design's last column is ones, and the coefficients `(d, k)` have the intercepts in their last row.
 
     Args:
         loss: the loss and its derivatives in the logits.
@@ -121,16 +131,19 @@ def minimise(loss: Loss, design: Floats, targets: Floats, weights: Floats, start
         weights: `(n,)`, positive.
         start: `(d, k)`; decides how long it takes, never what is found.
         geometry: of this design or of one like it; it too decides only how long it takes.
+        offsets: `(n, k)`, what the logits are before anything is learnt.
+        intercept_penalty: of the intercepts, relative to that of the other coefficients.
     """
     weights = weights[:, None]
     penalty = np.ones((design.shape[1], 1))
-    penalty[-1] = 0.0
-    # Intercepts have no penalty to hold them: only the labels do, and the rarest one the least.
+    penalty[-1] = intercept_penalty
+    # Intercepts without a penalty to hold them have only the labels, and the rarest one the least.
     rarest = float(min((weights * targets).sum(axis=0).min(), (weights * (1.0 - targets)).sum(axis=0).min()))
+    rarest = max(rarest, intercept_penalty)
     tolerance = DECREMENT_TOLERANCE * min(1.0, rarest) / max(1.0, float(np.linalg.norm(design, axis=1).max()))
 
     def objective(coefficients: Floats) -> tuple[float, Floats]:
-        value, probabilities = loss.value(design @ coefficients, targets, weights)
+        value, probabilities = loss.value(design @ coefficients + offsets, targets, weights)
         return value + 0.5 * float((penalty * coefficients**2).sum()), probabilities
 
     # Steps are only ever corrections, so the products that find them may be single precision, at half the price; the
