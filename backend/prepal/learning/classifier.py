@@ -19,6 +19,9 @@ CHUNK_ROWS = 4096  # at 384 dimensions the float32 copy of a chunk is 6 MB, whic
 # Geometry of this many times fewer or more labels still halves the steps, and taking it anew costs half a fit.
 GEOMETRY_REACH = 1.25
 
+# Labels that a strategy picked say little of how frequent a choice is, so they may hardly move the intercepts.
+INTERCEPT_PENALTY = 10.0
+
 # A fit is a hundred products too small to be worth two cores, and when anything else runs on these, BLAS threads that
 # wait for each other make it up to ten times slower. So BLAS gets one, and prediction spreads chunks over the cores.
 _blas = threadpoolctl.ThreadpoolController()
@@ -97,12 +100,14 @@ class LogisticRegression:
             start = np.zeros((design.shape[1], self.n_classes))
         with _blas.limit(limits=1, user_api="blas"):
             if believed is not None:
-                self._learnt = self._solve_around(believed, design, labels, self.C * importance, start)
+                offsets = vectors @ believed[:-1] + believed[-1]
+                self._learnt = self._solve_around(offsets, design, labels, self.C * importance, start)
             else:
                 solve = self._solve_multiple if self.multilabel else self._solve_single
                 self._learnt = solve(design, labels, self.C * importance, start)
-            whole = self._learnt if believed is None else self._learnt + believed
-            self._coefficients = whole if self.prior is None else self.prior.fold(whole)
+            self._coefficients = self._learnt if self.prior is None else self.prior.fold(self._learnt)
+            if believed is not None:
+                self._coefficients = self._coefficients + believed
         self._classes_seen = seen if believed is None else np.ones(self.n_classes, bool)
         return self
 
@@ -182,18 +187,21 @@ class LogisticRegression:
             )
         return solution
 
-    def _solve_around(self, mean: Floats, design: Floats, labels: Labels, weights: Floats, start: Floats) -> Floats:
+    def _solve_around(self, offsets: Floats, design: Floats, labels: Labels, weights: Floats, start: Floats) -> Floats:
         """What labels add to the prior's mean; nothing without labels."""
         if not len(design):
             return np.zeros(start.shape)
-        offsets = design @ mean
         near = self._near(design)
         if self.multilabel:
             targets = labels.astype(np.float64)
-            return minimise(Sigmoids(), design, targets, weights, start, near, offsets=offsets, intercept_penalty=1.0)
+            return minimise(
+                Sigmoids(), design, targets, weights, start, near, offsets=offsets, intercept_penalty=INTERCEPT_PENALTY
+            )
         targets = (labels[:, None] == np.arange(self.n_classes)).astype(np.float64)
         if self.n_classes > 2:
-            return minimise(Softmax(), design, targets, weights, start, near, offsets=offsets, intercept_penalty=1.0)
+            return minimise(
+                Softmax(), design, targets, weights, start, near, offsets=offsets, intercept_penalty=INTERCEPT_PENALTY
+            )
         z = minimise(
             Sigmoids(),
             design,
@@ -202,7 +210,7 @@ class LogisticRegression:
             start[:, 1:] - start[:, :1],
             near,
             offsets=offsets[:, 1:] - offsets[:, :1],
-            intercept_penalty=1.0,
+            intercept_penalty=INTERCEPT_PENALTY,
         )
         return z * [-0.5, 0.5]
 

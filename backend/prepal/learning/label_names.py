@@ -2,10 +2,63 @@
 
 import re
 
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.learning.float16 import as_float32
+
 _WORD_BREAK = re.compile(r"[\s_\-/.:|&+]+|(?<=[a-z])(?=[A-Z])")
+# So many texts nearest to a name stand for it: names are words, and texts are rarely like single words.
+_NEAREST = 10
+# How sure the names alone make the classifier on average, from 0 (any choice is as likely) to 1.
+_CONFIDENCE = 0.6
+# The scale is found on so many texts, by halving an interval of its logarithm so often.
+_SCALED_ON, _HALVINGS, _LOG_SCALES = 5000, 40, (-3.0, 9.0)
 
 
 def name_text(name: str) -> str:
     """Return the words of a choice's name as a text that an encoder can read: `SCIENCE_TECH` is "science tech"."""
-    words = [word for word in _WORD_BREAK.split(name) if word]
-    return " ".join(words).lower()
+    return " ".join(word for word in _WORD_BREAK.split(name) if word).lower()
+
+
+def name_weights(vectors: NDArray[np.float16] | NDArray[np.float32], names: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the weights of a classifier that knows the choices' names and no label.
+
+    The texts nearest to a name stand for its choice, every text goes to the choice whose texts it is most like, and
+    the choices' mean texts are the weights: one step of k-means that begins at the names. It is a zero-shot classifier
+    after Chang et al., Importance of Semantic Representation: Dataless Classification (2008).
+
+    Args:
+        vectors: `(n, d)` of the texts, n > 0.
+        names: `(k, d)` of the names, k > 1, by the same encoder.
+
+    Returns:
+        `(d + 1, k)`, the intercepts last; their probabilities are moderately sure on average.
+    """
+    texts = as_float32(vectors)
+    centre = texts.mean(axis=0)
+    moved = _unit(texts - centre)
+    likeness = moved @ _unit(names - names.mean(axis=0)).T
+    nearest = np.argsort(-likeness, axis=0, kind="stable")[:_NEAREST]
+    standing = _unit(moved[nearest].mean(axis=0))
+    choice = (moved @ standing.T).argmax(axis=1)
+    means = np.stack(
+        [moved[choice == c].mean(axis=0) if (choice == c).any() else standing[c] for c in range(len(names))]
+    )
+    weights = _unit(means).T.astype(np.float64)
+    whole = np.vstack([weights, -centre @ weights])
+    logits = texts[:_SCALED_ON] @ whole[:-1] + whole[-1]
+    wanted = 1 / len(names) + _CONFIDENCE * (1 - 1 / len(names))
+    low, high = _LOG_SCALES
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _mean_confidence(logits * np.exp(middle)) < wanted else (low, middle)
+    return np.asarray(whole * np.exp(low), np.float64)
+
+
+def _mean_confidence(logits: NDArray[np.float64]) -> float:
+    return float((1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)).mean())
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)

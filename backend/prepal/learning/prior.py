@@ -23,7 +23,7 @@ class Prior:
     Attributes:
         centre: `(d,)` float32, the mean of the texts.
         shape: `(d, d)` float32; mapped vectors have a mean squared length of 1.
-        mean: `(d + 1, k)` float64 weights of mapped vectors, the intercepts last; None for zero.
+        mean: `(d + 1, k)` float64 weights of plain vectors, the intercepts last; None for zero.
     """
 
     centre: NDArray[np.float32]

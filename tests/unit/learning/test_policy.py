@@ -9,16 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prepal.learning import policy, strategies
-from prepal.learning.strategies.base import Pool
-
-
-def test_the_ranking_is_the_strategys() -> None:
-    vectors = np.zeros((3, 2), np.float32)
-    probabilities = np.array([[0.9, 0.1], [0.5, 0.5], [0.6, 0.4]], np.float32)
-    pool = Pool(vectors, probabilities, vectors[:0], np.empty(0, np.int64), multilabel=False)
-    order = policy.rank(strategies.get("margin"), pool, 5, np.random.default_rng(0))
-    assert order.tolist() == [1, 2, 0]
+from prepal.learning import policy
 
 
 def interleave(order: Sequence[int], candidates: Sequence[int], **others: Any) -> tuple[list[int], list[bool]]:

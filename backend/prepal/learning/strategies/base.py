@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prepal.learning.prior import Prior
+
 
 class Predicts(Protocol):
     """What a strategy may ask of a classifier."""
@@ -27,6 +29,8 @@ class Pool:
         labelled_vectors: `(m, d)` float32.
         labelled: the labels of those, `(m,)` int64, or `(m, k)` bool if multilabel.
         multilabel: whether a text may have several choices.
+        prior: the shape of the space, for those who measure distances; None for the plain one.
+        knows_names: whether the probabilities rest on the choices' names too.
     """
 
     vectors: NDArray[np.float16] | NDArray[np.float32]
@@ -35,9 +39,15 @@ class Pool:
     labelled: NDArray[np.int64] | NDArray[np.bool_]
     multilabel: bool
     classifier: Predicts | None = None
+    prior: Prior | None = None
+    knows_names: bool = False
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def map(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return vectors `(n, d)` in the space where distances count."""
+        return vectors.astype(np.float32, copy=False) if self.prior is None else self.prior.map(vectors)
 
 
 class Strategy(Protocol):

@@ -1,0 +1,44 @@
+"""auto: covers the space first, then picks different texts near the boundary."""
+
+import numpy as np
+
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.strategies import get
+from prepal.learning.strategies.base import Pool
+
+
+def blobs(count: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    centres = np.eye(count, 8) * 5
+    kind = np.repeat(np.arange(count), size)
+    return (centres[kind] + 0.5 * rng.normal(size=(len(kind), 8))).astype(np.float32), kind
+
+
+def test_the_first_picks_cover_every_kind_of_text() -> None:
+    vectors, kind = blobs(5, 60)
+    pool = Pool(vectors, None, vectors[:0], np.empty(0, np.int64), multilabel=False)
+    picks = get("auto").select(pool, 5, np.random.default_rng(0))
+    assert sorted(kind[picks]) == [0, 1, 2, 3, 4]
+
+
+def test_later_picks_are_doubtful_and_of_different_kinds() -> None:
+    vectors, kind = blobs(5, 60)
+    probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
+    doubtful = np.flatnonzero(np.arange(len(vectors)) % 3 == 0)
+    probabilities[doubtful] = 0.5
+    pool = Pool(vectors, probabilities, vectors[:20], np.arange(20) % 2, multilabel=False)
+    picks = get("auto").select(pool, 5, np.random.default_rng(0))
+    assert set(picks) <= set(doubtful)
+    assert sorted(kind[picks]) == [0, 1, 2, 3, 4]
+
+
+def test_names_make_covering_needless() -> None:
+    vectors, _ = blobs(2, 60)
+    names = np.eye(2, 8, dtype=np.float32)
+    learner = ActiveLearner(2, "auto", name_vectors=names)
+    learner.fit(vectors[:0], np.empty(0, np.int64), vectors)
+    probabilities = learner.predict_proba(vectors)
+    assert probabilities is not None
+    picks = learner.select(vectors, 4, np.random.default_rng(0))
+    margins = np.abs(probabilities[:, 0] - probabilities[:, 1])
+    assert margins[picks].max() <= np.sort(margins)[49]
