@@ -1,0 +1,69 @@
+"""AnchorAL: another strategy, on the part of the pool that is like labelled texts of every class; for rare classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.learning.clustering import seeds
+from prepal.learning.distances import by_chunks
+from prepal.learning.float16 import as_float32
+from prepal.learning.strategies import margin
+from prepal.learning.strategies.base import Pool, Strategy, best, draw, refuse_multilabel
+
+# The paper's: at most so many anchors of each class, so many neighbours of each, and so large a part of the pool.
+_ANCHORS, _NEIGHBOURS, _SUBPOOL = 10, 50, 1000
+
+
+@dataclass(frozen=True)
+class AnchorAl:
+    """Lesci & Vlachos, AnchorAL: Computationally Efficient Active Learning for Large and Imbalanced Datasets (2024).
+
+    Anchors are different labelled texts of each class; the texts most like any of them are what `inner` chooses from.
+    """
+
+    inner: Strategy = margin.STRATEGY
+    name: str = "anchoral"
+    needs_classifier: bool = True
+    multilabel: bool = False
+
+    def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """See `Strategy`."""
+        refuse_multilabel(self, pool)
+        if pool.probabilities is None or not len(pool.labelled):
+            return draw(len(pool), n, rng)
+        anchors = pool.labelled_vectors[_anchors(pool, rng)]
+        likeness = np.empty((len(anchors), len(pool)), np.float32)
+
+        def compare(rows: slice) -> None:
+            likeness[:, rows] = anchors @ as_float32(pool.vectors[rows]).T
+
+        by_chunks(len(pool), compare)
+        near = np.zeros(len(pool), bool)
+        for row in likeness:
+            near[best(row, max(_NEIGHBOURS, n))] = True
+        places = np.flatnonzero(near)
+        # Of too many, those most like the anchors on the average, as the paper scores them.
+        places = np.sort(places[best(likeness.mean(axis=0)[places], max(_SUBPOOL, n))])
+        part = Pool(
+            pool.vectors[places],
+            pool.probabilities[places],
+            pool.labelled_vectors,
+            pool.labelled,
+            pool.multilabel,
+            pool.classifier,
+            pool.prior,
+            pool.knows_names,
+        )
+        return places[self.inner.select(part, n, rng)].astype(np.int64, copy=False)
+
+
+def _anchors(pool: Pool, rng: np.random.Generator) -> NDArray[np.int64]:
+    chosen = []
+    for label in np.unique(pool.labelled):
+        own = np.flatnonzero(pool.labelled == label)
+        chosen.append(own[seeds(pool.labelled_vectors[own], min(_ANCHORS, len(own)), rng)])
+    return np.concatenate(chosen)
+
+
+STRATEGY = AnchorAl()
