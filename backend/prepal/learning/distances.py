@@ -51,7 +51,7 @@ class SquaredDistances:
     def to_row(self, row: int) -> NDArray[np.float32]:
         """Return the distances `(n,)` to one of the vectors themselves."""
         products = self.products(as_float32(self.vectors[row : row + 1]))[0]
-        return np.maximum(self.lengths + self.lengths[row] - 2 * products, 0)
+        return np.asarray(np.maximum(self.lengths + self.lengths[row] - 2 * products, 0), np.float32)
 
     def to_nearest(self, others: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the distances `(n,)` to the nearest of other vectors `(m, d)`, m > 0."""
@@ -62,4 +62,4 @@ class SquaredDistances:
             nearest[rows] = (lengths[:, None] - 2 * (others @ as_float32(self.vectors[rows]).T)).min(axis=0)
 
         by_chunks(len(self.vectors), find)
-        return np.maximum(nearest + self.lengths, 0)
+        return np.asarray(np.maximum(nearest + self.lengths, 0), np.float32)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from prepal.learning import strategies
+from prepal.learning.classifier import LogisticRegression
 from prepal.learning.strategies.base import Pool, Strategy
 
 SINGLE, MULTIPLE = False, True
@@ -23,16 +25,16 @@ def make_pool(size: int, *, multilabel: bool, classifier: bool = True, dtype: ty
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(size + 20, 6))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    logits = vectors[:size] @ rng.normal(size=(6, 4))
-    single = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    probabilities = (1 / (1 + np.exp(-logits)) if multilabel else single).astype(np.float32)
-    labelled = rng.random((20, 4)) < 0.3 if multilabel else rng.integers(4, size=20)
+    single = vectors @ rng.normal(size=(6, 4)) + rng.normal(size=(size + 20, 4))
+    labels = single > 1 if multilabel else single.argmax(axis=1)
+    model = LogisticRegression(4, multilabel=multilabel).fit(vectors[size:], labels[size:])
     return Pool(
         vectors=vectors[:size].astype(dtype),
-        probabilities=probabilities if classifier else None,
+        probabilities=model.predict_proba(vectors[:size]) if classifier else None,
         labelled_vectors=vectors[size:],
-        labelled=labelled,
+        labelled=labels[size:],
         multilabel=multilabel,
+        classifier=model if classifier else None,
     )
 
 
@@ -61,7 +63,7 @@ def test_it_picks_without_a_classifier(strategy: Strategy) -> None:
 
 def test_it_picks_before_the_first_label(strategy: Strategy) -> None:
     for pool in each_pool(strategy, 50, classifier=False):
-        empty = Pool(pool.vectors, None, pool.labelled_vectors[:0], pool.labelled[:0], pool.multilabel)
+        empty = replace(pool, labelled_vectors=pool.labelled_vectors[:0], labelled=pool.labelled[:0])
         check_places(strategy.select(empty, 10, np.random.default_rng(0)), 50, 10)
 
 
@@ -79,13 +81,7 @@ def test_the_same_seed_gives_the_same_places(strategy: Strategy, classifier: boo
 
 def test_it_takes_probabilities_in_either_memory_order(strategy: Strategy) -> None:
     for pool in each_pool(strategy, 200):
-        turned = Pool(
-            pool.vectors,
-            np.asfortranarray(pool.probabilities),
-            pool.labelled_vectors,
-            pool.labelled,
-            pool.multilabel,
-        )
+        turned = replace(pool, probabilities=np.asfortranarray(pool.probabilities))
         first, second = (strategy.select(p, 20, np.random.default_rng(7)) for p in (pool, turned))
         np.testing.assert_array_equal(first, second)
 
@@ -94,7 +90,7 @@ def test_it_takes_choices_that_are_impossible_or_certain(strategy: Strategy) -> 
     for pool in each_pool(strategy, 30):
         probabilities = np.zeros((30, 4), np.float32)
         probabilities[np.arange(30), np.arange(30) % 4] = 1
-        sure = Pool(pool.vectors, probabilities, pool.labelled_vectors, pool.labelled, pool.multilabel)
+        sure = replace(pool, probabilities=probabilities)
         check_places(strategy.select(sure, 10, np.random.default_rng(0)), 30, 10)
 
 

@@ -24,7 +24,7 @@ def test_the_first_picks_cover_every_kind_of_text() -> None:
 def test_later_picks_are_doubtful_and_of_different_kinds() -> None:
     vectors, kind = blobs(5, 60)
     probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
-    doubtful = np.flatnonzero(np.arange(len(vectors)) % 3 == 0)
+    doubtful = np.flatnonzero(np.arange(len(vectors)) % 6 == 0)
     probabilities[doubtful] = 0.5
     pool = Pool(vectors, probabilities, vectors[:20], np.arange(20) % 2, multilabel=False)
     picks = get("auto").select(pool, 5, np.random.default_rng(0))

@@ -15,6 +15,7 @@ _COMBINATIONS = 1024
 _CANDIDATES = 1000
 # With ten classifiers ten texts tell them apart; what follows is in the order of BALD.
 _JOINT_PICKS = 16
+Floats = NDArray[np.float64]
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -40,15 +41,15 @@ class BatchBald:
         predictions = np.stack([member[candidates] for member in members]).astype(np.float64)
         picked = joint_picks(predictions, min(n, _JOINT_PICKS), rng)
         rest = np.setdiff1d(np.arange(len(candidates)), picked)
-        return candidates[np.concatenate([picked, rest])[:n].astype(np.int64)]
+        return np.asarray(candidates[np.concatenate([picked, rest])[:n]], np.int64)
 
 
-def joint_picks(predictions: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def joint_picks(predictions: Floats, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return n places `(n,)` of highest joint mutual information, greedily, from `(members, texts, k)`."""
     members, texts, k = predictions.shape
     conditional = -(predictions * np.log(np.maximum(predictions, _TINY))).sum(axis=2).mean(axis=0)
-    joint = np.ones((members, 1))  # probability of each combination of the labels picked so far, by member
-    importance = np.ones(1)  # how many combinations each stands for
+    joint: Floats = np.ones((members, 1))  # probability of each combination of the labels picked so far, by member
+    importance: Floats = np.ones(1)  # how many combinations each stands for
     picked: list[int] = []
     for _ in range(min(n, texts)):
         # (combinations, texts, k): probability of a combination and a label of one more text

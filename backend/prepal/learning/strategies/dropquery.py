@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.clustering import kmeans, nearest_to_each
-from prepal.learning.distances import by_chunks
 from prepal.learning.float16 import as_float32
 from prepal.learning.strategies.base import Pool, best, draw, refuse_multilabel
 from prepal.learning.strategies.margin import closeness
 
 # The paper's: three copies, three quarters of each dropped, and a text counts if more than half of them disagree.
 _COPIES, _KEPT, _DISAGREEING = 3, 0.25, 0.5
+# So many texts at a time lose coordinates: 100 MB.
+_CHUNK_ROWS = 65_536
 # Clusters of so many candidates are those of all of them.
 _MOST_CANDIDATES = 10_000
 
@@ -56,13 +57,11 @@ def _disagreement(pool: Pool, rng: np.random.Generator) -> NDArray[np.int64]:
     masks = [(rng.random(d) < _KEPT).astype(np.float32) / np.float32(_KEPT) for _ in range(_COPIES)]
     predicted = probabilities.argmax(axis=1)
     count = np.zeros(len(pool), np.int64)
-    for mask in masks:
-
-        def compare(rows: slice, mask: NDArray[np.float32] = mask) -> None:
-            dropped = as_float32(pool.vectors[rows]) * mask
-            count[rows] += classifier.predict_proba(dropped).argmax(axis=1) != predicted[rows]
-
-        by_chunks(len(pool), compare)
+    for start in range(0, len(pool), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        vectors = as_float32(pool.vectors[rows])
+        for mask in masks:
+            count[rows] += classifier.predict_proba(vectors * mask).argmax(axis=1) != predicted[rows]
     return count
 
 
