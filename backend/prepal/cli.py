@@ -3,9 +3,10 @@
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,31 @@ _ready_file = click.option(
     "--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Gets addresses and token as JSON."
 )
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+_existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+# The experiments of `prepal_workers.simulate.presets`, which cannot be imported where torch is missing.
+_PRESETS = {
+    "baseline": "PRepAL against random labels and against fine-tuning in every round (AL+FT)",
+    "transfer": "labels acquired with a poorer encoder, or at random, serve the full one",
+    "batch-size": "one label at a time, ten, or a hundred",
+    "linearity": "the logistic regression against a network with a hidden layer",
+    "mismatch": "a poor encoder: word counts",
+}
 _messages = Console(stderr=True, highlight=False)
+
+
+class _List(click.ParamType[list[Any]]):
+    """Values with commas between them."""
+
+    name = "list"
+
+    def __init__(self, kind: Callable[[str], Any] = str) -> None:
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:  # noqa: ANN401
+        try:
+            return [self._kind(part.strip()) for part in value.split(",") if part.strip()]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 1,10.", param, ctx)
 
 
 class _Group(click.Group):
@@ -62,7 +87,7 @@ def main() -> None:
     """Live active learning for Label Studio."""
     level = settings_table.load().log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "httpcore", "rq"):
+    for noisy in ("httpx", "httpcore", "rq", "sentence_transformers"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping().get(level, 20)))
 
 
@@ -178,6 +203,46 @@ def export(project: int, out: Path, home: Path) -> None:
     _messages.print(f"{len(tasks)} annotated tasks in {out}")
 
 
+@main.command(epilog="Presets:\n\n\b\n" + "\n".join(f"  {name:11} {text}" for name, text in _PRESETS.items()))
+@click.argument("train", type=_existing_file)
+@click.argument("test", type=_existing_file)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the results.")
+@click.option("--preset", type=click.Choice(sorted(_PRESETS)), help="One of the paper's experiments: see below.")
+@click.option("--strategy", type=_List(), help="Strategies, as in auto,random.  [default: auto,random]")
+@click.option("--budget", type=click.IntRange(min=1), help="Labels in all.  [default: 300]")
+@click.option("--batch-size", type=_List(int), help="Labels between two retrainings, as in 1,10.  [default: 10]")
+@click.option("--seeds", type=click.IntRange(min=1), help="How often each is repeated.  [default: 5]")
+@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count(), help="Runs at a time.  [default: cores]")
+@click.option("--encoder", type=_List(), help="Encoders; NAME@3 is the first three layers, word-counts a poor one.")
+@click.option("--classifier", type=_List(), help="logistic, network, or finetune.  [default: logistic]")
+@click.option("--label-names/--no-label-names", default=None, help="Make use of the names of labels.  [default: do]")
+@click.option("--pool", type=click.IntRange(min=2), help="Take only so many texts of TRAIN.")
+@click.option("--final-model", help="Fine-tune this model on all labels at the end.")
+@_started_home
+@_json
+def simulate(
+    train: Path, test: Path, out: Path, preset: str | None, jobs: int, home: Path, as_json: bool, **options: object
+) -> None:
+    """Try strategies on labelled data: TRAIN is the pool, accuracy is measured on TEST."""
+    run = _from_workers("prepal_workers.simulate.run", "Experiments")
+    settings = settings_table.load(home)
+    given = {name: value for name, value in options.items() if value is not None}
+    with _ended_by_signals():
+        table = run.simulate(
+            train,
+            test,
+            out,
+            _messages,
+            cache=settings.prepal_vectors,
+            encoder=settings.prepal_encoder,
+            jobs=jobs,
+            preset=preset,
+            given=given,
+        )
+        if as_json:
+            click.echo(json.dumps(table))
+
+
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
@@ -204,15 +269,19 @@ def learn() -> None:
 @worker.command()
 def embed() -> None:
     """Turn texts into vectors."""
+    _from_workers("prepal_workers.embed", "The embed worker").run_worker(settings_table.load())
+
+
+def _from_workers(module: str, what: str) -> Any:  # noqa: ANN401
+    """A module that needs more than the backend is installed with."""
     from importlib import import_module
 
     try:
-        workers = import_module("prepal_workers.embed")
+        return import_module(module)
     except ImportError as error:
         raise PrepalError(
-            f"The embed worker needs {error.name}, which is not installed: pip install 'prepal-label-studio[workers]'."
+            f"{what} needs {error.name}, which is not installed: pip install 'prepal-label-studio[workers]'."
         ) from error
-    workers.run_worker(settings_table.load())
 
 
 def _redis(settings: Settings) -> redis.Redis:
@@ -265,6 +334,8 @@ def _status_table(found: dict[str, Any]) -> Table:
         "accuracy": accuracy
         and f"{accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}, "
         f"on {accuracy['audit_tasks']} audit tasks)",
+        "advice": found["advice"] and f"{found['advice']['word']}: {found['advice']['reason']}",
+        "suspected labels": ", ".join(map(str, found["suspected"])),
         "strategy": found["strategy"],
         "next": ", ".join(map(str, found["next"])),
         "notes": "\n".join(found["notes"]),

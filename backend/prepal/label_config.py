@@ -45,6 +45,8 @@ class LabelConfig:
     from_name: str
     to_name: str
     choices: tuple[str, ...]
+    words: tuple[str, ...]
+    """What the config says of each choice: its value, alias and hint."""
     multiple: bool
     fields: tuple[TextField, ...]
     ignored: tuple[str, ...]
@@ -115,13 +117,18 @@ def parse(xml: str) -> LabelConfig:
     to_name = (control.get("toName") or "").split(",")[0].strip()
     if to_name not in targets:
         raise PrepalError(f"The label config's Choices point to {to_name!r}, which is not a text: {_SERVED}.")
-    choices = tuple(dict.fromkeys(e.get("alias") or e.get("value") or "" for e in control.iter("Choice")))
+    words: dict[str, str] = {}
+    for choice in control.iter("Choice"):
+        said = dict.fromkeys(choice.get(name, "").strip() for name in ("value", "alias", "hint"))
+        words.setdefault(choice.get("alias") or choice.get("value") or "", " ".join(filter(None, said)))
+    choices = tuple(words)
     if len(choices) < 2:
         raise PrepalError(f"The label config's Choices have {len(choices)} choice, and two are needed: {_SERVED}.")
     return LabelConfig(
         from_name=control.get("name") or "",
         to_name=to_name,
         choices=choices,
+        words=tuple(words.values()),
         multiple=control.get("choice") == "multiple",
         fields=fields,
         ignored=tuple(e.get("name") or e.tag for e in controls if e is not control) + tuple(others),

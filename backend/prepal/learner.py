@@ -17,6 +17,7 @@ from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, mark, queue, request, request_round, request_sync, wait_for_redis
 from prepal.jobs_recovery import is_dead, recover_abandoned, worker_name
 from prepal.label_studio import LabelStudio
+from prepal.learning import strategies
 from prepal.project import Project, all_projects
 from prepal.rounds import Choosing, Memory
 from prepal.settings import Settings
@@ -196,8 +197,16 @@ def _maintain(learner: Learner, project: Project) -> None:
 
 
 def run_learner(settings: Settings) -> None:
-    """Work on rounds, and on reading Label Studio, until told to stop."""
+    """Work on rounds, and on reading Label Studio, until told to stop.
+
+    Raises:
+        PrepalError: there is no strategy of the name in the settings.
+    """
     global _learner
+    try:
+        strategies.get(settings.prepal_strategy)
+    except ValueError as error:
+        raise PrepalError(f"PREPAL_STRATEGY cannot be used: {error}") from error
     connection = redis.Redis.from_url(settings.redis_url)
     wait_for_redis(connection)
     _learner = Learner(

@@ -16,6 +16,8 @@ _PROJECTS = "prepal:projects"
 _UNEMBEDDABLE = b"!"
 # A deletion is remembered long enough to outlive any reading of Label Studio that began before it.
 _TOMBSTONE_S = 3600
+# An estimate for each tenth more labels: a thousand are more than anyone looks back on.
+_ACCURACIES = 1000
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class RoundRecord:
     classifier: bool
     changed: float | None = None
     """Share of the pool whose predicted label differs from the round before."""
+    name_weight: float | None = None
+    """How much the names of the choices count, as a multiple of what they say by themselves; None: not at all."""
+    stability: dict[str, Any] = field(default_factory=dict)
+    """How well successive classifiers agreed: `Stability` of `learning.stopping`, as JSON."""
+    suspected: list[int] = field(default_factory=list)
+    """Tasks whose label is probably wrong, most suspicious first."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -308,6 +316,16 @@ class Project:
     def finish_round(self, record: RoundRecord) -> None:
         """Make a round the newest finished one."""
         self.connection.set(self.key("round"), orjson.dumps(asdict(record)))
+
+    def add_accuracy(self, labels: int, accuracy: Mapping[str, float]) -> None:
+        """Remember how accurate the classifier of so many labels was."""
+        self.connection.rpush(self.key("accuracies"), orjson.dumps({"labels": labels, **accuracy}))
+        self.connection.ltrim(self.key("accuracies"), -_ACCURACIES, -1)
+
+    def accuracies(self) -> list[dict[str, float]]:
+        """Accuracy by number of labels, oldest first."""
+        raw = cast(list[bytes], self.connection.lrange(self.key("accuracies"), 0, -1))
+        return [orjson.loads(value) for value in raw]
 
     @property
     def fresh_round(self) -> int:

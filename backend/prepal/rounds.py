@@ -5,7 +5,7 @@ The only place where learning, vectors, project and Label Studio meet.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -16,22 +16,29 @@ from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig
 from prepal.label_studio import LabelStudio
 from prepal.learning import strategies
-from prepal.learning.classifier import LogisticRegression, NothingToLearn
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifier import NothingToLearn
 from prepal.learning.evaluation import estimate_accuracy
+from prepal.learning.label_issues import suspected
+from prepal.learning.label_names import name_text
 from prepal.learning.policy import audit_priority, interleave_audit
-from prepal.learning.strategies.base import Pool
+from prepal.learning.stopping import Stability, agreement
 from prepal.project import MODEL_VERSION, Info, Project, Ranking, RoundRecord
 from prepal.publish import Entry, Published, Publisher
-from prepal.vectors import VectorTable
+from prepal.vectors import VectorTable, text_id
 
 log = logging.getLogger(__name__)
 
 # Places that are exact after every round: two for each annotator, who may ask before the next one, at least these.
 _SMALLEST_HEAD = 4
-# Places that the strategy orders; beyond them the least confident come first.
-_ORDERED = 512
+# Places that are published beyond the head while nothing else is to do; there the least confident come first.
+_FRESHENED = 512
+# What chooses where the strategy of the settings cannot.
+_ALWAYS_POSSIBLE = "auto"
 # A round that only saw new vectors re-estimates nothing; one more label in ten does.
 _ESTIMATE_AGAIN = 1.1
+# Of the labels that may be wrong only the most suspicious ones are worth a second look.
+_SUSPECTED = 20
 
 
 @dataclass
@@ -46,13 +53,17 @@ class Memory:
     row_of: dict[str, int] = field(default_factory=dict)
     """Row by text id."""
     versions: tuple[int, int] = (-1, -1)
-    classifier: LogisticRegression | None = None
+    learner: ActiveLearner | None = None
     learnt: tuple[object, ...] = ()
-    """What the classifier is of: choices, single or multiple, encoder."""
+    """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy."""
+    names: tuple[tuple[object, ...], NDArray[np.float32]] | None = None
+    """Which names, of which encoder, and their vectors (k, d)."""
     predicted: dict[int, bytes] = field(default_factory=dict)
     published: Published = field(default_factory=Published)
-    estimate: tuple[tuple[int, int], dict[str, float] | None] | None = None
-    """Counts of labels and audits that the last estimate rests on, and the estimate."""
+    estimate: tuple[tuple[int, int], dict[str, float] | None, list[int]] | None = None
+    """Counts of labels and audits that the last estimate rests on, accuracy, and tasks with a suspected label."""
+    compared: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
+    """Tasks, and the choices (n, k) that the last classifier predicted that was compared with the one before it."""
     reconcile_at: float = 0.0
     """Monotonic time, in seconds, of the next full comparison with Label Studio."""
 
@@ -83,15 +94,14 @@ def run(
     annotations = project.annotations().values()
     known = labels.settle(annotations, config)
     is_labelled, labelled_rows = _labelled(memory.task_ids, known, len(config.choices))
-    classifier, note = _fit(memory, config, table, is_labelled, labelled_rows)
+    learner, notes = _learner(memory, config, table, choosing)
+    notes += _fit(memory, config, learner, is_labelled, labelled_rows)
     fitted = time.perf_counter()
 
     audits = project.audits()
     annotators = len({annotation.annotator for annotation in annotations})
     head_size = max(_SMALLEST_HEAD, 2 * annotators)
-    ranking, is_audit = _rank(
-        project, memory, config, classifier, is_labelled, labelled_rows, audits, choosing, head_size
-    )
+    ranking, is_audit = _rank(project, memory, config, learner, is_labelled, audits, choosing, head_size)
     ranked = time.perf_counter()
 
     head = entries(ranking, len(is_audit))
@@ -105,8 +115,12 @@ def run(
     published = time.perf_counter()
 
     changed = _changed(memory, ranking)
-    accuracy = _accuracy(memory, config, is_labelled, labelled_rows, audits)
     previous = project.round
+    stability = _stability(memory, config, ranking, int(is_labelled.sum()), previous)
+    before = memory.estimate
+    accuracy, suspicious = _estimate(memory, config, learner, is_labelled, labelled_rows, audits)
+    if accuracy is not None and memory.estimate is not before:
+        project.add_accuracy(int(is_labelled.sum()), accuracy)
     record = RoundRecord(
         number=(previous.number if previous else 0) + 1,
         facts=facts,
@@ -123,10 +137,13 @@ def run(
         head=[entry.task for entry in head],
         head_audit=[entry.task for entry, audit in zip(head, is_audit, strict=True) if audit],
         accuracy=accuracy,
-        strategy=choosing.strategy,
-        classifier=classifier is not None,
+        strategy=learner.strategy.name,
+        classifier=learner.can_predict,
         changed=changed,
-        notes=[note] if note else [],
+        name_weight=learner.name_weight,
+        stability=asdict(stability),
+        suspected=suspicious,
+        notes=notes,
     )
     project.finish_round(record)
     log.info(
@@ -156,7 +173,7 @@ def freshen(
     memory: Memory,
     label_studio: LabelStudio,
     stop: Callable[[], bool],
-    places: int = _ORDERED,
+    places: int = _FRESHENED,
 ) -> int:
     """Publish the newest ranking beyond its head, while nothing else is to do; returns the places written."""
     ranking = project.ranking()
@@ -248,32 +265,53 @@ def _targets(config: LabelConfig, rows: NDArray[np.bool_]) -> NDArray[np.int64] 
     return rows if config.multiple else rows.argmax(axis=1).astype(np.int64)
 
 
+def _learner(
+    memory: Memory, config: LabelConfig, table: VectorTable, choosing: Choosing
+) -> tuple[ActiveLearner, list[str]]:
+    """The project's learner, begun anew when it is to learn something else; and what is to be said of it."""
+    strategy, notes = choosing.strategy, []
+    if config.multiple and not strategies.get(strategy).multilabel:
+        notes = [f"The strategy {strategy!r} needs a single choice per text; {_ALWAYS_POSSIBLE!r} chooses instead."]
+        strategy = _ALWAYS_POSSIBLE
+    names = _names(memory, config, table)
+    learnt = (config.choices, config.words, config.multiple, table.encoder, strategy, names is not None)
+    if memory.learner is None or memory.learnt != learnt:
+        memory.learner = ActiveLearner(len(config.choices), strategy, multilabel=config.multiple, name_vectors=names)
+        memory.learnt = learnt
+    return memory.learner, notes
+
+
+def _names(memory: Memory, config: LabelConfig, table: VectorTable) -> NDArray[np.float32] | None:
+    """(k, d): the vectors of the choices' names, once all are embedded."""
+    wanted = (config.words, table.encoder)
+    if memory.names is None or memory.names[0] != wanted:
+        found, vectors = table.find([text_id(name_text(words)) for words in config.words])
+        memory.names = (wanted, vectors.astype(np.float32)) if found.all() else None
+    return None if memory.names is None else memory.names[1]
+
+
 def _fit(
     memory: Memory,
     config: LabelConfig,
-    table: VectorTable,
+    learner: ActiveLearner,
     is_labelled: NDArray[np.bool_],
     rows: NDArray[np.bool_],
-) -> tuple[LogisticRegression | None, str]:
-    """The classifier of all labels so far, or None and why there is none."""
-    learnt = (config.choices, config.multiple, table.encoder)
-    if memory.classifier is None or memory.learnt != learnt:
-        memory.classifier = LogisticRegression(len(config.choices), multilabel=config.multiple)
-        memory.learnt = learnt
+) -> list[str]:
+    """Learn from all labels so far; returns why nothing could be learnt, if so."""
     vectors = memory.vectors[memory.rows[is_labelled]].astype(np.float32)
     try:
-        return memory.classifier.fit(vectors, _targets(config, rows)), ""
+        learner.fit(vectors, _targets(config, rows), memory.vectors[memory.rows[~is_labelled]])
     except NothingToLearn as error:
-        return None, str(error)
+        return [str(error)]
+    return []
 
 
 def _rank(
     project: Project,
     memory: Memory,
     config: LabelConfig,
-    classifier: LogisticRegression | None,
+    learner: ActiveLearner,
     is_labelled: NDArray[np.bool_],
-    rows: NDArray[np.bool_],
     audits: set[int],
     choosing: Choosing,
     head_size: int,
@@ -284,25 +322,16 @@ def _rank(
     vectors = memory.vectors[memory.rows[in_pool]]
     chosen: NDArray[np.bool_] = np.zeros((len(tasks), len(config.choices)), bool)
     confidence: NDArray[np.float32] = np.full(len(tasks), np.nan, np.float32)
-    probabilities = None
-    if classifier is not None and len(tasks):
-        probabilities = classifier.predict_proba(vectors)
+    probabilities = learner.predict_proba(vectors) if len(tasks) else None
+    if probabilities is not None:
         if config.multiple:
             chosen = probabilities >= 0.5
             confidence = np.maximum(probabilities, 1 - probabilities).min(axis=1)
         else:
             chosen[np.arange(len(tasks)), probabilities.argmax(axis=1)] = True
             confidence = probabilities.max(axis=1)
-    pool = Pool(
-        vectors=vectors,
-        probabilities=probabilities,
-        labelled_vectors=memory.vectors[memory.rows[is_labelled]].astype(np.float32),
-        labelled=_targets(config, rows),
-        multilabel=config.multiple,
-    )
-    # The seed is the project's own, so that a ranking depends on the labels and on nothing else.
-    strategy = strategies.get(choosing.strategy)
-    first = strategy.select(pool, max(_ORDERED, head_size), np.random.default_rng(project.id))
+    # The seed is the project's own, so that the same labels always give the same ranking.
+    first = learner.select(vectors, head_size, np.random.default_rng(project.id), probabilities)
     rest = np.ones(len(tasks), bool)
     rest[first] = False
     others = np.flatnonzero(rest)
@@ -342,28 +371,49 @@ def _changed(memory: Memory, ranking: Ranking) -> float | None:
     return sum(now[task] != before[task] for task in both) / len(both) if both else None
 
 
-def _accuracy(
+def _stability(
+    memory: Memory, config: LabelConfig, ranking: Ranking, labels: int, previous: RoundRecord | None
+) -> Stability:
+    """How well successive classifiers agree on the tasks that both saw without a label."""
+    stability = Stability(**previous.stability) if previous is not None else Stability()
+    predicts = len(ranking.task_ids) > 0 and not np.isnan(ranking.confidence[0])
+    if not predicts or not labels or (memory.compared is not None and not stability.due(labels)):
+        return stability
+    now = (ranking.task_ids, ranking.chosen)
+    before, memory.compared = memory.compared, now
+    if before is None:
+        return stability.after(labels, None)
+    _, then_at, now_at = np.intersect1d(before[0], now[0], assume_unique=True, return_indices=True)
+    then_chosen, now_chosen = before[1][then_at], now[1][now_at]
+    if not len(then_at) or then_chosen.shape != now_chosen.shape:
+        return stability.after(labels, None)
+    if not config.multiple:
+        return stability.after(labels, agreement(then_chosen.argmax(axis=1), now_chosen.argmax(axis=1)))
+    return stability.after(labels, agreement(then_chosen, now_chosen))
+
+
+def _estimate(
     memory: Memory,
     config: LabelConfig,
+    learner: ActiveLearner,
     is_labelled: NDArray[np.bool_],
     rows: NDArray[np.bool_],
-    audits: Sequence[int] | set[int],
-) -> dict[str, float] | None:
-    """The classifier's accuracy on audit tasks; estimated anew only when it can have changed."""
+    audits: set[int],
+) -> tuple[dict[str, float] | None, list[int]]:
+    """The classifier's accuracy on audit tasks, and tasks with a suspected label; anew only when they can have changed."""
     tasks = memory.task_ids[is_labelled]
     is_audit = np.isin(tasks, np.fromiter(audits, np.int64, len(audits)))
     counts = (len(tasks), int(is_audit.sum()))
     if memory.estimate is not None:
-        (labels_then, audits_then), accuracy = memory.estimate
+        (labels_then, audits_then), accuracy, suspicious = memory.estimate
         if audits_then == counts[1] and labels_then <= counts[0] < labels_then * _ESTIMATE_AGAIN:
-            return accuracy
-    estimate = estimate_accuracy(
-        memory.vectors[memory.rows[is_labelled]].astype(np.float32),
-        _targets(config, rows),
-        is_audit,
-        len(config.choices),
-        multilabel=config.multiple,
-    )
+            return accuracy, suspicious
+    vectors = memory.vectors[memory.rows[is_labelled]].astype(np.float32)
+    labelled = _targets(config, rows)
+    k, multilabel = len(config.choices), config.multiple
+    estimate = estimate_accuracy(vectors, labelled, is_audit, k, multilabel=multilabel, prior=learner.prior)
     accuracy = None if estimate is None else asdict(estimate)
-    memory.estimate = (counts, accuracy)
-    return accuracy
+    wrong = suspected(vectors, labelled, k, multilabel=multilabel, prior=learner.prior)
+    suspicious = tasks[wrong[:_SUSPECTED]].tolist()
+    memory.estimate = (counts, accuracy, suspicious)
+    return accuracy, suspicious

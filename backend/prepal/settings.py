@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     prepal_encoder: str = Field(
         "sentence-transformers/all-MiniLM-L6-v2", description="Encoder: a hub name or a local folder."
     )
-    prepal_strategy: str = Field("margin", description="Strategy that chooses what is labelled next.")
+    prepal_strategy: str = Field("auto", description="Strategy that chooses what is labelled next.")
     prepal_audit_fraction: float = Field(
         0.1,
         ge=0,

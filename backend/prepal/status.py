@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import redis
@@ -9,7 +10,8 @@ import redis
 from prepal import label_config, labels
 from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, queue
-from prepal.project import Project
+from prepal.learning.stopping import advise
+from prepal.project import Project, RoundRecord
 from prepal.waiting import QUEUE as EMBED
 from prepal.waiting import WaitingTexts
 
@@ -56,8 +58,11 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
             "seconds": record.seconds,
             "changed": record.changed,
             "classifier": record.classifier,
+            "name_weight": record.name_weight,
         },
         "accuracy": record.accuracy if record else None,
+        "advice": None if record is None else _advice(project, record),
+        "suspected": record.suspected if record else [],
         "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
         "next_audit": record.head_audit if record else [],
         "queues": {name: len(queue(project.connection, name)) for name in (LEARN, SYNC, EMBED)},
@@ -78,6 +83,17 @@ def wait_for(connection: redis.Redis, project: int, timeout_s: float) -> None:
             return
         time.sleep(0.02)
     raise PrepalError(f"No round of project {project} finished within {timeout_s:g} s: look at the learner's log.")
+
+
+def _advice(project: Project, record: RoundRecord) -> dict[str, str] | None:
+    """Whether to go on labelling, and why."""
+    try:
+        config = label_config.parse(project.info.label_config)
+    except PrepalError:
+        return None
+    accuracies = [(int(known["labels"]), known["estimate"]) for known in project.accuracies()]
+    kappas = record.stability.get("kappas", [])
+    return asdict(advise(kappas, record.labels / len(config.choices), accuracies))
 
 
 def _labelled(project: Project) -> int:

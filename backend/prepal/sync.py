@@ -7,6 +7,7 @@ from prepal import label_config
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
 from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio, NotFoundError
+from prepal.learning.label_names import name_text
 from prepal.project import Project
 from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
@@ -59,6 +60,7 @@ def read_new_tasks(
     waiting: WaitingTexts,
 ) -> bool:
     """Read one page of tasks that are not known yet; returns whether there may be more to read now."""
+    _want_names(project, config, table, waiting)
     if len(waiting) >= MOST_WAITING:
         project.connection.set(project.key("unread"), 1)
         return False
@@ -103,6 +105,14 @@ def reconcile(
         if gone:
             log.info("project %d: %d tasks are gone", project.id, len(gone))
             project.delete_tasks(gone)
+
+
+def _want_names(project: Project, config: LabelConfig, table: VectorTable, waiting: WaitingTexts) -> None:
+    """Let the names of the choices be embedded before all texts: with them the first task already has a prediction."""
+    texts = {text_id(text): text for text in map(name_text, config.words)}
+    lacking = set(table.missing(list(texts))) - set(waiting.failures(texts))
+    if lacking:
+        waiting.add({key: texts[key] for key in lacking}, project.id, urgent=True)
 
 
 def _drift(settings: dict[str, object]) -> list[str]:

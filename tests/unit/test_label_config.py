@@ -20,6 +20,14 @@ def test_the_choices_are_the_values_that_annotations_carry() -> None:
     assert (config.from_name, config.to_name, config.choices, config.multiple) == ("topic", "text", ("A", "b"), False)
 
 
+def test_the_words_of_a_choice_are_all_that_the_config_says_of_it() -> None:
+    xml = """<View><Text name="text" value="$text"/><Choices name="topic" toName="text">
+      <Choice value="Billing" alias="bill" hint="invoices, refunds"/><Choice value="Other"/></Choices></View>"""
+    config = parse(xml)
+    assert config.choices == ("bill", "Other")
+    assert config.words == ("Billing bill invoices, refunds", "Other")
+
+
 def test_several_choices_may_be_chosen_when_the_config_says_so() -> None:
     assert parse(SINGLE.replace('"single"', '"multiple"')).multiple
 

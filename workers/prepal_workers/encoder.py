@@ -45,7 +45,7 @@ class Encoder:
         began = time.monotonic()
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
-            self._model = SentenceTransformer(_source(name), device=device)
+            self._model = SentenceTransformer(source(name), device=device)
         except Exception as error:
             cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise PrepalError(
@@ -64,11 +64,24 @@ class Encoder:
         Returns:
             (n, d) float16, in the order of the texts; infinite where a number is too large for float16.
         """
-        clean = [_clean(text[: self._max_tokens * _MOST_CHARS_A_TOKEN]) for text in texts]
-        vectors = np.empty((len(clean), self.dimension), np.float16)
-        for batch in self._batches(clean):
-            vectors[batch] = self._encode([clean[place] for place in batch])
+        cleaned = [clean(text[: self._max_tokens * _MOST_CHARS_A_TOKEN]) for text in texts]
+        vectors = np.empty((len(cleaned), self.dimension), np.float16)
+        for batch in self._batches(cleaned):
+            vectors[batch] = self._encode([cleaned[place] for place in batch])
         return vectors
+
+    def cut(self, layers: int) -> None:
+        """Keep only the first layers of the model, for experiments with a poorer encoder.
+
+        Raises:
+            PrepalError: it has fewer.
+        """
+        stack = max((m for m in self._model.modules() if isinstance(m, torch.nn.ModuleList)), key=len, default=None)
+        if stack is None or len(stack) < layers:
+            raise PrepalError(
+                f"The encoder {self.name} cannot be cut to {layers} layers: it has {len(stack or ())}; ask for fewer."
+            )
+        del stack[layers:]
 
     def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Places of texts of similar length, longest first."""
@@ -86,12 +99,13 @@ class Encoder:
             return np.asarray(vectors, np.float32).astype(np.float16)
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """Where the weights of a model lie: a folder on this machine, or the name itself for the hub to find."""
     if name == DEFAULT_ENCODER and (package := importlib.util.find_spec(_DEFAULT_PACKAGE)) and package.origin:
         return str(Path(package.origin).parent / "model")
     return name
 
 
-def _clean(text: str) -> str:
-    """The text with lone surrogates replaced: tokenizers refuse them."""
+def clean(text: str) -> str:
+    """Return the text with lone surrogates replaced: tokenizers refuse them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

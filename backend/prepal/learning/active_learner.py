@@ -2,28 +2,33 @@
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning import strategies
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn, Vectors
+from prepal.learning.float16 import as_float32
 from prepal.learning.label_names import name_weights
+from prepal.learning.network import Network
 from prepal.learning.prior import SPREAD_POWER, Prior
 from prepal.learning.strategies.base import Pool
 
 # More classes lie in more directions of the space, so fewer directions may be favoured: SPREAD_POWER up to 7 choices,
 # a quarter at 64.
 _SPREAD_BY_CLASSES = 2.0
-# The space is measured again when there are so many times more texts.
+# While texts come in, the space is measured again when there are so many times more, and once more when none came.
 _MEASURE_AGAIN = 1.5
+# Of larger pools, so many texts are measured: it takes tenths of seconds, and more say the same.
+_MEASURED_ON = 50_000
 # How much the names count, as a multiple of what they say by themselves, is tried out on the labels when there are so
 # many, and again whenever there are so many times more, on a part of the labels at most so large.
 _NAME_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0)
 _LEAST_LABELS, _TRY_AGAIN, _MOST_LABELS = 10, 1.2, 300
 _FOLDS = 5
 # A single surprise may not decide how much the names count: every choice is as likely as this at least.
-_DOUBT = 0.02
+_DOUBT = 0.05
 
 
 class ActiveLearner:
@@ -35,6 +40,7 @@ class ActiveLearner:
         multilabel: whether a text may have several choices.
         name_vectors: `(k, d)` float32, the vectors of the choices' names; None to do without them, as is done anyway
             where a text may have several choices, of which names do not say how many.
+        classifier: a logistic regression, or a network with one hidden layer, which has no use for names.
     """
 
     def __init__(
@@ -44,21 +50,35 @@ class ActiveLearner:
         *,
         multilabel: bool = False,
         name_vectors: NDArray[np.float32] | None = None,
+        classifier: Literal["logistic", "network"] = "logistic",
     ) -> None:
         self.n_classes = n_classes
         self.multilabel = multilabel
         self.strategy = strategies.get(strategy)
-        self.classifier = LogisticRegression(n_classes, multilabel=multilabel)
-        self.name_weight = 1.0
-        """How much the names count now, as a multiple of what they say by themselves."""
-        self._name_vectors = None if multilabel or n_classes < 2 else name_vectors
+        kinds = {"logistic": LogisticRegression, "network": Network}
+        self.classifier: LogisticRegression | Network = kinds[classifier](n_classes, multilabel=multilabel)
+        self._name_weight = 1.0
+        unusable = multilabel or n_classes < 2 or classifier == "network"
+        self._name_vectors = None if unusable else name_vectors
         self._names: NDArray[np.float64] | None = None
         self._prior: Prior | None = None
-        self._measured = 0  # texts that the prior rests on
+        self._count = 0  # texts at the last fit
+        self._measured = 0  # texts that there were when the prior was measured
         self._tried = 0  # labels that the weight of the names rests on
         self._labelled_vectors: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self._labelled: Labels = np.empty(0, np.int64)
-        self._can_predict = False
+        self.can_predict = False
+        """Whether the last fit told any two texts apart."""
+
+    @property
+    def name_weight(self) -> float | None:
+        """How much the names count now, as a multiple of what they say by themselves; None where they are not used."""
+        return None if self._names is None else self._name_weight
+
+    @property
+    def prior(self) -> Prior | None:
+        """What the classifier believes of its weights before any label; None before the first fit."""
+        return self.classifier.prior
 
     def fit(self, vectors: NDArray[np.float32], labels: Labels, pool: Vectors) -> None:
         """Learn from all labels so far.
@@ -72,18 +92,18 @@ class ActiveLearner:
             NothingToLearn: the labels do not tell any two texts apart; nothing is predicted until they do.
         """
         self._labelled_vectors, self._labelled = vectors, labels
-        self._can_predict = False
+        self.can_predict = False
         self._measure(vectors, pool)
         if self._names is not None and len(labels) >= max(_LEAST_LABELS, _TRY_AGAIN * self._tried):
-            self.name_weight = self._best_name_weight()
+            self._name_weight = self._best_name_weight()
             self._tried = len(labels)
-        self.classifier.prior = self._prior_with(self.name_weight)
+        self.classifier.prior = self._prior_with(self._name_weight)
         self.classifier.fit(vectors, labels)
-        self._can_predict = True
+        self.can_predict = True
 
     def predict_proba(self, vectors: Vectors) -> NDArray[np.float32] | None:
         """Return the probability `(n, k)` of each choice, or None while nothing can be predicted."""
-        return self.classifier.predict_proba(vectors) if self._can_predict else None
+        return self.classifier.predict_proba(vectors) if self.can_predict else None
 
     def select(
         self, pool: Vectors, n: int, rng: np.random.Generator, probabilities: NDArray[np.float32] | None = None
@@ -102,22 +122,25 @@ class ActiveLearner:
             labelled_vectors=self._labelled_vectors.reshape(-1, pool.shape[1]),
             labelled=self._labelled,
             multilabel=self.multilabel,
-            classifier=self.classifier if self._can_predict else None,
+            classifier=self.classifier if self.can_predict else None,
             prior=self._prior,
             knows_names=self._names is not None,
         )
         return self.strategy.select(seen, n, rng)
 
     def _measure(self, vectors: NDArray[np.float32], pool: Vectors) -> None:
-        texts = len(vectors) + len(pool)
-        if texts < max(2, _MEASURE_AGAIN * self._measured):
+        count, before = len(vectors) + len(pool), self._count
+        self._count = count
+        none_came = count == before and count != self._measured
+        if count < 2 or not (none_came or count >= _MEASURE_AGAIN * self._measured):
             return
-        self._measured = texts
-        everything = pool if len(pool) > len(vectors) else np.concatenate([vectors, pool.astype(np.float32)])
+        self._measured = count
+        part = as_float32(pool[:: math.ceil(max(len(pool), 1) / _MEASURED_ON)])
+        texts = np.concatenate([vectors, part]) if len(vectors) else part
         power = min(SPREAD_POWER, _SPREAD_BY_CLASSES / math.sqrt(self.n_classes))
-        self._prior = Prior.of(everything, power)
+        self._prior = Prior.of(texts, power)
         if self._name_vectors is not None:
-            self._names = name_weights(everything, self._name_vectors)
+            self._names = name_weights(texts, self._name_vectors)
 
     def _prior_with(self, name_weight: float) -> Prior | None:
         if self._prior is None or self._names is None:
@@ -132,7 +155,7 @@ class ActiveLearner:
         fold = np.arange(m) % _FOLDS
 
         def likelihood(name_weight: float) -> float:
-            classifier = LogisticRegression(self.n_classes, C=self.classifier.C, prior=self._prior_with(name_weight))
+            classifier = LogisticRegression(self.n_classes, prior=self._prior_with(name_weight))
             total = 0.0
             for held_back in range(_FOLDS):
                 test = fold == held_back

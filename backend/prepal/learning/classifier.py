@@ -83,7 +83,7 @@ class LogisticRegression:
             NothingToLearn: if the labels have fewer than two choices between them (none at all if multilabel).
             ValueError: if shapes or values do not fit.
         """
-        _check(vectors, labels, weights, self.n_classes, multilabel=self.multilabel)
+        check_labels(vectors, labels, weights, self.n_classes, multilabel=self.multilabel)
         importance = np.ones(len(vectors)) if weights is None else weights.astype(np.float64)
         vectors, labels, importance = vectors[importance > 0], labels[importance > 0], importance[importance > 0]
         believed = None if self.prior is None else self.prior.mean
@@ -225,7 +225,7 @@ class LogisticRegression:
         return known
 
 
-def _check(
+def check_labels(
     vectors: NDArray[np.float32],
     labels: Labels,
     weights: NDArray[np.floating] | None,
@@ -233,6 +233,7 @@ def _check(
     *,
     multilabel: bool,
 ) -> None:
+    """Raise a ValueError that says which of the arguments of `fit` does not fit the others."""
     wanted = (len(vectors), n_classes) if multilabel else (len(vectors),)
     if vectors.ndim != 2 or labels.shape != wanted:
         raise ValueError(f"For vectors {vectors.shape} labels must be {wanted}, but they are {labels.shape}.")

@@ -1,15 +1,19 @@
 """A posterior of the classifier: refits on bootstrap resamples of the labels."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.classifier import LogisticRegression, NothingToLearn
-from prepal.learning.strategies.base import Pool
+
+if TYPE_CHECKING:  # strategies import this module
+    from prepal.learning.strategies.base import Pool
 
 MEMBERS = 10  # picks hardly change with more, and each is a pass over the pool
 
 
-def sample_predictions(pool: Pool, rng: np.random.Generator) -> list[NDArray[np.float32]]:
+def sample_predictions(pool: "Pool", rng: np.random.Generator) -> list[NDArray[np.float32]]:
     """Return each member's probabilities `(n, k)` for the pool; none while there is nothing to learn from.
 
     The bootstrap as a posterior: Newton & Raftery, Approximate Bayesian Inference with the Weighted Likelihood

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.classifier import LogisticRegression, NothingToLearn
+from prepal.learning.prior import Prior
 
 MIN_AUDIT_TASKS = 5  # below it the interval is so wide that a number would only mislead
 Z_95 = 1.959964  # the normal quantile of a two-sided 95 % interval
@@ -39,7 +40,7 @@ def estimate_accuracy(
     *,
     multilabel: bool = False,
     folds: int = 5,
-    C: float = 10.0,  # noqa: N803
+    prior: Prior | None = None,
     seed: int = 0,
 ) -> Accuracy | None:
     """Cross-validate: each fold of audit tasks is predicted by a classifier of all labels but theirs.
@@ -55,7 +56,7 @@ def estimate_accuracy(
         n_classes: the number of choices, k.
         multilabel: whether a text may have several choices.
         folds: into how many parts the audit tasks are split, at most one each.
-        C: the classifier's.
+        prior: the classifier's.
         seed: of the split.
 
     Returns:
@@ -66,7 +67,9 @@ def estimate_accuracy(
         return None
     truth = np.asarray(labels, bool) if multilabel else labels[:, None] == np.arange(n_classes)
     predicted = np.zeros(truth.shape, bool)
-    classifier = LogisticRegression(n_classes, multilabel=multilabel, C=C)  # each fold starts from the one before
+    classifier = LogisticRegression(
+        n_classes, multilabel=multilabel, prior=prior
+    )  # each fold starts from the one before
     for held_out in np.array_split(audit_rows, min(folds, len(audit_rows))):
         kept = np.ones(len(labels), bool)
         kept[held_out] = False

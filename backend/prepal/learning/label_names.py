@@ -1,5 +1,6 @@
 """What the names of the choices say about a text before anyone has labelled one."""
 
+import math
 import re
 
 import numpy as np
@@ -18,7 +19,7 @@ _SCALED_ON, _HALVINGS, _LOG_SCALES = 5000, 40, (-3.0, 9.0)
 
 def name_text(name: str) -> str:
     """Return the words of a choice's name as a text that an encoder can read: `SCIENCE_TECH` is "science tech"."""
-    return " ".join(word for word in _WORD_BREAK.split(name) if word).lower()
+    return " ".join(word for word in _WORD_BREAK.split(name) if word).lower() or name
 
 
 def name_weights(vectors: NDArray[np.float16] | NDArray[np.float32], names: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -47,7 +48,9 @@ def name_weights(vectors: NDArray[np.float16] | NDArray[np.float32], names: NDAr
     )
     weights = _unit(means).T.astype(np.float64)
     whole = np.vstack([weights, -centre @ weights])
-    logits = texts[:_SCALED_ON] @ whole[:-1] + whole[-1]
+    # A part that is the same in whatever order the texts come.
+    part = np.argsort(texts[:, 0], kind="stable")[:: math.ceil(len(texts) / _SCALED_ON)]
+    logits = texts[part] @ whole[:-1] + whole[-1]
     wanted = 1 / len(names) + _CONFIDENCE * (1 - 1 / len(names))
     low, high = _LOG_SCALES
     for _ in range(_HALVINGS):

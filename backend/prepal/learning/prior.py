@@ -47,7 +47,9 @@ class Prior:
         variances = np.maximum(variances, max(_LEAST_SHARE * variances.sum(), np.finfo(np.float32).tiny))
         widths = variances**power
         length = np.sqrt((variances * widths**2).sum())
-        return cls(centre.astype(np.float32), (directions * (widths / length)).astype(np.float32))
+        # Symmetric, so that a classifier's last solution is a good start after the texts were measured again.
+        shape = (directions * (widths / length)) @ directions.T
+        return cls(centre.astype(np.float32), shape.astype(np.float32))
 
     def map(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Return vectors `(n, d)` as the prior sees them: distances count in directions that matter."""

@@ -39,12 +39,14 @@ class AnchorAl:
             likeness[:, rows] = anchors @ as_float32(pool.vectors[rows]).T
 
         by_chunks(len(pool), compare)
-        near = np.zeros(len(pool), bool)
+        total, times = np.zeros(len(pool), np.float32), np.zeros(len(pool), np.float32)
         for row in likeness:
-            near[best(row, max(_NEIGHBOURS, n))] = True
-        places = np.flatnonzero(near)
-        # Of too many, those most like the anchors on the average, as the paper scores them.
-        places = np.sort(places[best(likeness.mean(axis=0)[places], max(_SUBPOOL, n))])
+            near = best(row, max(_NEIGHBOURS, n))
+            total[near] += row[near]
+            times[near] += 1
+        places = np.flatnonzero(times)
+        # Of too many, those most like the anchors that they are near to, on the average, as the authors score them.
+        places = np.sort(places[best(total[places] / times[places], max(_SUBPOOL, n))])
         part = Pool(
             pool.vectors[places],
             pool.probabilities[places],

@@ -39,9 +39,11 @@ class Auto:
         )
         if n >= len(doubtful):
             return doubtful
-        points = pool.map(pool.vectors[doubtful])
+        # In the order of the pool, because which of two equally doubtful texts comes first may not decide the clusters.
+        by_place = np.argsort(doubtful)
+        points = pool.map(pool.vectors[doubtful[by_place]])
         centres, _ = kmeans(points, n, rng)
-        return doubtful[np.sort(nearest_to_each(points, centres))]
+        return doubtful[np.sort(by_place[nearest_to_each(points, centres)])]
 
 
 STRATEGY = Auto()

@@ -1,0 +1,83 @@
+"""Finds labels that are probably wrong."""
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from cleanlab.multilabel_classification.filter import find_label_issues as find_multilabel_issues
+from numpy.typing import NDArray
+
+from prepal.learning.classifier import Labels, LogisticRegression
+from prepal.learning.prior import Prior
+
+LEAST_LABELS = 20  # with fewer, a classifier that contradicts a label is more often wrong than the label
+LEAST_PER_CLASS = 2  # one to learn from and one to hold back
+_RANKING = "self_confidence"
+
+
+def suspected(
+    vectors: NDArray[np.float32],
+    labels: Labels,
+    n_classes: int,
+    *,
+    multilabel: bool = False,
+    prior: Prior | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> NDArray[np.int64]:
+    """Return places of labels that a classifier of the other labels is too sure to be wrong.
+
+    Northcutt, Jiang & Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels (2021), by cleanlab. Labels
+    of choices that cannot be cross-validated, because fewer than `LEAST_PER_CLASS` labels have them, are never
+    suspected; if multilabel, nor is the absence of such a choice, nor a choice that almost all labels have.
+
+    Args:
+        vectors: `(n, d)`.
+        labels: `(n,)` int64, or `(n, k)` bool if multilabel.
+        n_classes: the number of choices, k.
+        multilabel: whether a text may have several choices.
+        prior: the classifier's.
+        folds: into how many parts the labels are split; at least 2.
+        seed: of the split.
+
+    Returns:
+        `(m,)` places in `labels`, most suspicious first; none with fewer than `LEAST_LABELS` labels.
+    """
+    truth = np.asarray(labels, bool) if multilabel else labels[:, None] == np.arange(n_classes)
+    counts = truth.sum(axis=0)
+    known = counts >= LEAST_PER_CLASS
+    if multilabel:
+        known &= counts <= len(labels) - LEAST_PER_CLASS
+    places = np.arange(len(labels)) if multilabel else np.flatnonzero(truth[:, known].any(axis=1))
+    if len(places) < LEAST_LABELS or known.sum() < (1 if multilabel else 2):
+        return np.empty(0, np.int64)
+
+    truth = truth[places]
+    classifier = LogisticRegression(n_classes, multilabel=multilabel, prior=prior)
+    probabilities = np.empty(truth.shape)
+    fold = _folds(truth[:, known], folds, np.random.default_rng(seed))
+    for held_back in range(folds):
+        test = fold == held_back
+        classifier.fit(vectors[places[~test]], labels[places[~test]])
+        probabilities[test] = classifier.predict_proba(vectors[places[test]])
+
+    truth, probabilities = truth[:, known], probabilities[:, known]
+    if truth.shape[1] == 1:  # cleanlab knows this as a choice between two
+        truth, probabilities = np.hstack([~truth, truth]), np.hstack([1 - probabilities, probabilities])
+    elif multilabel:
+        given = [np.flatnonzero(row).tolist() for row in truth]
+        found = find_multilabel_issues(given, probabilities, return_indices_ranked_by=_RANKING, n_jobs=1)
+        return places[np.asarray(found, np.int64)]
+    probabilities += np.finfo(np.float32).tiny  # a row of zeros has no share
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    found = find_label_issues(truth.argmax(axis=1), probabilities, return_indices_ranked_by=_RANKING, n_jobs=1)
+    return places[np.asarray(found, np.int64)]
+
+
+def _folds(truth: NDArray[np.bool_], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a fold `(n,)` for each label `(n, k)`: those whose rarest choice is the same are dealt to all in turn."""
+    rarest = np.where(truth, truth.sum(axis=0), len(truth) + 1).argmin(axis=1)
+    rarest[~truth.any(axis=1)] = truth.shape[1]
+    order = rng.permutation(len(truth))
+    order = order[np.argsort(rarest[order], kind="stable")]
+    fold = np.empty(len(truth), np.int64)
+    fold[order] = np.arange(len(truth)) % folds
+    return fold

@@ -1,0 +1,89 @@
+"""Who is compared: every strategy, ours and the peers', behind one method."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.texts import Texts
+from prepal.learning import strategies
+from prepal.learning.active_learner import ActiveLearner, NothingToLearn
+
+Places = NDArray[np.int64]
+
+OURS = "PRepAL"
+WITH_NAMES = "auto, names"
+
+
+class Chooser(Protocol):
+    """Goes through one experiment: learns from the labels so far and says what to label next."""
+
+    def choose(self, labelled: Places, labels: NDArray[np.int64], n: int) -> Places:
+        """Return n different places of texts that have no label.
+
+        Args:
+            labelled: `(m,)` places of the texts that have one; those of the call before come first, in the same order.
+            labels: `(m,)`.
+            n: how many.
+        """
+        ...
+
+
+@dataclass(frozen=True, order=True)
+class Contestant:
+    """A strategy of a library."""
+
+    library: str
+    strategy: str
+
+    def __str__(self) -> str:
+        return f"{self.library} {self.strategy}"
+
+
+def of_ours() -> list[Contestant]:
+    """Return the default with label names, then every strategy without."""
+    return [Contestant(OURS, WITH_NAMES), *(Contestant(OURS, name) for name in strategies.names())]
+
+
+def enter(contestant: Contestant, texts: Texts, seed: int) -> Chooser:
+    """Return what goes through one experiment; it may move the texts' vectors about."""
+    if contestant.library == OURS:
+        with_names = contestant.strategy == WITH_NAMES
+        strategy = "auto" if with_names else contestant.strategy
+        names = texts.name_vectors if with_names else None
+        return Own(texts, ActiveLearner(texts.n_classes, strategy, name_vectors=names), seed)
+    from benchmarks import peers  # the peers are not loaded where only ours is measured
+
+    return peers.enter(contestant, texts, seed)
+
+
+class Own:
+    """Ours. The pool is kept compact: the last text takes the place of one that got a label."""
+
+    def __init__(self, texts: Texts, learner: ActiveLearner, seed: int) -> None:
+        self._vectors = texts.vectors
+        self._learner = learner
+        self._rng = np.random.default_rng(seed)
+        self._texts = np.arange(len(texts.vectors))  # which text each row of the pool is
+        self._rows = self._texts.copy()  # and the row of each text
+        self._count = len(self._texts)
+        self._labelled: list[NDArray[np.float32]] = []
+
+    def choose(self, labelled: Places, labels: NDArray[np.int64], n: int) -> Places:
+        """See `Chooser`."""
+        for place in labelled[len(self._labelled) :].tolist():
+            self._take_out(place)
+        known = np.array(self._labelled, np.float32).reshape(-1, self._vectors.shape[1])
+        pool = self._vectors[: self._count]
+        with suppress(NothingToLearn):
+            self._learner.fit(known, labels, pool)
+        return self._texts[self._learner.select(pool, n, self._rng)]
+
+    def _take_out(self, place: int) -> None:
+        row, last = int(self._rows[place]), self._count - 1
+        self._labelled.append(self._vectors[row].astype(np.float32))
+        self._vectors[row], self._texts[row] = self._vectors[last], self._texts[last]
+        self._rows[self._texts[row]] = row
+        self._count = last

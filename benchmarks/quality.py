@@ -1,0 +1,193 @@
+"""How accurate a classifier is after each batch that a strategy chose: every strategy, several sets and seeds."""
+
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmarks import contestants, peers, results
+from benchmarks.contestants import OURS, WITH_NAMES, Contestant
+from benchmarks.process import Job, measure
+from benchmarks.results import Lines, Record
+from benchmarks.texts import Texts, TextSet, make_up, read_set
+from prepal.learning.active_learner import ActiveLearner, NothingToLearn
+
+BATCH, BUDGET = 10, 300
+COUNTS = list(range(BATCH, BUDGET + 1, BATCH))
+CURVES = Lines(results.FOLDER / "quality.jsonl", ("set", "library", "strategy", "seed"))
+TRIALS = "trials.json"
+
+# A peer's strategy takes part if it chooses a batch from so many texts within so long: 750 batches are under half an
+# hour then.
+LIMIT_S, _TRIAL_TEXTS, _TRIAL_CLASSES, _TRIAL_LABELS = 2.0, 10_000, 6, (0, 100, 110, 120)
+_TRIAL_TIMEOUT_S, _TRIAL_MEMORY_MB = 120.0, 8000
+# Two experiments at a time on two cores: more threads would only wait for each other.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+# What our classifier's accuracies rest on, and what our strategies' choices rest on.
+_CLASSIFIER = ("active_learner.py", "classifier.py", "float16.py", "label_names.py", "prior.py", "solver.py")
+_STRATEGIES = (*_CLASSIFIER, "clustering.py", "distances.py", "ensemble.py", "strategies/*.py")
+
+
+def run(vectors: Path, sets: Iterable[str], seeds: int, jobs: int, only: str, console: Console) -> None:
+    """Run what is missing in results/quality.jsonl.
+
+    Args:
+        vectors: has a folder for each set; see `texts.read_set`.
+        sets: their names.
+        seeds: how many experiments of each strategy on each set.
+        jobs: how many experiments at a time.
+        only: part of the names of the strategies to run; empty for all.
+        console: for the progress bar.
+    """
+    results.FOLDER.mkdir(exist_ok=True)
+    who = [*contestants.of_ours(), *taking_part(console)]
+    known = {key: record["code"] for key, record in CURVES.read().items()}
+    # Seed by seed, so that what an interrupted run has is balanced.
+    wanted = [
+        (name, contestant, seed)
+        for seed in range(seeds)
+        for contestant in who
+        for name in sets
+        if only.lower() in str(contestant).lower()
+        and known.get((name, contestant.library, contestant.strategy, seed)) != _code(contestant)
+    ]
+    os.environ.update(_ONE_THREAD)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, console=console) as progress,
+        ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes,
+    ):
+        bar = progress.add_task("experiments", total=len(wanted))
+        running = [processes.submit(experiment, vectors / name, *rest) for name, *rest in wanted]
+        try:
+            for ended in as_completed(running):
+                CURVES.append(ended.result())
+                progress.advance(bar)
+        except BaseException:
+            processes.shutdown(cancel_futures=True)
+            raise
+    CURVES.compact()
+    results.write_json("quality.json", {"environment": results.environment(), "seeds": seeds})
+
+
+def taking_part(console: Console) -> list[Contestant]:
+    """Return the peers' strategies that run on vectors and are quick enough, trying those that were not tried yet."""
+    now = results.environment()
+    versions = {library: now[library] for library in (peers.SCIKIT_ACTIVEML, peers.SMALL_TEXT)}
+    stored = results.read_json(TRIALS)
+    if stored is None or stored["versions"] != versions:
+        stored = {"versions": versions, "limit_s": LIMIT_S, "trials": {}}
+    trials: dict[str, Record] = stored["trials"]
+    untried = [peer for peer in peers.contestants() if str(peer) not in trials]
+    if untried:
+        with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
+            make_up(Path(folder), _TRIAL_TEXTS, _TRIAL_CLASSES)
+            for peer in progress.track(untried, description="trying the peers' strategies"):
+                job = Job(
+                    peer.library, peer.strategy, folder, _TRIAL_CLASSES, BATCH, list(_TRIAL_LABELS), _TRIAL_MEMORY_MB
+                )
+                measured = measure(job, _TRIAL_TIMEOUT_S, _ONE_THREAD)
+                seconds = round(float(np.median(measured.seconds)), 3) if measured.seconds else None
+                trials[str(peer)] = {"seconds": seconds, "error": measured.error}
+                results.write_json(TRIALS, stored)
+    return [peer for peer in peers.contestants() if _is_quick(trials[str(peer)])]
+
+
+def left_out() -> dict[str, str]:
+    """Return which of the peers' strategies do not take part, and why."""
+    stored = results.read_json(TRIALS)
+    trials = stored["trials"] if stored else {}
+    slow = {
+        name: trial["error"] or f"{trial['seconds']:.1f} s for a batch"
+        for name, trial in trials.items()
+        if not _is_quick(trial)
+    }
+    return slow | peers.LEFT_OUT
+
+
+def experiment(folder: Path, contestant: Contestant, seed: int) -> Record:
+    """Run one experiment of 300 labels; returns its record.
+
+    `plain` are the test accuracies of scikit-learn's logistic regression with C = 10 after each batch, `ours` those of
+    our classifier on the same labels, with the classes' names where the strategy has them.
+    """
+    warnings.simplefilter("ignore")  # the peers' concern classes that have no label yet
+    texts = _read(folder)
+    truth, vectors = texts.train_labels, texts.train.vectors
+    own_copy = Texts(vectors.copy(), texts.train.n_classes, texts.train.name_vectors)
+    chooser = contestants.enter(contestant, own_copy, seed)
+    names = texts.train.name_vectors if contestant == Contestant(OURS, WITH_NAMES) else None
+    learner = ActiveLearner(texts.train.n_classes, "random", name_vectors=names)
+    labelled = np.empty(0, np.int64)
+    accuracies: dict[str, list[float]] = {"plain": [], "ours": []}
+    took = 0.0
+    for _ in COUNTS:
+        began = time.perf_counter()
+        chosen = chooser.choose(labelled, truth[labelled], BATCH)
+        took += time.perf_counter() - began
+        labelled = np.concatenate([labelled, chosen])
+        if len(np.unique(labelled)) != len(labelled):
+            raise ValueError(f"{contestant} chose a text twice.")
+        shown, labels = vectors[labelled].astype(np.float32), truth[labelled]
+        pool = np.delete(vectors, labelled, axis=0)
+        predicted = {"plain": _plain(shown, labels, texts), "ours": _ours(learner, shown, labels, pool, texts)}
+        for name, curve in accuracies.items():
+            curve.append(round(float((predicted[name] == texts.test_labels).mean()), 4))
+    return {
+        "set": folder.name,
+        "library": contestant.library,
+        "strategy": contestant.strategy,
+        "seed": seed,
+        "code": _code(contestant),
+        "seconds": round(took / len(COUNTS), 4),
+        **accuracies,
+    }
+
+
+def area(curve: list[float]) -> float:
+    """Return the mean height of an accuracy curve, by the trapezoidal rule."""
+    return float(np.trapezoid(curve) / (len(curve) - 1))
+
+
+def _plain(vectors: NDArray[np.float32], labels: NDArray[np.int64], texts: TextSet) -> NDArray[np.int64]:
+    if len(np.unique(labels)) < 2:
+        return np.full(len(texts.test), labels[0])
+    return np.asarray(peers.logistic_regression().fit(vectors, labels).predict(texts.test), np.int64)
+
+
+def _ours(
+    learner: ActiveLearner,
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    pool: NDArray[np.float16] | NDArray[np.float32],
+    texts: TextSet,
+) -> NDArray[np.int64]:
+    try:
+        learner.fit(vectors, labels, pool)
+    except NothingToLearn:  # all labels are of one class
+        return np.full(len(texts.test), labels[0])
+    probabilities = learner.predict_proba(texts.test)
+    assert probabilities is not None
+    return probabilities.argmax(axis=1)
+
+
+def _is_quick(trial: Record) -> bool:
+    return not trial["error"] and trial["seconds"] <= LIMIT_S
+
+
+def _code(contestant: Contestant) -> str:
+    return results.fingerprint(_STRATEGIES if contestant.library == OURS else _CLASSIFIER)
+
+
+_read: Callable[[Path], TextSet] = cache(read_set)

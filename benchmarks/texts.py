@@ -1,0 +1,82 @@
+"""The texts that are measured on, as vectors: sets from a folder, and made-up ones of any size."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SETS = ("ag_news", "trec6", "sst2_sentences", "sms_spam", "tweeteval_emotion")
+
+# Of the made-up texts: each class is a few groups, and within a group directions differ in how much they vary, as the
+# vectors of sentence encoders do.
+_DIMENSIONS, _GROUPS_PER_CLASS, _GROUP_LENGTH = 384, 4, 0.7
+_CHUNK_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts to be labelled.
+
+    Attributes:
+        vectors: `(n, d)` float16 or float32.
+        n_classes: the number of classes, k.
+        name_vectors: `(k, d)` float32, of the classes' names; None where they have none.
+    """
+
+    vectors: NDArray[np.float16] | NDArray[np.float32]
+    n_classes: int
+    name_vectors: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """A labelled set: texts to choose from, and others to measure the accuracy on.
+
+    Attributes:
+        train: the texts to choose from.
+        train_labels: `(n,)` int64.
+        test: `(t, d)` float32.
+        test_labels: `(t,)` int64.
+    """
+
+    train: Texts
+    train_labels: NDArray[np.int64]
+    test: NDArray[np.float32]
+    test_labels: NDArray[np.int64]
+
+
+def read_set(folder: Path) -> TextSet:
+    """Read train.npy, train_y.npy, test.npy, test_y.npy and names.npy of one set."""
+    train, train_labels, test, test_labels, names = (
+        np.load(folder / f"{part}.npy") for part in ("train", "train_y", "test", "test_y", "names")
+    )
+    return TextSet(
+        Texts(train, len(names), names.astype(np.float32)),
+        train_labels.astype(np.int64),
+        test.astype(np.float32),
+        test_labels.astype(np.int64),
+    )
+
+
+def make_up(folder: Path, count: int, n_classes: int, seed: int = 0) -> None:
+    """Write float16.npy and float32.npy `(count, 384)`, both of the same unit vectors, and labels.npy `(count,)`."""
+    rng = np.random.default_rng(seed)
+    widths = 1 / np.sqrt(np.arange(1, _DIMENSIONS + 1, dtype=np.float32))
+    widths /= np.linalg.norm(widths)
+    groups = rng.standard_normal((n_classes * _GROUPS_PER_CLASS, _DIMENSIONS), np.float32) * widths
+    groups *= _GROUP_LENGTH / np.linalg.norm(groups, axis=1, keepdims=True)
+    group = rng.integers(len(groups), size=count)
+    np.save(folder / "labels.npy", group % n_classes)
+    shape = (count, _DIMENSIONS)
+    half = np.lib.format.open_memmap(folder / "float16.npy", "w+", np.float16, shape)
+    single = np.lib.format.open_memmap(folder / "float32.npy", "w+", np.float32, shape)
+    for start in range(0, count, _CHUNK_ROWS):
+        rows = slice(start, min(start + _CHUNK_ROWS, count))
+        vectors = groups[group[rows]]
+        vectors += rng.standard_normal(vectors.shape, np.float32) * widths
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        half[rows] = vectors
+        single[rows] = half[rows]
+    half.flush()
+    single.flush()

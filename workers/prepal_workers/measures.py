@@ -1,0 +1,136 @@
+"""How good predictions are: figures with their intervals, and a temperature that makes confidences honest."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, softmax
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, precision_recall_fscore_support
+
+from prepal.learning.classifier import Labels
+
+# A few texts that all happen to be right would otherwise make the model look infinitely sure.
+_TEMPERATURES = (0.25, 10.0)
+_BINS = 10
+_CONFIDENT = 0.5
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of n texts, with its 95 % interval.
+
+    Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, right: int, n: int) -> "Share":
+        """Share of `right` among `n` texts."""
+        interval = binomtest(right, n).proportion_ci(method="wilson")
+        return cls(right / n, float(interval.low), float(interval.high), n)
+
+
+def right(logits: NDArray[np.float32], labels: Labels) -> NDArray[np.bool_]:
+    """Which texts `(n,)` are predicted right; all of a text's classes must be, where it may have several."""
+    if labels.ndim == 2:
+        return np.asarray(((logits > 0) == labels).all(axis=1))
+    return np.asarray(logits.argmax(axis=1) == labels)
+
+
+def confidences(logits: NDArray[np.float32], *, multilabel: bool) -> NDArray[np.float64]:
+    """How likely `(n,)` the model holds it that its prediction of a text is right."""
+    if multilabel:
+        certain = expit(np.abs(logits.astype(np.float64)))
+        return np.asarray(certain.prod(axis=1))
+    return np.asarray(softmax(logits.astype(np.float64), axis=1).max(axis=1))
+
+
+def log_loss(logits: NDArray[np.floating], labels: Labels) -> float:
+    """Mean negative log likelihood of the labels, per class where a text may have several."""
+    z = logits.astype(np.float64)
+    if labels.ndim == 2:
+        return float(np.logaddexp(0, np.where(labels, -z, z)).mean())
+    return float(-log_softmax(z, axis=1)[np.arange(len(labels)), labels].mean())
+
+
+def macro_f1(logits: NDArray[np.float32], labels: Labels) -> float:
+    """Mean F1 over the classes that labels or predictions have."""
+    truth, predicted = _marks(logits, labels)
+    mentions = truth.sum(axis=0) + predicted.sum(axis=0)
+    used = mentions > 0
+    return float((2 * (truth & predicted).sum(axis=0)[used] / mentions[used]).mean()) if used.any() else 1.0
+
+
+def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
+    """The number to divide logits by that makes the labels most likely.
+
+    Guo et al., On Calibration of Modern Neural Networks (2017). One text of each class more, that the model finds as
+    likely as any other, keeps a perfect score on few texts from looking like certainty.
+    """
+    k = logits.shape[1]
+
+    def surprise(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        uniform = -log_softmax(scaled, axis=1).mean() if labels.ndim == 1 else np.logaddexp(0, -scaled).mean()
+        return log_loss(scaled, labels) * len(labels) + float(uniform) * min(k, len(labels)) / k
+
+    low, high = np.log(_TEMPERATURES)
+    return float(np.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x))
+
+
+def calibration_error(logits: NDArray[np.float32], labels: Labels) -> float:
+    """Expected calibration error: how far confidence and accuracy lie apart on average, over ten ranges."""
+    sure, hit = confidences(logits, multilabel=labels.ndim == 2), right(logits, labels)
+    bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+    parts = [bins == b for b in range(_BINS)]
+    return float(sum(abs(hit[p].mean() - sure[p].mean()) * p.mean() for p in parts if p.any()))
+
+
+def report(logits: NDArray[np.float32], labels: Labels, label_names: tuple[str, ...]) -> dict[str, Any]:
+    """Accuracy, macro-F1, figures per class and the confusion matrix, as plain JSON."""
+    truth, predicted = _marks(logits, labels)
+    precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, average=None, zero_division=0)
+    counts = truth.sum(axis=0)
+    matrix = (
+        multilabel_confusion_matrix(truth, predicted)
+        if labels.ndim == 2
+        else confusion_matrix(labels, logits.argmax(axis=1), labels=np.arange(len(label_names)))
+    )
+    return {
+        "accuracy": asdict(Share.of(int(right(logits, labels).sum()), len(labels))),
+        "macro_f1": macro_f1(logits, labels),
+        "log_loss": log_loss(logits, labels),
+        "per_class": {
+            name: {
+                "precision": float(precision[c]),
+                "recall": float(recall[c]),
+                "recall_interval": _interval(int((truth & predicted)[:, c].sum()), int(counts[c])),
+                "f1": float(f1[c]),
+                "examples": int(support[c]),
+            }
+            for c, name in enumerate(label_names)
+        },
+        "confusion": matrix.tolist(),
+    }
+
+
+def _interval(found: int, n: int) -> list[float] | None:
+    if not n:
+        return None
+    share = Share.of(found, n)
+    return [share.low, share.high]
+
+
+def _marks(logits: NDArray[np.float32], labels: Labels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Truth and prediction as `(n, k)` bool."""
+    if labels.ndim == 2:
+        return np.asarray(labels, bool), logits > 0
+    classes = np.arange(logits.shape[1])
+    return labels[:, None] == classes, logits.argmax(axis=1)[:, None] == classes

@@ -1,0 +1,75 @@
+"""Vectors for experiments: from the vector cache, or of word counts."""
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
+
+from prepal.vectors import VectorTable, text_id
+from prepal_workers.encoder import Encoder
+
+WORD_COUNTS = "word-counts"
+"""A poor encoder: counts of words, weighted by how rare they are, reduced to 128 numbers by SVD."""
+_WORD_COUNT_DIMENSION = 128
+_CUT = re.compile(r"^(?P<name>.+)@(?P<layers>[1-9]\d*)$")
+# So many texts are embedded between two appends to the cache, and between two steps of the progress bar.
+_CHUNK_TEXTS = 1024
+
+
+def cut_name(encoder: str, layers: int) -> str:
+    """Return the name of an encoder that is cut to its first layers."""
+    return f"{encoder}@{layers}"
+
+
+def embed(
+    texts: Sequence[str], encoder: str, cache: str, advance: Callable[[int], None] = lambda _: None
+) -> NDArray[np.float32]:
+    """Return the vectors `(n, d)` of texts; what the vector cache lacks is embedded and stored there.
+
+    Args:
+        texts: n texts.
+        encoder: name on the hub or a folder; with `@3` at the end, its first three layers alone.
+        cache: the vector cache.
+        advance: told how many texts more have a vector.
+    """
+    table = VectorTable(cache, encoder)
+    ids = [text_id(text) for text in texts]
+    text_of = dict(zip(ids, texts, strict=True))
+    lacking = sorted(set(table.missing(list(text_of))), key=lambda key: len(text_of[key]))
+    advance(len(texts) - len(lacking))
+    if lacking:
+        model = _load(encoder)
+        for start in range(0, len(lacking), _CHUNK_TEXTS):
+            chunk = lacking[start : start + _CHUNK_TEXTS]
+            table.append(chunk, model.encode([text_of[key] for key in chunk]))
+            advance(len(chunk))
+        table.compact()
+    _, vectors = table.find(ids)
+    return vectors.astype(np.float32)
+
+
+def word_counts(train: Sequence[str], *others: Sequence[str], seed: int = 0) -> tuple[NDArray[np.float32], ...]:
+    """Return unit vectors `(n, 128)` of word counts of each list of texts; the words are those of `train`."""
+    counter = TfidfVectorizer(sublinear_tf=True, min_df=2)
+    with warnings.catch_warnings():
+        # Of few texts with few words scikit-learn says that a share of no variance is explained.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        counts = counter.fit_transform(train)
+        svd = TruncatedSVD(min(_WORD_COUNT_DIMENSION, counts.shape[1] - 1), random_state=seed).fit(counts)
+    return tuple(normalize(svd.transform(counter.transform(texts))).astype(np.float32) for texts in (train, *others))
+
+
+@lru_cache(maxsize=1)
+def _load(encoder: str) -> Encoder:
+    cut = _CUT.match(encoder)
+    if not cut:
+        return Encoder(encoder)
+    model = Encoder(cut["name"])
+    model.cut(int(cut["layers"]))
+    return model

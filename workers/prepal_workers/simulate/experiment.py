@@ -1,0 +1,214 @@
+"""One experiment: labels are asked for in batches, and after each one the classifier is measured on the test texts."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifier import NothingToLearn
+from prepal_workers.simulate.dataset import Dataset, Labelled
+
+ClassifierName = Literal["logistic", "network", "finetune"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is tried.
+
+    Attributes:
+        strategy: chooses what is labelled.
+        encoder: its vectors are what the strategy sees.
+        classifier: retrained after each batch; `finetune` fine-tunes the encoder's own model each time (AL+FT).
+        label_names: whether the choices' names are made use of.
+        batch_size: labels between two retrainings.
+        budget: labels in all.
+        seed: of everything that is random.
+        judge: the encoder on whose vectors accuracy is measured, as with labels that were acquired for another model.
+        final_model: fine-tuned on all labels at the end; "" for none.
+    """
+
+    strategy: str
+    encoder: str
+    classifier: ClassifierName = "logistic"
+    label_names: bool = True
+    batch_size: int = 10
+    budget: int = 300
+    seed: int = 0
+    judge: str = ""
+    final_model: str = ""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What an encoder makes of the pool `(n, d)`, the test texts `(m, d)` and the choices' names `(k, d)`, float32."""
+
+    train: NDArray[np.float32]
+    test: NDArray[np.float32]
+    names: NDArray[np.float32]
+
+
+def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> Iterator[Row]:
+    """Yield a row for each number of labels, and one more for the model that is fine-tuned at the end.
+
+    What is chosen after a row depends on the seed and the row's number alone.
+    """
+    own = vectors[setting.encoder]
+    chooser = _chooser(setting, dataset, own)
+    judge = chooser if not setting.judge else _judge(setting, dataset, vectors[setting.judge])
+    judging = own if not setting.judge else vectors[setting.judge]
+    labelled = np.empty(0, np.int64)
+    number = 0
+    while True:
+        free = np.setdiff1d(np.arange(len(own.train)), labelled)
+        began = time.perf_counter()
+        chooser.fit(labelled, free)
+        fitted = time.perf_counter()
+        n = min(setting.batch_size, setting.budget - len(labelled), len(free))
+        rng = np.random.default_rng((setting.seed, number))
+        picked = free[chooser.select(free, n, rng)] if n > 0 else free[:0]
+        ranked = time.perf_counter()
+        if judge is not chooser:
+            judge.fit(labelled, free)
+        yield {
+            **_about(setting, dataset),
+            "phase": "round",
+            "round": number,
+            "labels": len(labelled),
+            **scores(judge.predict_proba(judging.test), dataset.test, dataset.multilabel),
+            "fit_s": round(fitted - began, 6),
+            "rank_s": round(ranked - fitted, 6),
+            "picked": picked.tolist(),
+        }
+        if not len(picked):
+            break
+        labelled = np.concatenate([labelled, picked])
+        number += 1
+    if setting.final_model:
+        began = time.perf_counter()
+        probabilities = _fine_tuned(setting.final_model, dataset, labelled, setting.seed).predict_proba(
+            dataset.test.texts
+        )
+        yield {
+            **_about(setting, dataset),
+            "phase": "final",
+            "round": number,
+            "labels": len(labelled),
+            **scores(probabilities, dataset.test, dataset.multilabel),
+            "fit_s": round(time.perf_counter() - began, 6),
+            "rank_s": 0.0,
+            "picked": [],
+        }
+
+
+def scores(probabilities: NDArray[np.float32] | None, test: Labelled, multilabel: bool) -> dict[str, float | None]:
+    """Return accuracy and macro-F1 of predictions `(m, k)` for the test texts; None where nothing was predicted.
+
+    If multilabel, a prediction is right when it has all choices of the text and no other.
+    """
+    if probabilities is None:
+        return {"accuracy": None, "macro_f1": None}
+    if multilabel:
+        predicted: NDArray[Any] = probabilities >= 0.5
+        right = (predicted == test.labels).all(axis=1)
+        macro_f1 = f1_score(test.labels, predicted, average="macro", zero_division=0)
+    else:
+        predicted = probabilities.argmax(axis=1)
+        right = predicted == test.labels
+        labels = np.arange(probabilities.shape[1])
+        macro_f1 = f1_score(test.labels, predicted, average="macro", labels=labels, zero_division=0)
+    return {"accuracy": round(float(right.mean()), 6), "macro_f1": round(float(macro_f1), 6)}
+
+
+class _OnVectors:
+    """Retrains a classifier of vectors: PRepAL."""
+
+    def __init__(self, learner: ActiveLearner, vectors: Vectors, dataset: Dataset) -> None:
+        self._learner = learner
+        self._vectors = vectors
+        self._dataset = dataset
+        self._only: int | None = None
+
+    def fit(self, labelled: NDArray[np.int64], free: NDArray[np.int64]) -> None:
+        labels = self._dataset.train.labels[labelled]
+        self._only = None
+        try:
+            self._learner.fit(self._vectors.train[labelled], labels, self._vectors.train[free])
+        except NothingToLearn:
+            # All that is known is one choice, if any.
+            self._only = int(labels[0]) if len(labels) and not self._dataset.multilabel else None
+
+    def select(self, free: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        return self._learner.select(self._vectors.train[free], n, rng)
+
+    def predict_proba(self, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        probabilities = self._learner.predict_proba(vectors)
+        if probabilities is None and self._only is not None:
+            probabilities = np.zeros((len(vectors), len(self._dataset.choices)), np.float32)
+            probabilities[:, self._only] = 1
+        return probabilities
+
+
+class _ByFineTuning:
+    """Fine-tunes the whole model after every batch: AL+FT, the paper's expensive baseline."""
+
+    def __init__(self, setting: Setting, vectors: Vectors, dataset: Dataset) -> None:
+        self._setting = setting
+        self._vectors = vectors
+        self._dataset = dataset
+        self._learner = ActiveLearner(len(dataset.choices), setting.strategy, multilabel=dataset.multilabel)
+        self._model: Any = None
+
+    def fit(self, labelled: NDArray[np.int64], free: NDArray[np.int64]) -> None:
+        del free  # only what is labelled teaches the model
+        self._model = None
+        if len(np.unique(self._dataset.train.labels[labelled], axis=0)) > 1:
+            self._model = _fine_tuned(self._setting.encoder, self._dataset, labelled, self._setting.seed)
+
+    def select(self, free: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        texts = self._dataset.train.texts
+        probabilities = None if self._model is None else self._model.predict_proba([texts[at] for at in free])
+        return self._learner.select(self._vectors.train[free], n, rng, probabilities)
+
+    def predict_proba(self, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        del vectors  # the model reads texts
+        predicted: NDArray[np.float32] | None = None
+        if self._model is not None:
+            predicted = self._model.predict_proba(self._dataset.test.texts)
+        return predicted
+
+
+def _chooser(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors | _ByFineTuning:
+    if setting.classifier == "finetune":
+        return _ByFineTuning(setting, vectors, dataset)
+    learner = ActiveLearner(
+        len(dataset.choices),
+        setting.strategy,
+        multilabel=dataset.multilabel,
+        name_vectors=vectors.names if setting.label_names else None,
+        classifier=setting.classifier,
+    )
+    return _OnVectors(learner, vectors, dataset)
+
+
+def _judge(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors:
+    names = vectors.names if setting.label_names else None
+    learner = ActiveLearner(len(dataset.choices), "random", multilabel=dataset.multilabel, name_vectors=names)
+    return _OnVectors(learner, vectors, dataset)
+
+
+def _fine_tuned(model: str, dataset: Dataset, labelled: NDArray[np.int64], seed: int) -> Any:  # noqa: ANN401
+    from prepal_workers.training import train
+
+    texts = [dataset.train.texts[at] for at in labelled]
+    return train(model, texts, dataset.train.labels[labelled], len(dataset.choices), seed=seed)
+
+
+def _about(setting: Setting, dataset: Dataset) -> Row:
+    return {"version": version("prepal-label-studio"), "dataset": dataset.name, **asdict(setting)}

@@ -1,0 +1,126 @@
+"""Runs many experiments side by side; results are rows of a file, and what is there already is not run again."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from pathlib import Path
+from threading import Event, Thread
+
+from joblib import Parallel, delayed
+
+from prepal.errors import PrepalError
+from prepal_workers.simulate.dataset import Dataset
+from prepal_workers.simulate.experiment import Row, Setting, Vectors, run
+
+# The progress bar looks so often at how many rows there are.
+_LOOK_EVERY_S = 0.5
+
+
+def read(results: Path) -> list[Row]:
+    """Return the rows of a results file; a last one that was cut off is left out."""
+    if not results.exists():
+        return []
+    rows = []
+    lines = results.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise PrepalError(
+                    f"{results} line {number} is not a result ({error}): choose another --out."
+                ) from error
+    return rows
+
+
+def run_all(
+    settings: Sequence[Setting],
+    dataset: Dataset,
+    vectors: Mapping[str, Vectors],
+    results: Path,
+    jobs: int,
+    advance: Callable[[int], None],
+) -> list[Row]:
+    """Run what `results` does not have yet, appending its rows while it runs; returns the rows of all settings.
+
+    Args:
+        settings: what is to be tried.
+        dataset: on which texts.
+        vectors: by encoder.
+        results: file of JSON lines.
+        jobs: how many experiments run at the same time.
+        advance: told, now and then, how many rows of `settings` there are.
+
+    Raises:
+        PrepalError: the file has results of other texts.
+    """
+    kept = [row for row in read(results) if row["version"] == version("prepal-label-studio")]
+    if other := {row["dataset"] for row in kept} - {dataset.name}:
+        raise PrepalError(f"{results} has results of {min(other)}, not of {dataset.name}: choose another --out.")
+    complete = {_key(row) for row in kept if row["labels"] >= _last(row, dataset) and _is_last(row)}
+    _write(results, [row for row in kept if _key(row) in complete])
+    wanted = {_key(asdict(setting)): setting for setting in settings}
+    missing = [setting for key, setting in wanted.items() if key not in complete]
+    with _watching(results, set(wanted), advance):
+        # Every experiment has one core: several side by side are faster than one on several.
+        parallel = Parallel(n_jobs=min(jobs, max(len(missing), 1)), return_as="generator_unordered", max_nbytes="1M")
+        for _ in parallel(delayed(_append_all)(setting, dataset, vectors, results) for setting in missing):
+            pass
+    return [row for row in read(results) if _key(row) in wanted]
+
+
+def rows_of(setting: Setting, dataset: Dataset) -> int:
+    """Return how many rows an experiment has."""
+    budget = min(setting.budget, len(dataset.train.texts))
+    return 1 + -(-budget // setting.batch_size) + bool(setting.final_model)
+
+
+def _append_all(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors], results: Path) -> None:
+    for row in run(setting, dataset, vectors):
+        # One write at the end of the file: rows of experiments side by side do not mix.
+        with results.open("ab", buffering=0) as file:
+            file.write(json.dumps(row).encode() + b"\n")
+
+
+def _key(row: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(row[field.name] for field in fields(Setting))
+
+
+def _last(row: Row, dataset: Dataset) -> int:
+    return min(int(row["budget"]), len(dataset.train.texts))
+
+
+def _is_last(row: Row) -> bool:
+    return not row["final_model"] or row["phase"] == "final"
+
+
+def _write(results: Path, rows: Sequence[Row]) -> None:
+    partial = results.with_name(results.name + ".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    os.replace(partial, results)
+
+
+@contextlib.contextmanager
+def _watching(results: Path, wanted: set[tuple[object, ...]], advance: Callable[[int], None]) -> Iterator[None]:
+    """Tell how many rows there are while others write them."""
+    done = Event()
+
+    def count() -> None:
+        with contextlib.suppress(PrepalError):
+            advance(sum(_key(row) in wanted for row in read(results)))
+
+    def watch() -> None:
+        while not done.wait(_LOOK_EVERY_S):
+            count()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        count()

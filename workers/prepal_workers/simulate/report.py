@@ -1,0 +1,208 @@
+"""What experiments showed: curves.png, and report.html, which needs no internet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from prepal_workers.simulate.experiment import Row, Setting
+
+# Areas under curves are taken from here on, as a curve's beginning is mostly noise.
+_AREA_FROM = 10
+_DPI = 160
+# Okabe & Ito's colours, which everyone can tell apart; random is grey.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_RANDOM_COLOUR = "#888888"
+_RANDOM = "random"
+# What tells one arm of an experiment from another.
+_ARM = [field.name for field in fields(Setting) if field.name != "seed"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs of one setting with several seeds.
+
+    Attributes:
+        name: what is different in it, in words.
+        setting: its fields but the seed.
+        labels: `(p,)` numbers of labels, ascending.
+        accuracy: `(seeds, p)`; NaN where nothing was predicted.
+        macro_f1: `(seeds, p)`.
+        fit_s: `(seeds, p)` seconds of each retraining.
+        rank_s: `(seeds, p)` seconds of each choice.
+        final: `(seeds,)` accuracy of the model that was fine-tuned at the end; empty without one.
+    """
+
+    name: str
+    setting: Mapping[str, Any]
+    labels: NDArray[np.int64]
+    accuracy: NDArray[np.float64]
+    macro_f1: NDArray[np.float64]
+    fit_s: NDArray[np.float64]
+    rank_s: NDArray[np.float64]
+    final: NDArray[np.float64]
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(p,) mean accuracy over the seeds."""
+        return np.asarray(self.accuracy.mean(axis=0))
+
+    @property
+    def area(self) -> float:
+        """Mean accuracy over the numbers of labels from 10 on."""
+        from_here = self.labels >= _AREA_FROM
+        return float(np.nanmean(self.mean[from_here])) if from_here.any() else float("nan")
+
+    def labels_for(self, accuracy: float) -> float | None:
+        """How many labels reach an accuracy on average, between two retrainings interpolated; None: all do not."""
+        reached = np.flatnonzero(self.mean >= accuracy)
+        if not len(reached):
+            return None
+        at = int(reached[0])
+        if at == 0 or np.isnan(self.mean[at - 1]):
+            return float(self.labels[at])
+        share = (accuracy - self.mean[at - 1]) / (self.mean[at] - self.mean[at - 1])
+        return float(self.labels[at - 1] + share * (self.labels[at] - self.labels[at - 1]))
+
+
+def arms(rows: Sequence[Row]) -> list[Arm]:
+    """Group rows by setting; seeds that are not complete are left out."""
+    by_arm: dict[tuple[Any, ...], dict[int, list[Row]]] = {}
+    for row in rows:
+        by_arm.setdefault(tuple(row[name] for name in _ARM), {}).setdefault(row["seed"], []).append(row)
+    settings = [dict(zip(_ARM, key, strict=True)) for key in by_arm]
+    different = [name for name in _ARM if len({str(setting[name]) for setting in settings}) > 1]
+    return [
+        _arm(_name(setting, different), setting, list(by_seed.values()))
+        for setting, by_seed in zip(settings, by_arm.values(), strict=True)
+    ]
+
+
+def labels_needed(found: Sequence[Arm]) -> list[dict[str, Any]]:
+    """A row for each arm: its area, its last accuracy, and how many times fewer labels than random's it needs."""
+    table = []
+    for arm in found:
+        random = _random_for(arm, found)
+        target = None if random is None else float(random.mean[-1])
+        needed = None if target is None else arm.labels_for(target)
+        table.append(
+            {
+                "arm": arm.name,
+                "seeds": len(arm.accuracy),
+                "area": arm.area,
+                "labels": int(arm.labels[-1]),
+                "accuracy": float(arm.mean[-1]),
+                "macro_f1": float(arm.macro_f1[:, -1].mean()),
+                "final": float(arm.final.mean()) if len(arm.final) else None,
+                "target": target,
+                "needed": needed,
+                "times_fewer": None if needed is None else int(arm.labels[-1]) / needed,
+                "fit_s": float(arm.fit_s.sum(axis=1).mean()),
+                "rank_s": float(arm.rank_s.sum(axis=1).mean()),
+            }
+        )
+    return table
+
+
+def write(rows: Sequence[Row], title: str, command: str, folder: Path) -> list[dict[str, Any]]:
+    """Write `curves.png` and `report.html`; returns the table of `labels_needed`."""
+    found = arms(rows)
+    figure = _curves(found, title)
+    figure.savefig(folder / "curves.png", dpi=_DPI, format="png")
+    drawing = StringIO()
+    figure.savefig(drawing, format="svg")
+    table = labels_needed(found)
+    pages = Environment(loader=PackageLoader("prepal_workers.simulate"), autoescape=True)
+    page = pages.get_template("report.html").render(
+        title=title,
+        curves=Markup(drawing.getvalue()[drawing.getvalue().index("<svg") :]),  # noqa: S704  our own drawing
+        table=table,
+        has_final=any(row["final"] is not None for row in table),
+        settings=[{"arm": arm.name, **arm.setting, "seeds": len(arm.accuracy)} for arm in found],
+        columns=["arm", *_ARM, "seeds"],
+        command=command,
+        version=rows[0]["version"],
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return table
+
+
+def _arm(name: str, setting: Mapping[str, Any], runs: Sequence[Sequence[Row]]) -> Arm:
+    rounds = [sorted((r for r in run if r["phase"] == "round"), key=lambda r: r["round"]) for run in runs]
+    longest = max(map(len, rounds))
+    rounds = [run for run in rounds if len(run) == longest]
+
+    def column(key: str) -> NDArray[np.float64]:
+        return np.array([[np.nan if row[key] is None else row[key] for row in run] for run in rounds], float)
+
+    return Arm(
+        name,
+        setting,
+        np.array([row["labels"] for row in rounds[0]], np.int64),
+        column("accuracy"),
+        column("macro_f1"),
+        column("fit_s"),
+        column("rank_s"),
+        np.array([row["accuracy"] for run in runs for row in run if row["phase"] == "final"], float),
+    )
+
+
+def _name(setting: Mapping[str, Any], different: Sequence[str]) -> str:
+    words = [str(setting["strategy"])]
+    for name in different:
+        value = setting[name]
+        if name == "encoder":
+            words.append(str(value).rsplit("/", 1)[-1])
+        elif name == "judge" and value:
+            words.append(f"for {str(value).rsplit('/', 1)[-1]}")
+        elif name == "label_names":
+            words.append("names" if value else "no names")
+        elif name == "batch_size":
+            words.append(f"batches of {value}")
+        elif name == "classifier":
+            words.append({"finetune": "AL+FT"}.get(str(value), str(value)))
+        elif name == "budget":
+            words.append(f"{value} labels")
+    return ", ".join(dict.fromkeys(words))
+
+
+def _random_for(arm: Arm, found: Sequence[Arm]) -> Arm | None:
+    """The random labels that an arm is held against: with as many things the same as possible."""
+    candidates = [other for other in found if other.setting["strategy"] == _RANDOM]
+
+    def alike(other: Arm) -> int:
+        return sum(other.setting[name] == arm.setting[name] for name in _ARM)
+
+    return max(candidates, key=alike, default=None)
+
+
+def _curves(found: Sequence[Arm], title: str) -> Figure:
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.add_subplot()
+    colours = iter(_COLOURS * len(found))
+    for arm in found:
+        is_random = arm.setting["strategy"] == _RANDOM
+        colour = _RANDOM_COLOUR if is_random else next(colours)
+        deviation = arm.accuracy.std(axis=0)
+        axes.plot(arm.labels, arm.mean, "--" if is_random else "-", color=colour, linewidth=2, label=arm.name)
+        axes.fill_between(arm.labels, arm.mean - deviation, arm.mean + deviation, color=colour, alpha=0.12, linewidth=0)
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_xlabel("labels")
+    axes.set_ylabel("accuracy on the test texts")
+    axes.set_xlim(left=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    axes.grid(color="#e4e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+    return figure

@@ -1,0 +1,155 @@
+"""`prepal simulate`: from two files to results, a report, and a table on the screen."""
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from prepal.errors import PrepalError
+from prepal.learning import strategies
+from prepal.learning.label_names import name_text
+from prepal_workers.simulate import report
+from prepal_workers.simulate.dataset import Dataset, load
+from prepal_workers.simulate.encoders import WORD_COUNTS, embed, word_counts
+from prepal_workers.simulate.experiment import Setting, Vectors
+from prepal_workers.simulate.grid import rows_of, run_all
+from prepal_workers.simulate.presets import PRESETS
+
+_CLASSIFIERS = ("logistic", "network", "finetune")
+# What the options are where neither the command line nor a preset says.
+_DEFAULTS = {"pool": None, "budget": 300, "batch_size": [10], "seeds": 5}
+
+
+def simulate(
+    train: Path,
+    test: Path,
+    out: Path,
+    console: Console,
+    *,
+    cache: str,
+    encoder: str,
+    jobs: int,
+    preset: str | None,
+    given: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Run experiments; returns the table of labels needed.
+
+    Args:
+        train: labelled texts of the pool.
+        test: labelled texts to measure on.
+        out: folder for `results.jsonl`, `report.html` and `curves.png`.
+        console: for progress and the table.
+        cache: the vector cache.
+        encoder: that of the settings.
+        jobs: how many experiments run at the same time.
+        preset: name of one of the paper's experiments.
+        given: options of the command line; those that were not given are absent.
+
+    Raises:
+        PrepalError: a file or an option cannot be used.
+    """
+    options = {**_DEFAULTS, **(PRESETS[preset].options if preset else {}), **given}
+    dataset = load(train, test, options["pool"])
+    settings = _settings(options, preset, encoder)
+    _check(settings, dataset)
+    out.mkdir(parents=True, exist_ok=True)
+    needed = {s.encoder for s in settings} | {s.judge for s in settings if s.judge}
+    with _bar(console) as bar:
+        vectors = {name: _vectors(dataset, name, cache, bar) for name in sorted(needed)}
+        total = sum(rows_of(setting, dataset) for setting in settings)
+        task = bar.add_task(f"{len(settings)} runs", total=total)
+        rows = run_all(
+            settings, dataset, vectors, out / "results.jsonl", jobs, lambda done: bar.update(task, completed=done)
+        )
+    title = f"{dataset.name}: {len(dataset.train.texts)} texts, {len(dataset.choices)} choices"
+    table = report.write(rows, title, shlex.join(["prepal", *sys.argv[1:]]), out)
+    console.print(_table(title, table))
+    console.print(f"{out / 'report.html'}, {out / 'curves.png'}, {out / 'results.jsonl'}")
+    return table
+
+
+def _settings(options: Mapping[str, Any], preset: str | None, encoder: str) -> list[Setting]:
+    lists = {
+        "strategy": options.get("strategy", ["auto", "random"]),
+        "encoder": options.get("encoder", [encoder]),
+        "classifier": options.get("classifier", ["logistic"]),
+        "batch_size": options["batch_size"],
+    }
+    grid = [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+    common = {
+        "label_names": options.get("label_names", True),
+        "budget": options["budget"],
+        "final_model": options.get("final_model", ""),
+    }
+    if preset:
+        # What a preset compares, the command line does not change.
+        grid = [{**cell, **arm} for cell in grid[:1] for arm in PRESETS[preset].arms_for(lists["encoder"][0])]
+    arms = [{**common, **cell} for cell in grid]
+    # Random labels are what all else is held against, and whoever labels at random makes nothing of names.
+    arms = [
+        {**arm, "label_names": arm["label_names"] and common["label_names"] and arm["strategy"] != "random"}
+        for arm in arms
+    ]
+    return [Setting(**{**arm, "seed": seed}) for arm in arms for seed in range(options["seeds"])]
+
+
+def _check(settings: Sequence[Setting], dataset: Dataset) -> None:
+    for setting in settings:
+        try:
+            strategy = strategies.get(setting.strategy)
+        except ValueError as error:
+            raise PrepalError(f"--strategy cannot be used: {error}") from error
+        if dataset.multilabel and not strategy.multilabel:
+            possible = ", ".join(name for name in strategies.names() if strategies.get(name).multilabel)
+            raise PrepalError(
+                f"The strategy {setting.strategy!r} needs a single label per text, and {dataset.name} has lists: "
+                f"choose from {possible}."
+            )
+        if setting.classifier not in _CLASSIFIERS:
+            raise PrepalError(f"There is no classifier {setting.classifier!r}: choose from {', '.join(_CLASSIFIERS)}.")
+
+
+def _vectors(dataset: Dataset, encoder: str, cache: str, bar: Progress) -> Vectors:
+    names = [name_text(choice) for choice in dataset.choices]
+    parts = (dataset.train.texts, dataset.test.texts, names)
+    if encoder == WORD_COUNTS:
+        return Vectors(*word_counts(*parts))
+    task = bar.add_task(f"Embedding with {encoder.rsplit('/', 1)[-1]}", total=sum(map(len, parts)))
+    return Vectors(*(embed(part, encoder, cache, lambda done: bar.advance(task, done)) for part in parts))
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "mean accuracy": lambda row: f"{row['area']:.4f}",
+        "at the end": lambda row: f"{row['accuracy']:.4f}",
+        "fine-tuned": lambda row: "" if row["final"] is None else f"{row['final']:.4f}",
+        "labels needed": lambda row: "" if row["needed"] is None else f"{row['needed']:.0f}",
+        "times fewer": lambda row: "" if row["times_fewer"] is None else f"{row['times_fewer']:.2f}",
+        "seconds": lambda row: f"{row['fit_s'] + row['rank_s']:.2f}",
+    }
+    if all(row["final"] is None for row in rows):
+        del columns["fine-tuned"]
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("")
+    for heading in columns:
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        shown.add_row(row["arm"], *(cell(row) for cell in columns.values()))
+    return shown
