@@ -17,6 +17,7 @@ from rich.table import Table
 
 from prepal import settings as settings_table
 from prepal.errors import PrepalError
+from prepal.events import AUDIT_MARK
 from prepal.project import Project
 from prepal.settings import Settings
 
@@ -45,7 +46,7 @@ _existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 # The experiments of `prepal_workers.simulate.presets`, which cannot be imported where torch is missing.
 _PRESETS = {
     "baseline": "PRepAL against random labels and against fine-tuning in every round (AL+FT)",
-    "transfer": "labels acquired with a poorer encoder, or at random, serve the full one",
+    "transfer": "labels that were acquired with another encoder, or at random, serve this one",
     "batch-size": "one label at a time, ten, or a hundred",
     "linearity": "the logistic regression against a network with a hidden layer",
     "mismatch": "a poor encoder: word counts",
@@ -187,13 +188,17 @@ def status(project: int, home: Path, as_json: bool) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Where it goes.")
 @_started_home
 def export(project: int, out: Path, home: Path) -> None:
-    """Write Label Studio's JSON export."""
+    """Write Label Studio's JSON export, in which `meta` marks the audit tasks."""
     from prepal.label_studio import LabelStudio
 
     settings = settings_table.load(home)
     label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
     with _messages.status(f"Exporting project {project}"):
         tasks = label_studio.export(project)
+    audits = _audits(settings, project)
+    for task in tasks:
+        if task["id"] in audits:
+            task["meta"] = {**(task.get("meta") or {}), AUDIT_MARK: True}
     partial = out.with_name(out.name + ".partial")
     try:
         partial.write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8", errors="surrogatepass")
@@ -244,6 +249,74 @@ def simulate(
 
 
 @main.command()
+@click.argument("export", type=click.Path(allow_dash=True), required=False)
+@click.option("--project", type=click.IntRange(min=1), help="A Label Studio project, instead of EXPORT.")
+@click.option("--model", required=True, help="What to fine-tune: a name on the Hugging Face hub, or a folder.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the result.")
+@click.option("--choice", help="Name of the Choices tag, where an export has several.")
+@click.option("--text", "fields", multiple=True, help="Field of the text; may be given several times.")
+@click.option("--pair", is_flag=True, default=None, help="The two --text fields are a pair.")
+@click.option("--epochs", type=click.IntRange(min=1), help="At most so many; by itself: 3 to 12.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="By itself: by the model's size.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Texts a step; by itself: 8 to 32.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything that is drawn.")
+@click.option("--resume", is_flag=True, help="Go on where the same command was ended.")
+@_started_home
+@_json
+def finetune(
+    export: str | None,
+    project: int | None,
+    model: str,
+    out: Path,
+    home: Path,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Train the final model on EXPORT: JSON, JSON_MIN, CSV or TSV of Label Studio, JSONL, or `-`."""
+    if (export is None) == (project is None):
+        raise click.UsageError("Give either EXPORT or --project.")
+    settings = settings_table.load(home)
+    metrics = _from_workers("prepal_workers.commands", "Fine-tuning").finetune(
+        export, project, model, out, settings, _messages, audits=_audits(settings, project), **options
+    )
+    if as_json:
+        click.echo(json.dumps(metrics))
+
+
+@main.command()
+@click.argument("model", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--input", "source", type=click.Path(allow_dash=True), help="File of texts: JSONL, CSV, or `-`.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where its labels go: .jsonl or .csv.")
+@click.option(
+    "--project", type=click.IntRange(min=1), help="A Label Studio project, whose unlabelled tasks are labelled."
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Mark as sure what is right this often, such as 0.95.",
+)
+@_started_home
+@_json
+def predict(
+    model: Path,
+    source: str | None,
+    out: Path | None,
+    project: int | None,
+    threshold: float | None,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Label the rest with a MODEL that `finetune` wrote."""
+    if (source is None) == (project is None) or (source is None) != (out is None):
+        raise click.UsageError("Give either --input and --out, or --project.")
+    settings = settings_table.load(home)
+    commands = _from_workers("prepal_workers.commands", "Predicting")
+    found = commands.predict(model, source, out, project, threshold, settings, _messages)
+    if as_json:
+        click.echo(json.dumps(found))
+
+
+@main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 def serve(host: str, port: int) -> None:
@@ -282,6 +355,17 @@ def _from_workers(module: str, what: str) -> Any:  # noqa: ANN401
         raise PrepalError(
             f"{what} needs {error.name}, which is not installed: pip install 'prepal-label-studio[workers]'."
         ) from error
+
+
+def _audits(settings: Settings, project: int | None) -> set[int]:
+    """Which tasks of a project were drawn at random, as far as Redis is there to tell."""
+    if project is None:
+        return set()
+    try:
+        return set(Project(_redis(settings), project).audits())
+    except redis.RedisError as error:
+        _messages.print(f"Redis does not answer ({type(error).__name__}), so the audit tasks are not known.")
+        return set()
 
 
 def _redis(settings: Settings) -> redis.Redis:

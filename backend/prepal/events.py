@@ -7,6 +7,8 @@ from prepal.project import Annotation
 
 # Label Studio's ids are 64-bit; anything else is nonsense, and would not fit into an array.
 _LARGEST_ID = 2**63 - 1
+# The key, in the `meta` of a task that `prepal export` wrote, that says that it was drawn at random.
+AUDIT_MARK = "prepal_audit"
 
 
 def number(value: object) -> int | None:

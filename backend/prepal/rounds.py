@@ -400,7 +400,7 @@ def _estimate(
     rows: NDArray[np.bool_],
     audits: set[int],
 ) -> tuple[dict[str, float] | None, list[int]]:
-    """The classifier's accuracy on audit tasks, and tasks with a suspected label; anew only when they can have changed."""
+    """Accuracy on audit tasks, and tasks with a suspected label; estimated anew only when they can have changed."""
     tasks = memory.task_ids[is_labelled]
     is_audit = np.isin(tasks, np.fromiter(audits, np.int64, len(audits)))
     counts = (len(tasks), int(is_audit.sum()))

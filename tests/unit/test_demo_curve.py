@@ -23,30 +23,40 @@ def texts() -> Texts:
     return vectors.astype(np.float32), [("red", "green", "blue")[at] for at in which]
 
 
-def test_accuracy_rises_with_the_labels(texts: Texts) -> None:
+def split(texts: Texts) -> tuple[Texts, Texts]:
+    """200 texts of a pool, and 100 to test on."""
     vectors, labels = texts
-    curve = learning_curve(vectors[:200], labels[:200], vectors[200:], labels[200:], [3, 200])
+    return (vectors[:200], labels[:200]), (vectors[200:], labels[200:])
+
+
+def test_accuracy_rises_with_the_labels(texts: Texts) -> None:
+    curve = learning_curve(*split(texts), range(200), [3, 200])
     assert [point.labels for point in curve] == [3, 200]
     assert curve[0].accuracy < curve[1].accuracy
     assert curve[1].accuracy > 0.85
 
 
 def test_a_point_knows_only_the_labels_before_it(texts: Texts) -> None:
-    vectors, labels = texts
-    spoiled = labels[:50] + ["red"] * 150
-    clean = learning_curve(vectors[:200], labels[:200], vectors[200:], labels[200:], [50])
-    assert learning_curve(vectors[:200], spoiled, vectors[200:], labels[200:], [50]) == clean
+    (vectors, labels), test = split(texts)
+    spoiled = (vectors, labels[:50] + ["red"] * 150)
+    assert learning_curve(spoiled, test, range(200), [50]) == learning_curve((vectors, labels), test, range(200), [50])
+
+
+def test_names_help_while_labels_are_few(texts: Texts) -> None:
+    names = np.eye(8, dtype=np.float32)[[2, 1, 0]]  # blue, green, red
+    (without,), (with_names,) = (learning_curve(*split(texts), range(200), [2], names=known) for known in (None, names))
+    assert with_names.accuracy > without.accuracy + 0.1
 
 
 def test_labels_of_one_class_answer_that_class_for_every_text(texts: Texts) -> None:
-    vectors, labels = texts
-    curve = learning_curve(vectors[:2], ["red", "red"], vectors, labels, [1, 2])
+    _, labels = texts
+    reds = [at for at, label in enumerate(labels) if label == "red"][:2]
+    curve = learning_curve(texts, texts, reds, [1, 2])
     assert [point.accuracy for point in curve] == [pytest.approx(labels.count("red") / 300)] * 2
 
 
 def test_the_random_curve_is_the_mean_over_its_seeds(texts: Texts) -> None:
-    vectors, labels = texts
-    parts = (vectors[:200], labels[:200], vectors[200:], labels[200:], [5, 40])
+    parts = (*split(texts), [5, 40])
     first, second, both = (random_curve(*parts, seeds=seeds) for seeds in ([1], [2], [1, 2]))
     assert both == random_curve(*parts, seeds=[1, 2])
     assert first != second

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prepal import cli
 from prepal.errors import PrepalError
 from prepal_workers.simulate import report
 from prepal_workers.simulate.dataset import Dataset, Labelled, load
 from prepal_workers.simulate.encoders import word_counts
 from prepal_workers.simulate.experiment import Setting, Vectors, run
 from prepal_workers.simulate.grid import read, rows_of, run_all
+from prepal_workers.simulate.presets import PRESETS
 
 KINDS = 3
 
@@ -166,6 +168,12 @@ def test_what_cannot_be_used_is_told_in_one_sentence(tmp_path: Path, train: str,
     (tmp_path / "test.jsonl").write_text(test)
     with pytest.raises(PrepalError, match=re.escape(sentence)):
         load(tmp_path / "train.jsonl", tmp_path / "test.jsonl")
+
+
+def test_the_presets_that_help_lists_are_those_there_are() -> None:
+    assert {name: preset.help for name, preset in PRESETS.items()} == cli._PRESETS
+    for preset in PRESETS.values():
+        assert [Setting(**{"encoder": "e", **arm}) for arm in preset.arms_for("e")]
 
 
 def test_pairs_and_lists_of_labels_are_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any, Literal
 
 from prepal.errors import PrepalError
-from prepal.events import number, read_annotation
+from prepal.events import AUDIT_MARK, number, read_annotation
 from prepal.project import Annotation
 
 Kind = Literal["JSON", "JSON_MIN", "CSV", "TSV"]
@@ -19,8 +19,6 @@ _MARKS = {"annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
 _META = _MARKS | {"id", "agreement", "history"}
 # CSV calls a field of the data so that has the name of a control tag.
 _DATA_PREFIX = "_data_"
-# The key, in a task's `meta`, that says that it was drawn at random.
-AUDIT_MARK = "prepal_audit"
 # A text may be longer than csv's own limit of 131,072 characters.
 _LONGEST_FIELD = 100_000_000
 # With fewer tasks, a column of choices hardly repeats itself.

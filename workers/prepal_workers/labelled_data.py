@@ -42,7 +42,7 @@ class LabelledData:
     """
 
     kind: str
-    texts: list[str] | list[tuple[str, str]]
+    texts: list[Text]
     labels: NDArray[np.int64] | NDArray[np.bool_]
     label_names: tuple[str, ...]
     is_audit: NDArray[np.bool_]
@@ -166,7 +166,7 @@ def _from_tasks(
     texts: list[Text] = []
     for task_id in labels:
         data = given[task_id][0].data
-        text = _config_text(config, data) if config and not found else _text(data, found, two)
+        text = _config_text(config, data) if config and not found else text_of(data, found, two)
         if text is None:
             left_out["without a text"] += 1
         else:
@@ -213,7 +213,8 @@ def _config_text(config: LabelConfig, data: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _text(data: Mapping[str, Any], fields: Sequence[str], pair: bool) -> Text | None:
+def text_of(data: Mapping[str, Any], fields: Sequence[str], pair: bool) -> Text | None:
+    """The text of a task's data: its fields joined by a line feed, or a pair; None where there is none."""
     parts = [str(data[field]).strip() if data.get(field) is not None else "" for field in fields]
     if pair:
         return (parts[0], parts[1]) if parts[0] and parts[1] else None
@@ -235,7 +236,7 @@ def _from_rows(kind: str, rows: Sequence[Row], name: str, fields: Sequence[str],
     places: list[int] = []
     multilabel = any(isinstance(_label(row.get("label")), list) for row in rows)
     for place, row in enumerate(rows):
-        text, label = _text(row, found, two), _label(row.get("label"))
+        text, label = text_of(row, found, two), _label(row.get("label"))
         if label in (None, ""):
             left_out["without a label"] += 1
         elif text is None:

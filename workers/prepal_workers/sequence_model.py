@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from prepal.errors import PrepalError
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn
@@ -180,7 +180,7 @@ def last_layer(model: nn.Module) -> nn.Linear:
 def _load(name: str, **config: Any) -> tuple[Any, Any]:  # noqa: ANN401
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # That the head is new is no news.
-    before = transformers_logging.get_verbosity()  # type: ignore[no-untyped-call]
+    before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(source(name))
@@ -194,7 +194,7 @@ def _load(name: str, **config: Any) -> tuple[Any, Any]:  # noqa: ANN401
             "Hugging Face hub has."
         ) from error
     finally:
-        transformers_logging.set_verbosity(before)  # type: ignore[no-untyped-call]
+        transformers_logging.set_verbosity(before)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -228,7 +228,8 @@ def _max_tokens(name: str, tokenizer: Any, config: Any) -> int:  # noqa: ANN401
         tokenizer.model_max_length,
         _said(name, "sentence_bert_config.json").get("max_seq_length"),
         # RoBERTa counts its positions from the padding's number on.
-        (getattr(config, "max_position_embeddings", None) or _MOST_TOKENS + 2) - (2 if "roberta" in config.model_type else 0),
+        (getattr(config, "max_position_embeddings", None) or _MOST_TOKENS + 2)
+        - (2 if "roberta" in config.model_type else 0),
     ]
     return min(int(limit) for limit in limits if limit)
 

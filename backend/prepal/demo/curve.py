@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from prepal.learning.classifier import LogisticRegression
+from prepal.learning.active_learner import ActiveLearner, NothingToLearn
 
 _OURS, _RANDOM = "chosen by the strategy", "chosen at random"
 _BLUE, _GREY, _LIGHT = "#1f5fbf", "#80868f", "#e4e7eb"
@@ -25,50 +25,57 @@ class CurvePoint(NamedTuple):
 
 
 def learning_curve(
-    train_vectors: _Vectors,
-    train_labels: Sequence[str],
-    test_vectors: _Vectors,
-    test_labels: Sequence[str],
+    pool: tuple[_Vectors, Sequence[str]],
+    test: tuple[_Vectors, Sequence[str]],
+    order: Sequence[int],
     steps: Iterable[int],
+    names: _Vectors | None = None,
 ) -> list[CurvePoint]:
-    """Accuracy on the test texts after the first `step` labels, for each step.
+    """Accuracy of the live loop's classifier on the test texts after the first `step` labels, for each step.
 
     Args:
-        train_vectors: (n, d) float32, in the order in which they were labelled.
-        train_labels: n labels in that order.
-        test_vectors: (m, d) float32.
-        test_labels: m labels.
-        steps: numbers of labels, each from 1 to n.
+        pool: vectors (n, d) float32 and n labels.
+        test: vectors (m, d) float32 and m labels.
+        order: places in the pool, as they were labelled.
+        steps: numbers of labels, each from 1 to the length of `order`.
+        names: (k, d) float32, vectors of the k different labels' names, sorted by name; None: names are not used.
     """
-    return [
-        CurvePoint(step, _accuracy(train_vectors[:step], train_labels[:step], test_vectors, test_labels))
-        for step in steps
-    ]
+    vectors, labels = pool
+    choices = sorted(set(labels))
+    targets = np.array([choices.index(label) for label in labels], np.int64)
+    truth = np.asarray(test[1])
+    learner = ActiveLearner(len(choices), "random", name_vectors=names)
+    curve = []
+    for step in steps:
+        known = np.asarray(order[:step])
+        try:
+            learner.fit(vectors[known], targets[known], np.delete(vectors, known, axis=0))
+            predicted = learner.classifier.predict_proba(test[0]).argmax(axis=1)
+        except NothingToLearn:
+            # Labels of one choice: it is the answer to every text.
+            predicted = np.full(len(truth), targets[known[0]])
+        curve.append(CurvePoint(step, float(np.mean(np.array(choices)[predicted] == truth))))
+    return curve
 
 
 def random_curve(
-    pool_vectors: _Vectors,
-    pool_labels: Sequence[str],
-    test_vectors: _Vectors,
-    test_labels: Sequence[str],
+    pool: tuple[_Vectors, Sequence[str]],
+    test: tuple[_Vectors, Sequence[str]],
     steps: Sequence[int],
     seeds: Iterable[int] = range(10),
 ) -> list[CurvePoint]:
-    """The mean learning curve of labelling the pool in random order, one order per seed.
+    """The mean learning curve of labelling the pool in random order, without the names, one order per seed.
 
     Args:
-        pool_vectors: (n, d) float32.
-        pool_labels: n labels.
-        test_vectors: (m, d) float32.
-        test_labels: m labels.
+        pool: vectors (n, d) float32 and n labels.
+        test: vectors (m, d) float32 and m labels.
         steps: numbers of labels, each from 1 to n.
         seeds: one for each order that the mean is taken over.
     """
-    curves = []
-    for seed in seeds:
-        order = np.random.default_rng(seed).permutation(len(pool_labels))[: max(steps, default=0)]
-        labels = [pool_labels[at] for at in order]
-        curves.append(learning_curve(pool_vectors[order], labels, test_vectors, test_labels, steps))
+    curves = [
+        learning_curve(pool, test, np.random.default_rng(seed).permutation(len(pool[1])).tolist(), steps)
+        for seed in seeds
+    ]
     return [
         CurvePoint(points[0].labels, float(np.mean([point.accuracy for point in points])))
         for points in zip(*curves, strict=True)
@@ -107,13 +114,3 @@ def table(curve: Sequence[CurvePoint], random: Sequence[CurvePoint]) -> Table:
         gain = 100 * (ours.accuracy - theirs.accuracy)
         shown.add_row(str(ours.labels), f"{ours.accuracy:.1%}", f"{theirs.accuracy:.1%}", f"{gain:+.1f}")
     return shown
-
-
-def _accuracy(vectors: _Vectors, labels: Sequence[str], test_vectors: _Vectors, test_labels: Sequence[str]) -> float:
-    truth = np.asarray(test_labels)
-    classes, targets = np.unique(labels, return_inverse=True)
-    # With one class there is nothing to fit: it would be the answer to every text.
-    if len(classes) == 1:
-        return float(np.mean(truth == classes[0]))
-    probabilities = LogisticRegression(len(classes)).fit(vectors, targets).predict_proba(test_vectors)
-    return float(np.mean(classes[probabilities.argmax(axis=1)] == truth))

@@ -19,6 +19,7 @@ from prepal.demo.curve import draw, learning_curve, random_curve, table
 from prepal.demo.data import Ticket, load_texts, load_tickets, split
 from prepal.errors import PrepalError
 from prepal.label_studio import LabelStudio
+from prepal.learning.label_names import name_text
 from prepal.project import Project
 from prepal.settings import Settings
 from prepal.status import report, wait_for
@@ -128,19 +129,17 @@ class _Demo:
                 began = time.perf_counter()
                 wait_for(self._redis, project, _ROUND_TIMEOUT_S)
                 seconds.append(time.perf_counter() - began)
-        vectors = self._vectors([t.text for t in [*pool, *held_back]], project)
-        test_vectors, test_labels = vectors[len(pool) :], [str(t.topic) for t in held_back]
-        pool_vectors, pool_labels = vectors[: len(pool)], [str(t.topic) for t in pool]
+        topics = sorted(set(answers.values()))
+        texts = [ticket.text for ticket in [*pool, *held_back]]
+        vectors = self._vectors([*texts, *map(name_text, topics)], project)
+        known = (vectors[: len(pool)], [str(ticket.topic) for ticket in pool])
+        held = (vectors[len(pool) : len(texts)], [str(ticket.topic) for ticket in held_back])
         place = {ticket.text: at for at, ticket in enumerate(pool)}
         order = [place[done.text] for done in labelled]
         steps = sorted({step for step in _STEPS if step < len(order)} | {len(order)})
         with self._console.status("Comparing with random labels"):
-            ours = learning_curve(
-                pool_vectors[order], [pool_labels[at] for at in order], test_vectors, test_labels, steps
-            )
-            random = random_curve(
-                pool_vectors, pool_labels, test_vectors, test_labels, steps, seeds=range(_RANDOM_SEEDS)
-            )
+            ours = learning_curve(known, held, order, steps, names=vectors[len(texts) :])
+            random = random_curve(known, held, steps, seeds=range(_RANDOM_SEEDS))
         picture = self._installation.home / "demo-curve.png"
         draw(ours, random, picture)
         self._console.print(table(ours, random))

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from prepal.vectors import VectorTable, text_id
-from prepal_workers.encoder import Encoder
+
+if TYPE_CHECKING:
+    from prepal_workers.encoder import Encoder
 
 WORD_COUNTS = "word-counts"
 """A poor encoder: counts of words, weighted by how rare they are, reduced to 128 numbers by SVD."""
@@ -66,7 +69,10 @@ def word_counts(train: Sequence[str], *others: Sequence[str], seed: int = 0) -> 
 
 
 @lru_cache(maxsize=1)
-def _load(encoder: str) -> Encoder:
+def _load(encoder: str) -> "Encoder":
+    # Here, because torch takes seconds to load, and what is in the cache needs none.
+    from prepal_workers.encoder import Encoder
+
     cut = _CUT.match(encoder)
     if not cut:
         return Encoder(encoder)

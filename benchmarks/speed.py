@@ -1,0 +1,165 @@
+"""How long one round takes and how much memory: refit, scores of the whole pool, and a head of 32."""
+
+import statistics
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from benchmarks import peers, results
+from benchmarks.contestants import OURS, WITH_NAMES, Contestant
+from benchmarks.process import Job, Measured, measure
+from benchmarks.results import Goal, Record
+from benchmarks.texts import make_up
+
+FILE = "speed.json"
+
+N_CLASSES, HEAD, LABELS, SMALL, LARGE = 8, 32, 500, 100_000, 1_000_000
+FEW, BATCH, MANY_ROUNDS = 10_000, 10, 39
+
+_MARGIN, _AUTO = Contestant(OURS, "margin"), Contestant(OURS, "auto")
+_AUTO_NAMES = Contestant(OURS, WITH_NAMES)
+_THEIR_MARGIN = Contestant(peers.SCIKIT_ACTIVEML, "UncertaintySampling margin")
+_BREAKING_TIES = Contestant(peers.SMALL_TEXT, "BreakingTies")
+# Ours, and scikit-activeml's own of the same kind.
+_PAIRS = (("dropquery", "DropQuery"), ("badge", "Badge"), ("typiclust", "TypiClust"))
+_AGAINST = [_MARGIN, _THEIR_MARGIN, _BREAKING_TIES, _AUTO, _AUTO_NAMES]
+
+TIMES_FASTER_THAN_SCIKIT_ACTIVEML, TIMES_FASTER_THAN_SMALL_TEXT = 5.0, 10.0
+MEMORY_SHARE, AUTO_TIMES_MARGIN, MANY_ROUNDS_S = 0.6, 3.0, 5.0
+
+
+@dataclass(frozen=True)
+class Race:
+    """Contestants on the same texts.
+
+    Attributes:
+        name: of the race.
+        texts: how many there are.
+        contestants: who is measured, in turns.
+        counts: how many labels there are in each round; the first round is a warm-up.
+    """
+
+    name: str
+    texts: int
+    contestants: list[Contestant]
+    counts: list[int]
+
+
+def races(rounds: int) -> list[Race]:
+    """Return what is measured; the counts of labels rise by one, so that every refit is a real one."""
+    one_by_one = list(range(LABELS, LABELS + rounds + 1))
+    pairs = [
+        contestant
+        for own, theirs in _PAIRS
+        for contestant in (Contestant(OURS, own), Contestant(peers.SCIKIT_ACTIVEML, theirs))
+    ]
+    batches = list(range(0, BATCH * (MANY_ROUNDS + 1) + 1, BATCH))
+    return [
+        Race("many rounds", FEW, [_AUTO_NAMES, _AUTO, _MARGIN, _THEIR_MARGIN, _BREAKING_TIES], batches),
+        Race("small", SMALL, [*_AGAINST, *pairs], one_by_one),
+        Race("large", LARGE, _AGAINST, one_by_one),
+    ]
+
+
+def run(rounds: int, repeats: int, names: list[str], console: Console) -> list[Goal]:
+    """Measure the races of these names and write results/speed.json; returns the goals.
+
+    Args:
+        rounds: that count in each process, after one that does not.
+        repeats: processes of each contestant, one after the other in turns.
+        names: of the races; others keep what was measured before.
+        console: for the progress bar.
+    """
+    chosen = [race for race in races(rounds) if race.name in names]
+    stored = results.read_json(FILE) or {"races": {}}
+    total = sum(len(race.contestants) for race in chosen) * repeats
+    with Progress(
+        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as bar:
+        task = bar.add_task("speed", total=total)
+        for race in chosen:
+            measured: dict[Contestant, list[Measured]] = {contestant: [] for contestant in race.contestants}
+            for contestant, one in _in_turns(race, repeats):
+                measured[contestant].append(one)
+                bar.advance(task)
+            stored["races"][race.name] = {
+                "environment": results.environment(),
+                "texts": race.texts,
+                "rounds": rounds,
+                "repeats": repeats,
+                "contestants": [_summary(contestant, many) for contestant, many in measured.items()],
+            }
+            results.write_json(FILE, stored)
+    return goals(stored)
+
+
+def _in_turns(race: Race, repeats: int) -> Iterator[tuple[Contestant, Measured]]:
+    with tempfile.TemporaryDirectory() as folder:
+        make_up(Path(folder), race.texts, N_CLASSES)
+        head = BATCH if race.name == "many rounds" else HEAD
+        for _ in range(repeats):
+            for contestant in race.contestants:
+                job = Job(contestant.library, contestant.strategy, folder, N_CLASSES, head, race.counts)
+                one = measure(job)
+                if one.error:
+                    raise RuntimeError(f"{contestant} on {race.texts} texts: {one.error}")
+                yield contestant, one
+
+
+def _summary(contestant: Contestant, measured: list[Measured]) -> Record:
+    seconds = sorted(second for one in measured for second in one.seconds)
+    return {
+        **asdict(contestant),
+        "median_s": round(statistics.median(seconds), 4),
+        "fastest_s": round(seconds[0], 4),
+        "slowest_s": round(seconds[-1], 4),
+        "all_rounds_s": round(statistics.median(one.first_s + sum(one.seconds) for one in measured), 3),
+        "peak_mb": round(statistics.median(one.peak_mb for one in measured), 1),
+        "before_mb": round(statistics.median(one.before_mb for one in measured), 1),
+    }
+
+
+def goals(stored: Record) -> list[Goal]:
+    """Return the goals of the races that were run."""
+    found: list[Goal] = []
+    for name, race in stored["races"].items():
+        by = {Contestant(one["library"], one["strategy"]): one for one in race["contestants"]}
+        at = f"at {race['texts']:,} texts"
+        if name == "many rounds":
+            found += [
+                Goal(f"{MANY_ROUNDS} rounds up to {BATCH * (MANY_ROUNDS + 1)} labels {at}, {who.strategy}, in all, s",
+                     by[who]["all_rounds_s"], MANY_ROUNDS_S, at_least=False)
+                for who in (_AUTO_NAMES, _AUTO, _MARGIN)
+            ]  # fmt: skip
+            continue
+        own = by[_MARGIN]
+        for other, wanted in (
+            (_THEIR_MARGIN, TIMES_FASTER_THAN_SCIKIT_ACTIVEML),
+            (_BREAKING_TIES, TIMES_FASTER_THAN_SMALL_TEXT),
+        ):
+            ratio = by[other]["median_s"] / own["median_s"]
+            found.append(Goal(f"margin {at}: times faster than {other}", ratio, wanted, at_least=True))
+        smaller = min(by[other]["peak_mb"] for other in (_THEIR_MARGIN, _BREAKING_TIES))
+        share = own["peak_mb"] / smaller
+        found.append(Goal(f"margin {at}: share of the smaller peer's peak memory", share, MEMORY_SHARE, at_least=False))
+        if name == "small":
+            for mine, theirs in _PAIRS:
+                other = Contestant(peers.SCIKIT_ACTIVEML, theirs)
+                one, another = by[Contestant(OURS, mine)], by[other]
+                ratio = another["median_s"] / one["median_s"]
+                found.append(
+                    Goal(f"{mine} {at}: times faster than {other}", ratio, TIMES_FASTER_THAN_SCIKIT_ACTIVEML, True)
+                )
+                share = one["peak_mb"] / another["peak_mb"]
+                found.append(Goal(f"{mine} {at}: share of its peak memory", share, MEMORY_SHARE, at_least=False))
+        else:
+            for who in (_AUTO, _AUTO_NAMES):
+                ratio = by[who]["median_s"] / own["median_s"]
+                found.append(
+                    Goal(f"{who.strategy} {at}: times margin's time", ratio, AUTO_TIMES_MARGIN, at_least=False)
+                )
+    return found

@@ -1,0 +1,253 @@
+"""A fine-tuned model → labels for texts that have none."""
+
+import csv
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from prepal.errors import PrepalError
+from prepal.label_config import LabelConfig, UnembeddableError
+from prepal.label_studio import LabelStudio
+from prepal_workers.exports import Row, parse_rows
+from prepal_workers.finetune import METRICS
+from prepal_workers.labelled_data import Text, text_of
+from prepal_workers.measures import confidences
+from prepal_workers.sequence_model import SequenceModel, probabilities
+
+log = logging.getLogger(__name__)
+
+# How sure it must be that a threshold keeps its promise.
+_PROOF = 0.9
+# A text may well have none of several labels, so it is given those that are more likely than not.
+_MORE_LIKELY = 0.5
+_WRITERS = (".jsonl", ".csv")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From which confidence on predictions are sure, and what that rests on.
+
+    Attributes:
+        accuracy: the one that is wanted.
+        confidence: the least that is sure; None where nothing proves any.
+        texts: by how many texts it was judged.
+        sure: how many of these are as sure.
+        right: how many of the sure ones were right.
+    """
+
+    accuracy: float
+    confidence: float | None
+    texts: int
+    sure: int = 0
+    right: int = 0
+
+    def __str__(self) -> str:
+        wanted = f"{self.accuracy:.1%}".replace("%", " %").replace(".0 ", " ")
+        if self.confidence is None:
+            return f"The {self.texts} texts that the model was judged by prove {wanted} for no confidence: label more."
+        return (
+            f"Sure from a confidence of {self.confidence:.3f} on: of {self.texts} texts that the model was judged by, "
+            f"{self.sure} reach it and {self.right} of these are right, which proves {wanted}."
+        )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of n texts.
+
+    Attributes:
+        labels: of each text, most likely first.
+        confidences: `(n,)` float64, how likely each prediction is right.
+        sure: `(n,)` bool; None where no threshold was asked for.
+    """
+
+    labels: list[list[str]]
+    confidences: NDArray[np.float64]
+    sure: NDArray[np.bool_] | None
+
+
+class Predictor:
+    """A model that `prepal finetune` wrote.
+
+    Args:
+        folder: where it lies.
+
+    Raises:
+        PrepalError: there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self.metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PrepalError(
+                f"{folder} has no {METRICS} that can be read ({error}): give a folder that `prepal finetune` wrote."
+            ) from error
+        self._model = SequenceModel.load(folder)
+        self.label_names = self._model.label_names
+        self.version = f"PRepAL fine-tuned {self.metrics['fingerprint'][:8]}"
+
+    def predict(self, texts: Sequence[Text], threshold: Threshold | None = None) -> Predictions:
+        """Labels of texts; with a threshold also whether they are sure."""
+        several = self._model.multilabel
+        logits = self._model.logits(texts)
+        found = probabilities(logits, multilabel=several)
+        labels = [
+            [self.label_names[c] for c in np.argsort(-row, kind="stable") if row[c] > _MORE_LIKELY]
+            if several
+            else [self.label_names[int(row.argmax())]]
+            for row in found
+        ]
+        sure = confidences(logits, multilabel=several)
+        least = None if threshold is None else threshold.confidence
+        marks = None if threshold is None else sure >= (np.inf if least is None else least)
+        return Predictions(labels, sure, marks)
+
+    def threshold(self, accuracy: float) -> Threshold:
+        """The least confidence that proves an accuracy, by the texts that the model was judged by.
+
+        Of the thresholds with which Wilson's one-sided bound of the accuracy is as large, the one that most texts
+        reach; the cautious sibling of Geifman & El-Yaniv, Selective Classification for Deep Neural Networks (2017).
+        """
+        said = self.metrics["sureness"]
+        sure, hits = said["confidence"], np.cumsum(said["right"])
+        best = Threshold(accuracy, None, len(sure))
+        for n, (confidence, right) in enumerate(zip(sure, hits, strict=True), start=1):
+            # Texts that are equally sure are sure together.
+            if n < len(sure) and sure[n] == confidence:
+                continue
+            low = binomtest(int(right), n, alternative="greater").proportion_ci(_PROOF, method="wilson").low
+            if low >= accuracy:
+                best = Threshold(accuracy, float(confidence), len(sure), n, int(right))
+        return best
+
+    def texts(self, rows: Iterable[Row], name: str) -> list[Text]:
+        """The texts of a file's rows, from the fields that the model learnt from.
+
+        Raises:
+            PrepalError: a row has none of them.
+        """
+        said = self.metrics["data"]
+        fields, pairs = [field.removeprefix("$") for field in said["fields"]], said["pairs"]
+        texts: list[Text] = []
+        for place, row in enumerate(rows, start=1):
+            data = row.get("data")
+            text = text_of(data if isinstance(data, dict) else row, fields, pairs)
+            if text is None:
+                raise PrepalError(
+                    f"{name} row {place} has no text in {' + '.join(fields)}, which the model learnt from: name its "
+                    "fields so."
+                )
+            texts.append(text)
+        return texts
+
+
+def predict_file(
+    predictor: Predictor, content: bytes, name: str, out: Path, threshold: Threshold | None
+) -> Predictions:
+    """Label the texts of a file; writes its rows with `predicted`, `confidence` and, with a threshold, `sure`.
+
+    Raises:
+        PrepalError: the file cannot be read, or `out` not be written.
+    """
+    if out.suffix.lower() not in _WRITERS:
+        raise PrepalError(f"{out} is of a kind that cannot be written: give a name ending in .jsonl or .csv.")
+    try:
+        _, rows = parse_rows(content.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        raise PrepalError(f"{name} is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
+    found = predictor.predict(predictor.texts(rows, name), threshold)
+    several = predictor.metrics["data"]["multilabel"]
+    told = []
+    for place, row in enumerate(rows):
+        labels = found.labels[place]
+        said: Row = {
+            **row,
+            "predicted": labels if several else labels[0],
+            "confidence": round(float(found.confidences[place]), 4),
+        }
+        told.append(said if found.sure is None else {**said, "sure": bool(found.sure[place])})
+    partial = out.with_name(out.name + ".partial")
+    try:
+        partial.write_text(_csv(told) if out.suffix.lower() == ".csv" else _jsonl(told), encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        raise PrepalError(f"{out} cannot be written ({error.strerror}): choose another --out.") from error
+    return found
+
+
+def predict_project(
+    predictor: Predictor, label_studio: LabelStudio, project: int, config: LabelConfig, threshold: Threshold | None
+) -> tuple[Predictions, int]:
+    """Label a project's unlabelled tasks, as predictions in Label Studio with their confidence. Safe to repeat.
+
+    Returns:
+        What was predicted, and how many tasks were left out because they have no text.
+
+    Raises:
+        PrepalError: the project has other labels than the model.
+    """
+    strangers = set(predictor.label_names) - set(config.choices)
+    if strangers:
+        raise PrepalError(
+            f"Project {project} has no choice {sorted(strangers)[0]!r}, which the model gives: use a model that was "
+            "trained on its labels."
+        )
+    done = {annotation.task for annotation in label_studio.annotations(project).values() if not annotation.skipped}
+    if label_studio.has_predictions(project, predictor.version):
+        done |= {
+            p["task"] for p in label_studio.predictions(project=project) if p["model_version"] == predictor.version
+        }
+    tasks = [t for page in label_studio.tasks(project) for t in page if int(t["id"]) not in done]
+    known, texts, without = [], [], 0
+    pairs = predictor.metrics["data"]["pairs"]
+    fields = [field.removeprefix("$") for field in predictor.metrics["data"]["fields"]]
+    for task in tasks:
+        try:
+            text = text_of(task["data"], fields, pairs) if pairs else config.text(task["data"])
+        except UnembeddableError:
+            text = None
+        if text is None:
+            without += 1
+        else:
+            known.append(int(task["id"]))
+            texts.append(text)
+    found = predictor.predict(texts, threshold)
+    index = {choice: place for place, choice in enumerate(config.choices)}
+    predictions = [
+        {
+            "task": task,
+            "result": config.result([index[label] for label in found.labels[place]], float(found.confidences[place])),
+            "score": round(float(found.confidences[place]), 4),
+            "model_version": predictor.version,
+        }
+        for place, task in enumerate(known)
+    ]
+    if predictions:
+        label_studio.create_predictions(project, predictions)
+    log.info("project %d: %d predictions of version %s", project, len(predictions), predictor.version)
+    return found, without
+
+
+def _jsonl(rows: Iterable[Row]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    written = StringIO(newline="")
+    writer = csv.DictWriter(written, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {c: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for c, v in row.items()}
+        )
+    return written.getvalue()
