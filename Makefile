@@ -5,6 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12; do $$python -c \
 LABEL_STUDIO = label-studio==1.23.2
 ANNOTATE ?=
 DATA ?=
+VECTORS ?=
 
 # uv reads none of pip's settings. A machine that tells pip where its wheels and its index are means them for uv too.
 comma := ,
@@ -19,7 +20,7 @@ INSTALL := $(UV) pip install --python .venv/bin/python -c constraints.txt
 OWN_TORCH := $(wildcard $(addsuffix /torch-*.whl,$(subst $(comma), ,$(UV_FIND_LINKS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test lint format bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +43,9 @@ lint: .venv/installed-dev  ## ruff, mypy --strict, import-linter, and whether RE
 format: .venv/installed-dev  ## put the code into shape
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+bench: .venv/installed-bench  ## measure beside scikit-activeml and small-text into benchmarks/RESULTS.md; VECTORS=folder
+	.venv/bin/python -m benchmarks.choosing all --vectors '$(VECTORS)'
 
 clean:  ## remove both environments, caches and the demo's state
 	rm -rf .venv .venv-label-studio .prepal .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -66,6 +70,10 @@ endif
 
 .venv/installed-dev: .venv/installed
 	$(INSTALL) -e '.[workers,redis,dev]'
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	$(INSTALL) -e '.[workers,redis,bench]'
 	@touch $@
 
 # From another folder, because the overrides in pyproject.toml are for prepal's environment alone.

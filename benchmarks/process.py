@@ -7,6 +7,7 @@ import importlib.abc
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ class Job:
         counts: how many labels there are in each round, ascending; new ones go to the first texts that were chosen
             last. The first round is a warm-up.
         memory_limit_mb: of the process, 0 for none.
+        cpu_limit_s: of the process, 0 for none. With one, rounds are told in seconds of the processor, which do not
+            depend on what else runs on the machine.
     """
 
     library: str
@@ -42,6 +45,7 @@ class Job:
     head: int
     counts: list[int]
     memory_limit_mb: int = 0
+    cpu_limit_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,22 +67,20 @@ class Measured:
     error: str = ""
 
 
-def measure(job: Job, timeout_s: float | None = None, environment: dict[str, str] | None = None) -> Measured:
+def measure(job: Job, environment: dict[str, str] | None = None) -> Measured:
     """Run a job in a fresh process; whatever goes wrong there becomes `Measured.error`."""
     command = [sys.executable, "-m", "benchmarks.process"]
-    try:
-        ended = subprocess.run(
-            command,
-            input=json.dumps(asdict(job)),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            cwd=_REPOSITORY,
-            env=os.environ | (environment or {}),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Measured(error=f"did not end within {timeout_s:.0f} s")
+    ended = subprocess.run(
+        command,
+        input=json.dumps(asdict(job)),
+        capture_output=True,
+        text=True,
+        cwd=_REPOSITORY,
+        env=os.environ | (environment or {}),
+        check=False,
+    )
+    if ended.returncode == -signal.SIGXCPU:
+        return Measured(error=f"did not end within {job.cpu_limit_s} s of the processor")
     if ended.returncode:
         said = ended.stderr.strip().splitlines() or [f"ended with status {ended.returncode}"]
         return Measured(error=said[-1])
@@ -98,22 +100,25 @@ def _run(job: Job) -> Measured:
     from benchmarks.texts import Texts
 
     folder, ours = Path(job.folder), job.library == OURS
+    now = time.process_time if job.cpu_limit_s else time.perf_counter
     labels = np.load(folder / "labels.npy")
     contestant = Contestant(job.library, job.strategy)
     enter(contestant, Texts(np.zeros((2, 2), np.float32), job.n_classes), 0)  # loads the library
     before_mb = _memory_mb("VmRSS")
     vectors = np.load(folder / ("float16.npy" if ours else "float32.npy"))
     # Made-up classes have no names; any vectors take as long as theirs would.
-    names = np.stack([vectors[labels == c][:50].mean(axis=0, dtype=np.float32) for c in range(job.n_classes)])
+    names = np.stack(
+        [vectors[np.flatnonzero(labels == c)[:50]].mean(axis=0, dtype=np.float32) for c in range(job.n_classes)]
+    )
     chooser = enter(contestant, Texts(vectors, job.n_classes, names), 0)
     labelled, head, seconds = np.empty(0, np.int64), np.empty(0, np.int64), []
     for count in job.counts:
         new = count - len(labelled)
         # The texts are in random order, so the first ones are a random start.
         labelled = np.concatenate([labelled, head[:new] if len(head) else np.arange(new)])
-        began = time.perf_counter()
+        began = now()
         head = chooser.choose(labelled, labels[labelled], job.head)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(now() - began)
         if len(np.unique(head)) != job.head or np.isin(head, labelled).any():
             raise ValueError(f"did not choose {job.head} different texts without a label")
     return Measured(seconds[1:], seconds[0], _memory_mb("VmHWM"), before_mb)
@@ -133,6 +138,8 @@ def _main() -> None:
     if job.memory_limit_mb:
         limit = job.memory_limit_mb * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if job.cpu_limit_s:
+        resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_limit_s, job.cpu_limit_s + 1))
     measured = _run(job)
     sys.stdout.write(json.dumps(asdict(measured)))
 

@@ -104,8 +104,8 @@ def _quality(areas: Areas) -> str:
     if left_out:
         parts += [
             "### Left out",
-            f"A strategy takes part if it chooses {quality.BATCH} of 10,000 texts (6 classes, 100 labels, one thread) "
-            f"within {quality.LIMIT_S:.0f} s.",
+            f"A strategy takes part if it chooses {quality.BATCH} of 10,000 texts (6 classes, 100 labels) within "
+            f"{quality.LIMIT_S:.0f} s of one core.",
             table(["strategy", "why"], [[name, why] for name, why in left_out.items()], text_columns=2),
         ]
     return "\n\n".join(parts)

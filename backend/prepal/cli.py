@@ -6,20 +6,24 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import redis
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from prepal import settings as settings_table
 from prepal.errors import PrepalError
 from prepal.events import AUDIT_MARK
 from prepal.project import Project
 from prepal.settings import Settings
+
+if TYPE_CHECKING:
+    from prepal.doctor import Finding
 
 _SETTINGS_HELP = "Settings come from the environment:\n\n\b\n" + "\n".join(
     f"  {name:22} {text}{f' [{default}]' if default else ''}" for name, default, text in settings_table.table()
@@ -181,6 +185,29 @@ def status(project: int, home: Path, as_json: bool) -> None:
         click.echo(json.dumps(found))
     else:
         Console().print(_status_table(found))
+
+
+@main.command()
+@click.argument("project", type=click.IntRange(min=1), required=False)
+@click.option("--fix", "fixing", is_flag=True, help="Do the remedies that are safe, then look again.")
+@_started_home
+@_json
+def doctor(project: int | None, fixing: bool, home: Path, as_json: bool) -> None:
+    """Look for what keeps it from working; without PROJECT, in all. Exit status 1: there is a problem."""
+    from prepal.doctor import examine, mend
+
+    settings = settings_table.load(home)
+    findings = examine(settings, project)
+    treated: list[str] = []
+    if fixing:
+        treated, findings = mend(findings, lambda: examine(settings, project))
+    healthy = all(finding.state != "problem" for finding in findings)
+    if as_json:
+        rows = [{name: getattr(f, name) for name in ("project", "name", "state", "what", "remedy")} for f in findings]
+        click.echo(json.dumps({"healthy": healthy, "treated": treated, "findings": rows}))
+    else:
+        _print_findings(treated, findings)
+    sys.exit(0 if healthy else 1)
 
 
 @main.command()
@@ -402,6 +429,20 @@ def _ended_by_signals() -> Iterator[None]:
 def _wait_for_the_end() -> None:
     while True:
         signal.pause()
+
+
+def _print_findings(treated: Sequence[str], findings: "Sequence[Finding]") -> None:
+    """A line each, coloured by its state where that can be seen."""
+    console = Console(highlight=False)
+    styles = {"ok": "green", "warning": "yellow", "problem": "bold red", "skipped": "dim"}
+    for sentence in treated:
+        console.print(f"--fix: {sentence}", markup=False, soft_wrap=True)
+    for found in findings:
+        name = f"{found.name} ({found.project})" if found.project else found.name
+        line = Text.assemble((f"{found.state:8}", styles[found.state]), f"{name}: {found.what}")
+        if found.remedy:
+            line.append(f" {found.remedy}", "bold")
+        console.print(line, soft_wrap=True)
 
 
 def _status_table(found: dict[str, Any]) -> Table:

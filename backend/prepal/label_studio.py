@@ -43,6 +43,10 @@ class LabelStudio:
                 f"Label Studio's token cannot be used ({_detail(error.body)}): make a new one."
             ) from error
 
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._http.httpx_client.close()
+
     # -- projects -----------------------------------------------------------------------------------------------
 
     def version(self) -> str:

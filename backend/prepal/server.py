@@ -1,4 +1,4 @@
-"""HTTP: what Label Studio calls, and the health check. No request trains, embeds or calls Label Studio."""
+"""HTTP: what Label Studio calls, the pages and metrics. No request trains, embeds or calls Label Studio."""
 
 import hmac
 import json
@@ -8,17 +8,20 @@ from typing import Any
 
 import orjson
 import redis
-from flask import Flask, Response, request
+from flask import Flask, Response, render_template, request, send_from_directory
 from gunicorn.app.base import BaseApplication
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
-from prepal import jobs, label_config, model
+from prepal import jobs, label_config, metrics, model, page
+from prepal.chart import accuracy_svg
 from prepal.errors import PrepalError
 from prepal.events import as_list, project_of
-from prepal.project import MODEL_VERSION
+from prepal.project import MODEL_VERSION, Project, all_projects
 from prepal.settings import Settings
+from prepal.waiting import WaitingTexts
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +30,22 @@ _REDIS_TIMEOUT_S = 0.25
 # Two processes, so that one that reads an import of thousands of tasks does not keep the annotators waiting.
 _WORKERS, _THREADS = 2, 8
 _LARGEST_BODY = 256 * 1024 * 1024
+_PAGES = "pages"
+# Nothing from elsewhere, no script or style but the files of `pages/`; figures are never a stored copy.
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+# A drawing brings its own style; it is shown as an image, which runs no script.
+_SVG_HEADERS = {**_PAGE_HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI application."""
-    app = Flask("prepal", static_folder=None)
+    app = Flask("prepal", static_folder=None, template_folder=_PAGES)
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
     connection = redis.Redis.from_url(
         settings.redis_url,
@@ -40,12 +54,20 @@ def create_app(settings: Settings) -> Flask:
         retry=Retry(NoBackoff(), 1),
     )
     answers = _Answers(connection)
-    for path in ("/", "/health"):
-        app.add_url_rule(path, path, answers.health, methods=["GET"])
+    pages = _Pages(connection, settings)
+    app.add_url_rule("/health", "health", answers.health, methods=["GET"])
+    # Label Studio asks here for JSON too; only browsers say that they prefer HTML.
+    app.add_url_rule("/", "index", lambda: pages.index() if _prefers_html() else answers.health(), methods=["GET"])
+    app.add_url_rule("/projects/<int:number>", "project", pages.project, methods=["GET"])
+    app.add_url_rule("/projects/<int:number>.json", "document", pages.document, methods=["GET"])
+    app.add_url_rule("/projects/<int:number>/accuracy.svg", "accuracy", pages.accuracy, methods=["GET"])
+    app.add_url_rule("/static/<any('page.css', 'page.js', 'icon.svg'):name>", "static", pages.static, methods=["GET"])
+    app.add_url_rule("/metrics", "metrics", pages.metrics, methods=["GET"])
     for name in ("setup", "predict", "webhook"):
         app.add_url_rule(f"/{name}", name, getattr(answers, name), methods=["POST"])
     app.before_request(_credentials_check(settings))
     app.register_error_handler(HTTPException, _refuse)
+    app.register_error_handler(redis.RedisError, _without_redis)
     return app
 
 
@@ -100,6 +122,60 @@ class _Answers:
             log.warning("project %d: event while Redis is down: %s", project, type(error).__name__)
             return _json({"status": "deferred"}, "202 ACCEPTED")
         return _json({"status": "ok"})
+
+
+class _Pages:
+    """What people and Prometheus look at."""
+
+    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._waiting = WaitingTexts(connection, settings.prepal_encoder)
+
+    def index(self) -> Response:
+        html = render_template("index.html", projects=page.overview(self._connection))
+        return Response(html, headers=_PAGE_HEADERS, mimetype="text/html")
+
+    def project(self, number: int) -> Response:
+        title = self._known(number).info.title or f"Project {number}"
+        html = render_template("project.html", project=number, title=title)
+        return Response(html, headers=_PAGE_HEADERS, mimetype="text/html")
+
+    def document(self, number: int) -> Response:
+        known, settings = self._known(number), self._settings
+        told = page.document(known, self._waiting, settings.prepal_encoder, settings.label_studio_url)
+        return _json(told, headers=_PAGE_HEADERS)
+
+    def accuracy(self, number: int) -> Response:
+        svg = accuracy_svg(
+            page.estimates(self._known(number)),
+            "dark" if request.args.get("theme") == "dark" else "light",
+            "narrow" if request.args.get("width") == "narrow" else "wide",
+        )
+        return Response(svg, headers=_SVG_HEADERS, mimetype="image/svg+xml")
+
+    def static(self, name: str) -> Response:
+        answer = send_from_directory(_PAGES, name)
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        return answer
+
+    def metrics(self) -> Response:
+        return Response(metrics.render(self._connection, self._waiting), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    def _known(self, number: int) -> Project:
+        found = next((one for one in all_projects(self._connection) if one.id == number), None)
+        if found is None:
+            raise NotFound(f"No project {number} is connected: `prepal connect {number}` connects it.")
+        return found
+
+
+def _prefers_html() -> bool:
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def _without_redis(error: redis.RedisError) -> Response:
+    log.warning("%s without Redis: %s", request.path, type(error).__name__)
+    return _json({"error": "Redis does not answer: check that it runs."}, "503 SERVICE UNAVAILABLE")
 
 
 def _credentials_check(settings: Settings) -> Callable[[], Response | None]:

@@ -9,7 +9,8 @@ from label_studio_sdk.converter import Converter
 
 from prepal.errors import PrepalError
 from prepal.label_config import parse
-from prepal_workers.labelled_data import LabelledData, read_labelled
+from prepal_workers.labelled_data import LabelledData
+from prepal_workers.read_labelled import read_labelled
 
 CONFIG = """<View><Text name="t" value="$text"/>
 <Choices name="topic" toName="t" choice="{}"><Choice value="Billing"/><Choice value="Shipping"/></Choices>
@@ -106,7 +107,7 @@ def test_of_several_choices_tags_one_must_be_named(kind: str, tmp_path: Path) ->
         one["result"] += annotation(1, "calm" if n % 3 else "angry", tag="tone")["result"]
         tasks.append(task(n, one))
     content = exported(tasks, kind, tmp_path)
-    with pytest.raises(PrepalError, match="tone, topic.*--choice"):
+    with pytest.raises(PrepalError, match=r"tone, topic.*--choice"):
         read_labelled(content, "export")
     data = read_labelled(content, "export", choice="tone")
     assert data.counts == {"angry": 8, "calm": 16}

@@ -1,21 +1,25 @@
 """`prepal finetune` and `prepal predict`: what they read, and what they tell."""
 
+import contextlib
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
 
 from prepal import label_config
 from prepal.errors import PrepalError
-from prepal.label_studio import LabelStudio
 from prepal.settings import Settings
 from prepal_workers import finetune as finetuning
-from prepal_workers.labelled_data import LabelledData, read_labelled
+from prepal_workers.labelled_data import LabelledData
 from prepal_workers.predict import Predictor, Threshold, predict_file, predict_project
+from prepal_workers.read_labelled import read_labelled
 from prepal_workers.recipe import Wishes
+
+if TYPE_CHECKING:
+    from prepal.label_studio import LabelStudio
 
 _STANDARD_INPUT = "-"
 
@@ -80,9 +84,9 @@ def predict(
         where = str(out)
     else:
         assert project is not None
-        label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
-        config = label_config.parse(label_studio.project(project)["label_config"])
-        found, without = predict_project(predictor, label_studio, project, config, limit)
+        with _label_studio(settings) as label_studio:
+            config = label_config.parse(label_studio.project(project)["label_config"])
+            found, without = predict_project(predictor, label_studio, project, config, limit)
         where = f"Label Studio as predictions of version {predictor.version!r}"
     sure = None if found.sure is None else int(found.sure.sum())
     marked = "" if sure is None else f", {sure} of them sure"
@@ -104,13 +108,20 @@ def _labelled(
     if project is None:
         assert export is not None
         return read_labelled(_read(export), _name(export), choice=choice, fields=fields, pair=pair)
-    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
-    config = label_config.parse(label_studio.project(project)["label_config"])
-    content = orjson.dumps(label_studio.export(project))
+    with _label_studio(settings) as label_studio:
+        config = label_config.parse(label_studio.project(project)["label_config"])
+        content = orjson.dumps(label_studio.export(project))
     own = config if choice in (None, config.from_name) else None
     return read_labelled(
         content, f"project {project}", choice=choice, fields=fields, pair=pair, config=own, audits=audits
     )
+
+
+def _label_studio(settings: Settings) -> "contextlib.closing[LabelStudio]":
+    # Its client takes seconds to import, and a file does without.
+    from prepal.label_studio import LabelStudio
+
+    return contextlib.closing(LabelStudio(settings.label_studio_url, settings.label_studio_api_key))
 
 
 def _read(path: str) -> bytes:

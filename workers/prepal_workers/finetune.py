@@ -130,22 +130,20 @@ def split(data: LabelledData, seed: int) -> tuple[NDArray[np.bool_], str]:
     Audit tasks were drawn at random, so what they say holds for all texts. Where they are too few, a fifth of every
     class is drawn, and no class is left without an example to learn from.
     """
-    audits = int(data.is_audit.sum())
     marks = data.labels if data.labels.ndim == 2 else data.labels[:, None] == np.arange(len(data.label_names))
-    enough = _LEAST_AUDITS <= audits <= _MOST_AUDIT_SHARE * len(data.texts)
-    if enough and marks[~data.is_audit].any(axis=0).all():
-        return data.is_audit, "the audit tasks"
-    rng = np.random.default_rng(seed)
-    rarest = np.where(marks, marks.sum(axis=0), len(marks) + 1).argmin(axis=1)
-    order = rng.permutation(len(marks))
-    order = order[np.argsort(rarest[order], kind="stable")]
-    held_back = np.zeros(len(marks), bool)
-    held_back[order[_HELD_BACK // 2 :: _HELD_BACK]] = True
+    if _LEAST_AUDITS <= data.is_audit.sum() <= _MOST_AUDIT_SHARE * len(marks):
+        held_back, how = data.is_audit.copy(), "the audit tasks"
+    else:
+        rarest = np.where(marks, marks.sum(axis=0), len(marks) + 1).argmin(axis=1)
+        order = np.random.default_rng(seed).permutation(len(marks))
+        order = order[np.argsort(rarest[order], kind="stable")]
+        held_back, how = np.zeros(len(marks), bool), "drawn at random within each class"
+        held_back[order[_HELD_BACK // 2 :: _HELD_BACK]] = True
     for missing in np.flatnonzero(~marks[~held_back].any(axis=0)):
         held_back[np.flatnonzero(marks[:, missing])] = False
     if not held_back.any():
         raise PrepalError(f"{len(marks)} labels are too few to hold some back to judge by: label more.")
-    return held_back, "drawn at random within each class"
+    return held_back, how
 
 
 def _judge(
@@ -207,7 +205,7 @@ def _train(
     resume: bool,
 ) -> Trained:
     """Train on all texts, in the way that was judged: not at all where that was best."""
-    same = replace(wishes, epochs=judged.recipe.epochs if judged.best_epoch else 0)
+    same = wishes if judged.best_epoch else replace(wishes, epochs=0)
     with _Bar(console) as bar:
         return train(
             model,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,15 @@ from scipy.stats import binomtest
 
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
-from prepal.label_studio import LabelStudio
 from prepal_workers.exports import Row, parse_rows
 from prepal_workers.finetune import METRICS
-from prepal_workers.labelled_data import Text, text_of
 from prepal_workers.measures import confidences
 from prepal_workers.sequence_model import SequenceModel, probabilities
+from prepal_workers.text_fields import Text, text_of
+
+if TYPE_CHECKING:
+    # Its client takes seconds to import, and most predictions do without.
+    from prepal.label_studio import LabelStudio
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +188,7 @@ def predict_file(
 
 
 def predict_project(
-    predictor: Predictor, label_studio: LabelStudio, project: int, config: LabelConfig, threshold: Threshold | None
+    predictor: Predictor, label_studio: "LabelStudio", project: int, config: LabelConfig, threshold: Threshold | None
 ) -> tuple[Predictions, int]:
     """Label a project's unlabelled tasks, as predictions in Label Studio with their confidence. Safe to repeat.
 

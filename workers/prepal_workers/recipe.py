@@ -10,9 +10,9 @@ _LEARNING_RATE, _MEASURED_PARAMETERS = 5e-5, 22_700_000
 # Larger models move further with the same steps: a base model gets 3.4e-5 and a large one 2.6e-5.
 _SIZE_POWER = 0.25
 # Few labels are seen often, many seldom.
-_TEXTS_SEEN, _EPOCHS = 2400, (3, 12)
-# At least so many steps an epoch, or noise in the gradient would do too little.
-_STEPS_AN_EPOCH, _BATCH_SIZES = 20, (8, 16, 32)
+_TEXTS_SEEN, _EPOCHS = 1800, (3, 12)
+# Small batches where there are few labels, so that there are steps enough to move; by the fewest labels of each.
+_BATCH_SIZES = {0: 8, 128: 16, 1024: 32}
 _PATIENCE = 3
 
 
@@ -44,13 +44,12 @@ class Wishes:
 
 def choose_recipe(n_labels: int, n_parameters: int, wishes: Wishes) -> Recipe:
     """The recipe for so many labels and so large a model."""
-    fitting = [size for size in _BATCH_SIZES if n_labels >= size * _STEPS_AN_EPOCH]
-    least, most = _EPOCHS
-    epochs = max(least, min(most, round(_TEXTS_SEEN / n_labels)))
+    fewest, most = _EPOCHS
+    epochs = max(fewest, min(most, round(_TEXTS_SEEN / n_labels)))
     return Recipe(
         learning_rate=wishes.learning_rate or _LEARNING_RATE * (_MEASURED_PARAMETERS / n_parameters) ** _SIZE_POWER,
         epochs=epochs if wishes.epochs is None else wishes.epochs,
-        batch_size=wishes.batch_size or max(fitting, default=_BATCH_SIZES[0]),
+        batch_size=wishes.batch_size or max(size for least, size in _BATCH_SIZES.items() if n_labels >= least),
     )
 
 

@@ -21,7 +21,7 @@ from transformers.utils.hub import cached_file
 from prepal.errors import PrepalError
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn
 from prepal_workers.encoder import clean, source
-from prepal_workers.labelled_data import Text
+from prepal_workers.text_fields import Text
 
 # Models whose layers are BERT's and whose head looks at the first token.
 _BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert")

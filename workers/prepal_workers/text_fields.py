@@ -5,6 +5,8 @@ from typing import Any
 
 from prepal.errors import PrepalError
 
+Text = str | tuple[str, str]
+
 # Fields that are two texts to be read together, in this order.
 _PAIRS = (
     ("text_a", "text_b"),
@@ -57,6 +59,14 @@ def pair_of(fields: Sequence[str], wanted: bool | None) -> bool:
             f"A pair has two fields, but there are {len(fields)} ({', '.join(fields)}): name two with --text."
         )
     return tuple(fields) in _PAIRS if wanted is None else wanted
+
+
+def text_of(data: Mapping[str, Any], fields: Sequence[str], pair: bool) -> Text | None:
+    """The text of a task's data: its fields joined by a line feed, or a pair; None where there is none."""
+    parts = [str(data[field]).strip() if data.get(field) is not None else "" for field in fields]
+    if pair:
+        return (parts[0], parts[1]) if parts[0] and parts[1] else None
+    return "\n".join(part for part in parts if part) or None
 
 
 def _is_prose(values: Sequence[str]) -> bool:

@@ -30,10 +30,10 @@ from transformers.utils import logging as transformers_logging
 
 from prepal.errors import PrepalError
 from prepal.learning.classifier import Labels
-from prepal_workers.labelled_data import Text
 from prepal_workers.measures import log_loss, macro_f1, right
 from prepal_workers.recipe import Recipe, Wishes, choose_recipe, precision
 from prepal_workers.sequence_model import SequenceModel
+from prepal_workers.text_fields import Text
 
 log = logging.getLogger(__name__)
 

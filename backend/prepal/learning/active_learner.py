@@ -25,7 +25,7 @@ _MEASURED_ON = 50_000
 # How much the names count, as a multiple of what they say by themselves, is tried out on the labels when there are so
 # many, and again whenever there are so many times more, on a part of the labels at most so large.
 _NAME_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0)
-_LEAST_LABELS, _TRY_AGAIN, _MOST_LABELS = 10, 1.2, 300
+_LEAST_LABELS, _TRY_AGAIN, _MOST_LABELS = 10, 1.2, 200
 _FOLDS = 5
 # A single surprise may not decide how much the names count: every choice is as likely as this at least.
 _DOUBT = 0.05
@@ -94,12 +94,21 @@ class ActiveLearner:
         self._labelled_vectors, self._labelled = vectors, labels
         self.can_predict = False
         self._measure(vectors, pool)
-        if self._names is not None and len(labels) >= max(_LEAST_LABELS, _TRY_AGAIN * self._tried):
-            self._name_weight = self._best_name_weight()
-            self._tried = len(labels)
         self.classifier.prior = self._prior_with(self._name_weight)
         self.classifier.fit(vectors, labels)
         self.can_predict = True
+
+    def weigh_names(self) -> None:
+        """Decide how much the names count from the next fit on, when there are enough more labels than the last time.
+
+        Apart from `fit`, because it takes many fits: the live loop does it when nobody waits.
+        """
+        m = len(self._labelled)
+        if self._names is None or m < max(_LEAST_LABELS, _TRY_AGAIN * self._tried):
+            return
+        self._tried = m
+        part = np.random.default_rng(0).permutation(m)[:_MOST_LABELS]
+        self._name_weight = max(_NAME_WEIGHTS, key=lambda weight: self._likelihood(weight, part))
 
     def predict_proba(self, vectors: Vectors) -> NDArray[np.float32] | None:
         """Return the probability `(n, k)` of each choice, or None while nothing can be predicted."""
@@ -147,24 +156,18 @@ class ActiveLearner:
             return self._prior
         return replace(self._prior, mean=self._names * name_weight)
 
-    def _best_name_weight(self) -> float:
-        """The one with which held-back labels are the least surprising."""
-        m = min(len(self._labelled), _MOST_LABELS)
-        order = np.random.default_rng(0).permutation(len(self._labelled))[:m]
-        vectors, labels = self._labelled_vectors[order], self._labelled[order]
-        fold = np.arange(m) % _FOLDS
-
-        def likelihood(name_weight: float) -> float:
-            classifier = LogisticRegression(self.n_classes, prior=self._prior_with(name_weight))
-            total = 0.0
-            for held_back in range(_FOLDS):
-                test = fold == held_back
-                probabilities = classifier.fit(vectors[~test], labels[~test]).predict_proba(vectors[test])
-                right = probabilities[np.arange(int(test.sum())), labels[test]]
-                total += float(np.log((1 - _DOUBT) * right + _DOUBT / self.n_classes).sum())
-            return total
-
-        return max(_NAME_WEIGHTS, key=likelihood)
+    def _likelihood(self, name_weight: float, part: NDArray[np.int64]) -> float:
+        """How little held-back labels surprise a classifier of the others, if names count so much."""
+        vectors, labels = self._labelled_vectors[part], self._labelled[part]
+        fold = np.arange(len(part)) % _FOLDS
+        classifier = LogisticRegression(self.n_classes, prior=self._prior_with(name_weight))
+        total = 0.0
+        for held_back in range(_FOLDS):
+            test = fold == held_back
+            probabilities = classifier.fit(vectors[~test], labels[~test]).predict_proba(vectors[test])
+            right = probabilities[np.arange(int(test.sum())), labels[test]]
+            total += float(np.log((1 - _DOUBT) * right + _DOUBT / self.n_classes).sum())
+        return total
 
 
 __all__ = ["ActiveLearner", "NothingToLearn"]

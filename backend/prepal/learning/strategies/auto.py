@@ -12,6 +12,9 @@ from prepal.learning.strategies.margin import closeness
 
 # Without label names to begin with, so many labels per choice are spent on covering the space.
 _COVERING_LABELS = 2
+# With them, every so many-th of so many labels per choice covers the space as well: texts that names put near the
+# boundary do not show that names are wrong.
+_CHECK_EVERY, _CHECKING_LABELS = 3, 10
 # Of so many doubtful texts for each pick, and of at least so many, the picks are as different as can be.
 _CANDIDATES_PER_PICK, _LEAST_CANDIDATES = 5, 50
 
@@ -20,7 +23,7 @@ _CANDIDATES_PER_PICK, _LEAST_CANDIDATES = 5, 50
 class Auto:
     """TypiClust (Hacohen et al. 2022), then clustered margins: Brinker (2003), Citovsky et al. (2021).
 
-    Where the classifier already knows something from the choices' names, there is nothing to cover first.
+    Where the classifier already knows something from the choices' names, it only covers to check them.
     """
 
     name: str = "auto"
@@ -31,19 +34,34 @@ class Auto:
         """See `Strategy`."""
         if pool.probabilities is None:
             return typiclust.STRATEGY.select(pool, n, rng)
-        scarce = len(pool.labelled) < _COVERING_LABELS * pool.probabilities.shape[1]
-        if scarce and not pool.knows_names:
-            return typiclust.STRATEGY.select(pool, n, rng)
-        doubtful = best(
-            closeness(pool.probabilities, pool.multilabel), max(_CANDIDATES_PER_PICK * n, _LEAST_CANDIDATES)
-        )
-        if n >= len(doubtful):
-            return doubtful
-        # In the order of the pool, because which of two equally doubtful texts comes first may not decide the clusters.
-        by_place = np.argsort(doubtful)
-        points = pool.map(pool.vectors[doubtful[by_place]])
-        centres, _ = kmeans(points, n, rng)
-        return doubtful[np.sort(by_place[nearest_to_each(points, centres)])]
+        labels_per_choice = len(pool.labelled) / pool.probabilities.shape[1]
+        if not pool.knows_names:
+            covers: NDArray[np.bool_] = np.full(n, labels_per_choice < _COVERING_LABELS)
+        else:
+            covers = (len(pool.labelled) + np.arange(n)) % _CHECK_EVERY == 0
+            covers &= labels_per_choice < _CHECKING_LABELS
+        covering = typiclust.STRATEGY.select(pool, int(covers.sum()), rng)
+        doubtful = _doubtful(pool, n, rng)
+        doubtful = doubtful[~np.isin(doubtful, covering)]
+        n = min(n, len(pool))
+        covers = covers[:n]
+        picks = np.empty(n, np.int64)
+        picks[covers] = covering[: int(covers.sum())]
+        picks[~covers] = doubtful[: n - int(covers.sum())]
+        return picks
+
+
+def _doubtful(pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return `(min(n, len(pool)),)` different texts near the boundary."""
+    assert pool.probabilities is not None
+    doubtful = best(closeness(pool.probabilities, pool.multilabel), max(_CANDIDATES_PER_PICK * n, _LEAST_CANDIDATES))
+    if n >= len(doubtful):
+        return doubtful
+    # In the order of the pool, because which of two equally doubtful texts comes first may not decide the clusters.
+    by_place = np.argsort(doubtful)
+    points = pool.map(pool.vectors[doubtful[by_place]])
+    centres, _ = kmeans(points, n, rng)
+    return doubtful[np.sort(by_place[nearest_to_each(points, centres)])]
 
 
 STRATEGY = Auto()

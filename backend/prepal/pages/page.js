@@ -1,0 +1,217 @@
+// Fetches what the project page tells and puts it there, as text only; then again, three seconds after each answer, sooner while a round is due.
+"use strict";
+
+const PAUSE_MS = 3000;
+const ROUND_PAUSE_MS = 1000;
+const GIVEN_UP_MS = 10000;
+const project = document.body.dataset.project;
+const ADVICE = { "keep going": "Keep labelling", close: "Nearly there", "you can stop": "You can stop" };
+const QUEUES = { learn: "Rounds that wait", sync: "Readings of Label Studio that wait", embed: "Batches of texts that wait for the encoder" };
+const PHASES = { load: "read what is new", fit: "train", rank: "rank", publish: "reorder in Label Studio", estimate: "estimate accuracy" };
+let shown = "";
+let chart = "";
+let answeredAt = null;
+let upToDate = true;
+
+const at = (id) => document.getElementById(id);
+const count = (number) => number.toLocaleString("en");
+const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
+const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+const seconds = (s) => (s < 1 ? `${Math.round(1000 * s)} ms` : `${s.toFixed(1)} s`);
+
+function age(s) {
+  if (s < 60) return `${Math.round(s)} s ago`;
+  if (s < 3600) return `${Math.round(s / 60)} min ago`;
+  return s < 172800 ? `${Math.round(s / 3600)} h ago` : `${Math.round(s / 86400)} days ago`;
+}
+
+function put(id, text) {
+  if (at(id).textContent !== text) at(id).textContent = text;
+}
+
+function make(tag, content, kind) {
+  const made = document.createElement(tag);
+  if (kind) made.className = kind;
+  if (content instanceof Node) made.append(content);
+  else made.textContent = content;
+  return made;
+}
+
+function row(head, ...cells) {
+  const made = document.createElement("tr");
+  const first = make("th", head);
+  first.scope = "row";
+  made.append(first, ...cells);
+  return made;
+}
+
+function rows(id, made) {
+  at(id).replaceChildren(...made);
+  const none = document.getElementById(`${id}-none`);
+  if (none) {
+    none.hidden = made.length > 0;
+    at(id).parentElement.hidden = made.length === 0;
+  }
+}
+
+function link(entry) {
+  const made = make("a", `Task ${entry.task}`);
+  made.href = entry.url;
+  return made;
+}
+
+function bar(value, total, kind, what) {
+  const cell = make("td", "", kind);
+  if (value === null) {
+    cell.textContent = "not yet";
+    return cell;
+  }
+  const box = make("div", make("span", `${count(value)} (${percent(total ? value / total : 0)})`), "bar");
+  const drawn = document.createElement("progress");
+  drawn.max = 1;
+  drawn.value = total ? value / total : 0;
+  drawn.setAttribute("aria-label", what);
+  box.append(drawn);
+  cell.append(box);
+  return cell;
+}
+
+function why(entry, strategy) {
+  return {
+    audit: "drawn at random, to measure accuracy",
+    strategy: `teaches most (strategy: ${strategy})`,
+    unsure: "the classifier is unsure",
+    random: "no prediction yet: random order",
+  }[entry.reason];
+}
+
+function showAdvice(told) {
+  const advice = told.advice;
+  at("advice").className = advice && advice.word === "you can stop" ? "stop" : "";
+  if (told.problem) put("advice-word", "This project cannot be served");
+  else if (advice) put("advice-word", ADVICE[advice.word] || advice.word);
+  else put("advice-word", "Getting ready");
+  put("advice-reason", told.problem ? "" : advice ? advice.reason : "The first texts are being embedded; you can label meanwhile, in random order.");
+}
+
+function showFigures(told) {
+  const { accuracy, round } = told;
+  put("labelled", count(told.labelled));
+  put("labelled-of", `of ${plural(told.tasks, "task")}`);
+  put("accuracy", accuracy ? percent(accuracy.estimate) : "–");
+  put("accuracy-band", accuracy
+    ? `${percent(accuracy.low)} to ${percent(accuracy.high)}, on ${accuracy.audit_tasks} random tasks`
+    : "not enough random tasks yet");
+  put("embedded", count(told.embedded));
+  const left = Object.values(told.not_embeddable).reduce((sum, n) => sum + n, 0);
+  put("embedded-of", [
+    told.waiting ? `${count(told.waiting)} waiting` : "none waiting",
+    ...(left ? [`${count(left)} without a usable text`] : []),
+  ].join(", "));
+  put("round", round ? seconds(Object.values(round.seconds).reduce((sum, s) => sum + s, 0)) : "–");
+  put("round-of", round ? `round ${count(told.rounds)}, ${age(round.age_s)}` : "none yet");
+}
+
+function showTables(told) {
+  rows("accuracies", told.accuracies.slice().reverse().map((known) => row(count(known.labels),
+    ...[known.estimate, known.low, known.high].map((share) => make("td", percent(share, 1), "number")))));
+  for (const head of at("accuracies").querySelectorAll("th")) head.className = "number";
+  const unlabelled = told.round ? told.round.ranked : 0;
+  rows("choices", told.choices.map((one) => row(one.choice,
+    bar(one.labelled, told.labelled, "", `labelled ${one.choice}`),
+    bar(one.predicted, unlabelled, "predicted", `predicted ${one.choice}`))));
+  rows("next", told.next.map((entry) => row(link(entry),
+    make("td", entry.choices.join(", ") || (entry.confidence === null ? "–" : "none of the choices")),
+    make("td", entry.confidence === null ? "–" : percent(entry.confidence), "number"),
+    make("td", why(entry, told.strategy)))));
+  rows("suspected", told.suspected.map((entry) => row(link(entry), make("td", entry.choices.join(", ") || "none of the choices"))));
+  rows("disputed", told.disputed.map((entry) => row(link(entry),
+    make("td", entry.votes.map((vote) => vote.join(" + ") || "none of the choices").join(" or ")))));
+}
+
+function showWork(told) {
+  const { round } = told;
+  const lines = [];
+  if (round) {
+    const steps = Object.entries(round.seconds).map(([phase, s]) => `${PHASES[phase] || phase} ${seconds(s)}`);
+    lines.push(["Last round", `${plural(round.labels, "label")}, ${plural(round.ranked, "task")} ranked`]);
+    lines.push(["Its time", steps.join(", ")]);
+    if (round.changed !== null) lines.push(["Predictions that it changed", percent(round.changed, 1)]);
+    lines.push(["Strategy", told.strategy]);
+  }
+  for (const [name, length] of Object.entries(told.queues)) lines.push([QUEUES[name] || name, count(length)]);
+  for (const [reason, tasks] of Object.entries(told.not_embeddable)) lines.push(["Tasks without a usable text", `${count(tasks)}: ${reason}`]);
+  lines.push(["Encoder", told.encoder]);
+  rows("work", lines.map(([name, value]) => row(name, make("td", value))));
+}
+
+function showChart(told) {
+  const last = told.accuracies.at(-1);
+  at("accuracy-none").hidden = Boolean(last);
+  at("accuracy-chart").hidden = !last;
+  const now = JSON.stringify([told.accuracies.length, last]);
+  if (!last || now === chart) return;
+  chart = now;
+  const name = `${told.accuracies.length}-${last.labels}-${last.estimate}`;
+  for (const source of document.querySelectorAll("picture > *")) {
+    const { theme, width } = source.dataset;
+    const address = `/projects/${project}/accuracy.svg?theme=${theme}&width=${width}&of=${encodeURIComponent(name)}`;
+    if (source.tagName === "IMG") source.src = address;
+    else source.srcset = address;
+  }
+}
+
+function show(told) {
+  const title = told.title || `Project ${told.project}`;
+  put("title", title);
+  document.title = `${title} – PRepAL`;
+  at("label-studio").href = told.label_studio_url;
+  at("label-studio").hidden = false;
+  at("problem").hidden = !told.problem;
+  put("problem", told.problem || "");
+  at("state").className = told.up_to_date ? "current" : "behind";
+  put("state", told.up_to_date ? "Up to date" : told.round ? `A round follows: ${plural(told.facts_behind, "change")} since the last one` : "No round yet");
+  showFigures(told);
+  // Tables keep their place and their focus while nothing in them changes.
+  const { round, ...others } = told;
+  const now = JSON.stringify([others, round && { ...round, age_s: 0 }]);
+  if (now === shown) return;
+  shown = now;
+  at("notes").hidden = !told.notes.length;
+  at("notes").replaceChildren(...told.notes.map((note) => make("li", note)));
+  showAdvice(told);
+  showTables(told);
+  showWork(told);
+  showChart(told);
+}
+
+function lost(reason) {
+  at("state").className = "lost";
+  const since = answeredAt ? ` Figures are of ${answeredAt.toLocaleTimeString()}.` : "";
+  put("state", `${reason}${since}`);
+}
+
+async function refresh() {
+  try {
+    const answer = await fetch(`/projects/${project}.json`, { cache: "no-store", signal: AbortSignal.timeout(GIVEN_UP_MS) });
+    const told = await answer.json();
+    if (answer.ok) {
+      answeredAt = new Date();
+      upToDate = told.up_to_date;
+      show(told);
+    } else lost(told.error);
+  } catch {
+    upToDate = true;
+    lost("The backend does not answer.");
+  }
+}
+
+async function follow() {
+  for (;;) {
+    if (!document.hidden) await refresh();
+    await new Promise((resume) => setTimeout(resume, upToDate ? PAUSE_MS : ROUND_PAUSE_MS));
+  }
+}
+
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+follow();

@@ -1,0 +1,250 @@
+"""Fine-tuning and predicting, from the command line to the files, with real weights cut to one layer."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from transformers import AutoModel, AutoTokenizer, pipeline
+
+from prepal.cli import main
+from prepal.demo.data import load_tickets
+from prepal.learning.classifier import LogisticRegression
+from prepal_workers.encoder import DEFAULT_ENCODER, Encoder, source
+from prepal_workers.predict import Predictor
+from prepal_workers.recipe import Wishes
+from prepal_workers.sequence_model import SequenceModel
+from prepal_workers.training import Epoch, train
+
+TICKETS = load_tickets()
+TOPICS = sorted({str(ticket.topic) for ticket in TICKETS})
+LEARNT, TESTED = TICKETS[:90], TICKETS[1000:1200]
+COMMAND = ("--epochs", "3", "--seed", "3")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default encoder's first layer, as a folder of sentence-transformers."""
+    folder = tmp_path_factory.mktemp("encoder")
+    model = AutoModel.from_pretrained(source(DEFAULT_ENCODER))
+    del model.encoder.layer[1:]
+    model.config.num_hidden_layers = 1
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source(DEFAULT_ENCODER)).save_pretrained(folder)
+    for part in ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json"):
+        (folder / part).parent.mkdir(exist_ok=True)
+        (folder / part).write_text((Path(source(DEFAULT_ENCODER)) / part).read_text())
+    (folder / "2_Normalize").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JSON export of tickets, every third of them an audit task."""
+    tasks = []
+    for number, ticket in enumerate(LEARNT, start=1):
+        result = [{"from_name": "topic", "to_name": "t", "type": "choices", "value": {"choices": [ticket.topic]}}]
+        annotation = {"id": number, "completed_by": 1, "was_cancelled": False, "result": result}
+        meta = {"prepal_audit": number % 3 == 0}
+        tasks.append({"id": number, "data": {"text": ticket.text}, "annotations": [annotation], "meta": meta})
+    path = tmp_path_factory.mktemp("export") / "export.json"
+    path.write_text(json.dumps(tasks))
+    return path
+
+
+@dataclass
+class Run:
+    folder: Path
+    metrics: dict[str, Any]
+    told: str
+
+
+@pytest.fixture(scope="module")
+def run(encoder: Path, export: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What `prepal finetune` gave."""
+    out = tmp_path_factory.mktemp("out") / "model"
+    told = CliRunner().invoke(main, ["finetune", str(export), "--model", str(encoder), "--out", str(out), *COMMAND])
+    assert told.exit_code == 0, told.output
+    return Run(out, json.loads((out / "metrics.json").read_text()), " ".join(told.stderr.split()))
+
+
+def labels_of(tickets: list[Any]) -> NDArray[np.int64]:
+    return np.array([TOPICS.index(str(ticket.topic)) for ticket in tickets])
+
+
+def test_the_model_loads_in_transformers_with_the_labels_names(run: Run) -> None:
+    texts = [ticket.text for ticket in TESTED[:100]]
+    said = pipeline("text-classification", str(run.folder), device="cpu")(texts)
+    assert {one["label"] for one in said} <= set(TOPICS)
+    right = np.mean([one["label"] == ticket.topic for one, ticket in zip(said, TESTED, strict=False)])
+    assert right > 0.6
+    ours = SequenceModel.load(run.folder).predict_proba(texts).max(axis=1)
+    np.testing.assert_allclose([one["score"] for one in said], ours, atol=1e-3)
+
+
+def test_it_tells_what_it_read_and_what_it_measured(run: Run) -> None:
+    assert "JSON: 90 tasks, 90 labelled texts with one label each, 30 of them audit tasks from text" in run.told
+    metrics = run.metrics
+    judged = metrics["judged_by"]["texts"]
+    assert 25 < judged <= 30
+    assert f"Judged by {judged} texts (the audit tasks), learning from {90 - judged}." in run.told
+    assert metrics["learnt_from"] == 90
+    accuracy = metrics["accuracy"]
+    assert accuracy["low"] < accuracy["estimate"] < accuracy["high"]
+    assert accuracy["estimate"] > metrics["majority_accuracy"] + 0.3
+    assert np.sum(metrics["confusion"]) == judged
+    assert np.trace(metrics["confusion"]) == round(accuracy["estimate"] * judged)
+    assert metrics["calibration"]["log_loss_after"] <= metrics["calibration"]["log_loss_before"]
+    assert set(metrics["per_class"]) == set(TOPICS)
+    assert len(metrics["epochs"]) == metrics["recipe"]["epochs"] == 3
+
+
+def test_the_card_is_one_that_the_hub_reads(run: Run) -> None:
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(run.folder / "README.md")
+    assert card.data.pipeline_tag == "text-classification"
+    assert card.data.eval_results[0].metric_value == pytest.approx(run.metrics["accuracy"]["estimate"], abs=1e-4)
+    assert str(run.folder) not in card.content
+    assert (run.folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert not (run.folder / "checkpoints").exists()
+
+
+def test_training_starts_as_the_logistic_regression_on_the_encoders_vectors(encoder: Path) -> None:
+    texts, labels = [ticket.text for ticket in LEARNT], labels_of(LEARNT)
+    vectors = Encoder(str(encoder), device="cpu")
+    classifier = LogisticRegression(len(TOPICS)).fit(vectors.encode(texts).astype(np.float32), labels)
+    theirs = classifier.predict_proba(vectors.encode([ticket.text for ticket in TESTED]).astype(np.float32))
+    start = train(str(encoder), texts, labels, len(TOPICS), wishes=Wishes(epochs=0))
+    ours = start.predict_proba([ticket.text for ticket in TESTED])
+    assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.98
+    np.testing.assert_allclose(ours, theirs, atol=0.05)
+
+
+def test_fine_tuning_is_better_than_the_logistic_regression(encoder: Path) -> None:
+    texts, labels = [ticket.text for ticket in LEARNT[:60]], labels_of(LEARNT[:60])
+    held_back, truth = [ticket.text for ticket in TESTED], labels_of(TESTED)
+    start = train(str(encoder), texts, labels, len(TOPICS), wishes=Wishes(epochs=0)).predict_proba(held_back)
+    tuned = train(str(encoder), texts, labels, len(TOPICS), seed=1, wishes=Wishes(epochs=4)).predict_proba(held_back)
+    assert (tuned.argmax(axis=1) == truth).mean() > (start.argmax(axis=1) == truth).mean()
+
+
+def test_classes_without_labels_stay_possible_and_unlikely(encoder: Path) -> None:
+    labels = np.minimum(labels_of(LEARNT[:40]), 1)
+    found = train(str(encoder), [t.text for t in LEARNT[:40]], labels, 4, wishes=Wishes(epochs=1))
+    assert found.predict_proba(["Where is my parcel?"]).shape == (1, 4)
+    assert found.predict_proba(["Where is my parcel?"])[0, 2:].sum() < 0.1
+
+
+def test_several_labels_and_pairs(encoder: Path) -> None:
+    marks = labels_of(LEARNT[:60])[:, None] == np.arange(len(TOPICS))
+    marks[::2, 0] = True
+    pairs = [(ticket.text, "Please help.") for ticket in LEARNT[:60]]
+    found = train(str(encoder), pairs, marks, len(TOPICS), wishes=Wishes(epochs=2))
+    probabilities = found.predict_proba(pairs)
+    assert probabilities.shape == marks.shape
+    assert ((probabilities > 0.5) == marks).mean() > 0.7
+    assert found.predict_proba([("a", "b")]) != pytest.approx(found.predict_proba([("b", "a")]))
+
+
+class _StopsAfter:
+    """Presses Ctrl-C during the epoch after so many."""
+
+    def __init__(self, epochs: int) -> None:
+        self.left = epochs
+
+    def step(self, done: int, total: int) -> None:  # noqa: ARG002
+        if not self.left:
+            raise KeyboardInterrupt
+
+    def epoch(self, epoch: Epoch) -> None:  # noqa: ARG002
+        self.left -= 1
+
+
+def test_ctrl_c_keeps_the_best_so_far(encoder: Path) -> None:
+    texts, labels = [ticket.text for ticket in LEARNT], labels_of(LEARNT)
+    validation = (texts[60:], labels[60:])
+    found = train(str(encoder), texts[:60], labels[:60], len(TOPICS), validation=validation, watch=_StopsAfter(2))
+    assert found.interrupted
+    assert len(found.epochs) == 2
+    judged = (found.predict_proba(validation[0]).argmax(axis=1) == validation[1]).mean()
+    assert found.best_epoch
+    assert judged == pytest.approx(found.epochs[found.best_epoch - 1].accuracy, abs=0.03)
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(
+    run: Run, encoder: Path, export: Path, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    out = tmp_path / "model"
+    command = ["finetune", str(export), "--model", str(encoder), "--out", str(out), *COMMAND]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "prepal.cli", *command], env=environment, stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: list(out.glob("checkpoints/part/checkpoint-*/complete.json")) or process.poll() is not None)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert not (out / "metrics.json").exists()
+    done = CliRunner().invoke(main, [*command, "--resume"])
+    assert done.exit_code == 0, done.output
+    again = json.loads((out / "metrics.json").read_text())
+    for measured in ("accuracy", "macro_f1", "log_loss", "per_class", "confusion", "calibration", "best_epoch"):
+        assert again[measured] == run.metrics[measured]
+
+
+def test_predictions_go_from_a_file_to_a_file(run: Run, tmp_path: Path) -> None:
+    rows = [{"text": ticket.text, "ticket": number} for number, ticket in enumerate(TESTED)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("out.jsonl", "out.csv"):
+        command = ["predict", str(run.folder), "--input", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / name)]
+        told = CliRunner().invoke(main, [*command, "--threshold", "0.8", "--json"])
+        assert told.exit_code == 0, told.output
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["ticket"] for line in lines] == list(range(len(TESTED)))
+    assert lines[0].keys() == {"text", "ticket", "predicted", "confidence", "sure"}
+    sure = [line["predicted"] == ticket.topic for line, ticket in zip(lines, TESTED, strict=True) if line["sure"]]
+    assert len(sure) == json.loads(told.stdout)["sure"] > 50
+    assert np.mean(sure) > 0.79
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [row["predicted"] for row in csv.DictReader(file)] == [line["predicted"] for line in lines]
+
+
+def test_a_threshold_that_nothing_proves_marks_nothing(run: Run) -> None:
+    predictor = Predictor(run.folder)
+    limit = predictor.threshold(0.999)
+    assert limit.confidence is None
+    assert "prove 99.9 % for no confidence: label more." in str(limit)
+    marks = predictor.predict(["Where is my parcel?"], limit).sure
+    assert marks is not None
+    assert not marks.any()
+
+
+def test_wrong_use_is_told_in_one_sentence(run: Run, encoder: Path, export: Path, tmp_path: Path) -> None:
+    for command, message in [
+        (["finetune", str(export), "--model", str(encoder), "--out", str(run.folder)], "holds a model already"),
+        (["finetune", str(export), "--model", str(tmp_path), "--out", str(tmp_path / "x")], "cannot be loaded"),
+        (["finetune", str(tmp_path / "none"), "--model", "m", "--out", str(tmp_path / "x")], "cannot be opened"),
+        (["finetune", "--model", "m", "--out", str(tmp_path / "x")], "Give either EXPORT or --project"),
+        (["predict", str(encoder), "--input", str(export), "--out", "x.csv"], "give a folder that `prepal finetune`"),
+        (["predict", str(run.folder), "--input", str(export), "--out", "x.xls"], "ending in .jsonl or .csv"),
+    ]:
+        told = CliRunner().invoke(main, command)
+        assert told.exit_code in (1, 2)
+        assert message in " ".join(told.output.split()), told.output
+        assert not (tmp_path / "x" / "config.json").exists()
