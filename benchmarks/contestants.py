@@ -79,7 +79,9 @@ class Own:
         pool = self._vectors[: self._count]
         with suppress(NothingToLearn):
             self._learner.fit(known, labels, pool)
-        return self._texts[self._learner.select(pool, n, self._rng)]
+        chosen = self._texts[self._learner.select(pool, n, self._rng)]
+        self._learner.weigh_names()  # which the live loop does when the head is published
+        return chosen
 
     def _take_out(self, place: int) -> None:
         row, last = int(self._rows[place]), self._count - 1

@@ -175,6 +175,7 @@ def _ours(
 ) -> NDArray[np.int64]:
     try:
         learner.fit(vectors, labels, pool)
+        learner.weigh_names()
     except NothingToLearn:  # all labels are of one class
         return np.full(len(texts.test), labels[0])
     probabilities = learner.predict_proba(texts.test)

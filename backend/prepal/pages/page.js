@@ -76,10 +76,10 @@ function bar(value, total, kind, what) {
   return cell;
 }
 
-function why(entry, strategy) {
+function why(entry) {
   return {
     audit: "drawn at random, to measure accuracy",
-    strategy: `teaches most (strategy: ${strategy})`,
+    strategy: "teaches the classifier most",
     unsure: "the classifier is unsure",
     random: "no prediction yet: random order",
   }[entry.reason];
@@ -123,7 +123,7 @@ function showTables(told) {
   rows("next", told.next.map((entry) => row(link(entry),
     make("td", entry.choices.join(", ") || (entry.confidence === null ? "–" : "none of the choices")),
     make("td", entry.confidence === null ? "–" : percent(entry.confidence), "number"),
-    make("td", why(entry, told.strategy)))));
+    make("td", why(entry)))));
   rows("suspected", told.suspected.map((entry) => row(link(entry), make("td", entry.choices.join(", ") || "none of the choices"))));
   rows("disputed", told.disputed.map((entry) => row(link(entry),
     make("td", entry.votes.map((vote) => vote.join(" + ") || "none of the choices").join(" or ")))));
