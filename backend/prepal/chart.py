@@ -1,11 +1,15 @@
 """Draws accuracy over labels as SVG, for light and dark pages, wide and narrow ones."""
 
+import sys
 from collections.abc import Sequence
 from typing import Literal, cast
 from xml.etree.ElementTree import Element
 
-from pygal import XY
+from pygal import XY, PluginImportFixer
 from pygal.style import Style
+
+# pygal hooks into every later import, for maps that nobody draws here, in a way that Python 3.11 warns of.
+sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, PluginImportFixer)]
 
 Theme = Literal["light", "dark"]
 Width = Literal["wide", "narrow"]
