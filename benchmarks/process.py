@@ -33,6 +33,7 @@ class Job:
         head: how many texts each round chooses.
         counts: how many labels there are in each round, ascending; new ones go to the first texts that were chosen
             last. The first round is a warm-up.
+        enough_s: no further round is begun when the rounds after the first took so long; 0 to have all of them.
         memory_limit_mb: of the process, 0 for none.
         cpu_limit_s: of the process, 0 for none. With one, rounds are told in seconds of the processor, which do not
             depend on what else runs on the machine.
@@ -44,6 +45,7 @@ class Job:
     n_classes: int
     head: int
     counts: list[int]
+    enough_s: float = 0.0
     memory_limit_mb: int = 0
     cpu_limit_s: int = 0
 
@@ -113,6 +115,8 @@ def _run(job: Job) -> Measured:
     chooser = enter(contestant, Texts(vectors, job.n_classes, names), 0)
     labelled, head, seconds = np.empty(0, np.int64), np.empty(0, np.int64), []
     for count in job.counts:
+        if job.enough_s and sum(seconds[1:]) > job.enough_s:
+            break
         new = count - len(labelled)
         # The texts are in random order, so the first ones are a random start.
         labelled = np.concatenate([labelled, head[:new] if len(head) else np.arange(new)])

@@ -30,7 +30,7 @@ TRIALS = "trials.json"
 # A peer's strategy takes part if it chooses a batch from so many texts within so long: its 25 experiments are an hour
 # at most then.
 LIMIT_S, _TRIAL_TEXTS, _TRIAL_CLASSES, _TRIAL_LABELS = 5.0, 10_000, 6, (0, 100, 110, 120)
-_TRIAL_CPU_S, _TRIAL_MEMORY_MB = 150, 8000
+_TRIAL_CPU_S, _TRIAL_MEMORY_MB = 60, 8000
 # Two experiments at a time on two cores: more threads would only wait for each other.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -62,6 +62,7 @@ def run(vectors: Path, sets: Iterable[str], seeds: int, jobs: int, only: str, co
         if only.lower() in str(contestant).lower()
         and known.get((name, contestant.library, contestant.strategy, seed)) != _code(contestant)
     ]
+    environment = results.environment()
     os.environ.update(_ONE_THREAD)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
@@ -78,7 +79,7 @@ def run(vectors: Path, sets: Iterable[str], seeds: int, jobs: int, only: str, co
             processes.shutdown(cancel_futures=True)
             raise
     CURVES.compact()
-    results.write_json("quality.json", {"environment": results.environment(), "seeds": seeds})
+    results.write_json("quality.json", {"environment": environment, "seeds": seeds})
 
 
 def taking_part(console: Console) -> list[Contestant]:

@@ -172,14 +172,23 @@ def _speed(stored: Record) -> str:
         table(GOAL_HEADER, [goal.row() for goal in goals]),
     ]
     for name, race in stored["races"].items():
-        many = name == "many rounds"
-        header = ["library", "strategy", "all rounds, s" if many else "round, s", "from … to", "peak, MB", "loaded, MB"]
+        many = name == speed.MANY
+        header = [
+            "library",
+            "strategy",
+            "all rounds, s" if many else "round, s",
+            "from … to",
+            "rounds",
+            "peak, MB",
+            "loaded, MB",
+        ]
         rows = [
             [
                 one["library"],
                 one["strategy"],
                 f"{one['all_rounds_s']:.2f}" if many else f"{one['median_s']:.3f}",
                 f"{one['fastest_s']:.3f} … {one['slowest_s']:.3f}",
+                str(one["measured"]),
                 f"{one['peak_mb']:,.0f}",
                 f"{one['before_mb']:,.0f}",
             ]

@@ -68,6 +68,7 @@ def environment() -> Record:
         "date": datetime.now(UTC).date().isoformat(),
         "cpus": os.cpu_count(),
         "processor": _processor(),
+        "load": round(os.getloadavg()[0], 2),  # what else runs here
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
     }
@@ -155,7 +156,8 @@ def table(header: list[str], rows: Iterable[list[str]], text_columns: int = 1) -
 def told(environment: Record) -> str:
     """Return an environment in words."""
     versions = ", ".join(f"{package} {environment[package]}" for package in ("python", *_PACKAGES))
-    return f"{environment['date']}, {environment['cpus']} cores ({environment['processor']}), {versions}"
+    machine = f"{environment['cpus']} cores ({environment['processor']}), load {environment['load']} when it began"
+    return f"{environment['date']}, {machine}, {versions}"
 
 
 def _is_text(node: ast.AST) -> bool:

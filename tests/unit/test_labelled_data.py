@@ -87,6 +87,7 @@ def test_all_formats_give_the_same_training_set(kind: str, tmp_path: Path) -> No
 def test_json_says_what_it_left_out() -> None:
     data = read(three_annotators())
     assert data.left_out == {"skipped": 1, "with nothing chosen": 1, "with a draft only": 1}
+    assert data.unlabelled == [f'Parcel {number} is "late",\nsays Zoë' for number in (61, 62, 63)]
     assert data.summary()[0] == "JSON: 63 tasks, 60 labelled texts with one label each from text, labels from topic."
     assert data.summary()[3] == "Left out: 1 skipped, 1 with nothing chosen, 1 with a draft only."
 

@@ -110,7 +110,10 @@ def _labelled(
         return read_labelled(_read(export), _name(export), choice=choice, fields=fields, pair=pair)
     with _label_studio(settings) as label_studio:
         config = label_config.parse(label_studio.project(project)["label_config"])
-        content = orjson.dumps(label_studio.export(project))
+        annotated = label_studio.export(project)
+        known = {task["id"] for task in annotated}
+        others = [task for page in label_studio.tasks(project) for task in page if task["id"] not in known]
+    content = orjson.dumps([*annotated, *({**task, "annotations": []} for task in others)])
     own = config if choice in (None, config.from_name) else None
     return read_labelled(
         content, f"project {project}", choice=choice, fields=fields, pair=pair, config=own, audits=audits

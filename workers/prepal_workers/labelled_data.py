@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ class LabelledData:
         choice: name of the `Choices` tag; empty for a data file.
         disagreements: how many tasks got different choices from different annotators.
         left_out: how many tasks gave no label, by reason.
+        unlabelled: texts of tasks that gave no label.
         notes: sentences on what the reader should know.
     """
 
@@ -44,6 +45,7 @@ class LabelledData:
     choice: str
     disagreements: int
     left_out: dict[str, int]
+    unlabelled: list[Text] = field(default_factory=list)
     notes: tuple[str, ...] = ()
 
     @property
@@ -94,6 +96,7 @@ def assemble(
     choice: str,
     disagreements: int,
     left_out: Counter[str],
+    unlabelled: list[Text],
 ) -> LabelledData:
     """Put together what was read, sorted by task, without labels that nothing has.
 
@@ -128,6 +131,7 @@ def assemble(
         choice=choice,
         disagreements=disagreements,
         left_out={reason: count for reason, count in left_out.items() if count},
+        unlabelled=unlabelled,
         notes=tuple(_notes(label_names, counts)),
     )
 

@@ -42,6 +42,12 @@ def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
     more = ", top_k=None" if data["multilabel"] else ""
     left_out = ", ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none"
     recipe = metrics["recipe"]
+    source = f"{data['tasks']} rows of a {data['kind']} file"
+    if data["choice"]:
+        source = (
+            f"{data['tasks']} tasks of a Label Studio export ({data['kind']}), tag {data['choice']!r}, "
+            f"in {data['disagreements']} of which annotators chose differently: the majority counts"
+        )
     lines = [
         "# Text classification",
         "",
@@ -55,9 +61,7 @@ def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
         "```",
         "",
         "## Data",
-        f"{data['tasks']} tasks of a Label Studio export ({data['kind']}); {data['texts']} {what} with a label, from "
-        f"{' + '.join(data['fields'])}. Annotators chose differently in {data['disagreements']} tasks; the majority "
-        f"counts. Left out: {left_out}.",
+        f"{source}; {data['texts']} {what} with a label, from {' + '.join(data['fields'])}. Left out: {left_out}.",
         "",
         "| label | examples |",
         "| --- | --- |",

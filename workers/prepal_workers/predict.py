@@ -15,9 +15,9 @@ from scipy.stats import binomtest
 
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
+from prepal_workers import measures
 from prepal_workers.exports import Row, parse_rows
 from prepal_workers.finetune import METRICS
-from prepal_workers.measures import confidences
 from prepal_workers.sequence_model import SequenceModel, probabilities
 from prepal_workers.text_fields import Text, text_of
 
@@ -77,6 +77,29 @@ class Predictions:
     sure: NDArray[np.bool_] | None
 
 
+def find_threshold(confidences: Sequence[float], right: Sequence[bool], accuracy: float) -> Threshold:
+    """The least confidence that proves an accuracy.
+
+    Of the thresholds with which Wilson's one-sided bound of the accuracy is as large, the one that most texts reach;
+    after Geifman & El-Yaniv, Selective Classification for Deep Neural Networks (2017).
+
+    Args:
+        confidences: of n judged texts, surest first.
+        right: which of them were right.
+        accuracy: the one that is wanted.
+    """
+    hits = np.cumsum(right)
+    best = Threshold(accuracy, None, len(confidences))
+    for n, confidence in enumerate(confidences, start=1):
+        # Texts that are equally sure are sure together.
+        if n < len(confidences) and confidences[n] == confidence:
+            continue
+        found = int(hits[n - 1])
+        if binomtest(found, n, alternative="greater").proportion_ci(_PROOF, method="wilson").low >= accuracy:
+            best = Threshold(accuracy, float(confidence), len(confidences), n, found)
+    return best
+
+
 class Predictor:
     """A model that `prepal finetune` wrote.
 
@@ -109,28 +132,15 @@ class Predictor:
             else [self.label_names[int(row.argmax())]]
             for row in found
         ]
-        sure = confidences(logits, multilabel=several)
+        sure = measures.confidences(logits, multilabel=several)
         least = None if threshold is None else threshold.confidence
         marks = None if threshold is None else sure >= (np.inf if least is None else least)
         return Predictions(labels, sure, marks)
 
     def threshold(self, accuracy: float) -> Threshold:
-        """The least confidence that proves an accuracy, by the texts that the model was judged by.
-
-        Of the thresholds with which Wilson's one-sided bound of the accuracy is as large, the one that most texts
-        reach; the cautious sibling of Geifman & El-Yaniv, Selective Classification for Deep Neural Networks (2017).
-        """
+        """The least confidence that proves an accuracy, by the texts that the model was judged by."""
         said = self.metrics["sureness"]
-        sure, hits = said["confidence"], np.cumsum(said["right"])
-        best = Threshold(accuracy, None, len(sure))
-        for n, (confidence, right) in enumerate(zip(sure, hits, strict=True), start=1):
-            # Texts that are equally sure are sure together.
-            if n < len(sure) and sure[n] == confidence:
-                continue
-            low = binomtest(int(right), n, alternative="greater").proportion_ci(_PROOF, method="wilson").low
-            if low >= accuracy:
-                best = Threshold(accuracy, float(confidence), len(sure), n, int(right))
-        return best
+        return find_threshold(said["confidence"], said["right"], accuracy)
 
     def texts(self, rows: Iterable[Row], name: str) -> list[Text]:
         """The texts of a file's rows, from the fields that the model learnt from.

@@ -94,9 +94,12 @@ def _from_tasks(
     two = pair_of(found, pair)
     kept: list[int] = []
     texts: list[Text] = []
+
+    def read(task: ExportedTask) -> Text | None:
+        return _config_text(config, task.data) if config and not found else text_of(task.data, found, two)
+
     for task_id in labels:
-        data = given[task_id][0].data
-        text = _config_text(config, data) if config and not found else text_of(data, found, two)
+        text = read(given[task_id][0])
         if text is None:
             left_out["without a text"] += 1
         else:
@@ -117,6 +120,7 @@ def _from_tasks(
         choice=tag,
         disagreements=differing,
         left_out=left_out,
+        unlabelled=[text for task in tasks if task.id not in labels and (text := read(task))],
     )
 
 
@@ -156,11 +160,13 @@ def _from_rows(kind: str, rows: Sequence[Row], name: str, fields: Sequence[str],
     texts: list[Text] = []
     chosen: list[list[str]] = []
     places: list[int] = []
+    unlabelled: list[Text] = []
     multilabel = any(isinstance(_label(row.get("label")), list) for row in rows)
     for place, row in enumerate(rows):
         text, label = text_of(row, found, two), _label(row.get("label"))
         if label in (None, ""):
             left_out["without a label"] += 1
+            unlabelled += [text] if text else []
         elif text is None:
             left_out["without a text"] += 1
         else:
@@ -186,6 +192,7 @@ def _from_rows(kind: str, rows: Sequence[Row], name: str, fields: Sequence[str],
         choice="",
         disagreements=0,
         left_out=left_out,
+        unlabelled=unlabelled,
     )
 
 

@@ -20,6 +20,7 @@ from transformers.utils.hub import cached_file
 
 from prepal.errors import PrepalError
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn
+from prepal.learning.prior import Prior, spread_power
 from prepal_workers.encoder import clean, source
 from prepal_workers.text_fields import Text
 
@@ -34,6 +35,8 @@ _UNSEEN_LOGIT = 5.0
 # Texts longer than this cost too much for what their ends say.
 _MOST_TOKENS = 512
 _PREDICTED_TOKENS = 8192
+# So many texts without a label say how texts differ; more say the same.
+_LEAST_UNLABELLED, _MOST_UNLABELLED = 300, 2000
 
 
 class SequenceModel:
@@ -99,13 +102,19 @@ class SequenceModel:
         encoded = self.tokenizer(*parts, truncation=True, max_length=self.max_tokens)
         return [{key: encoded[key][place] for key in encoded} for place in range(len(texts))]
 
-    def start_head(self, texts: Sequence[Text], labels: Labels) -> bool:
-        """Fit the head's last layer as a logistic regression on what it sees of the texts; False if nothing can be."""
-        seen = self._inputs_of_head(self.tokenize(texts))
+    def start_head(self, texts: Sequence[Text], labels: Labels, unlabelled: Sequence[Text] = ()) -> bool:
+        """Fit the head's last layer as a logistic regression on what it sees of the texts; False if nothing can be.
+
+        Texts without a label tell in which directions texts differ at all: with enough of them that is the prior, as it
+        is while texts are being labelled.
+        """
+        seen = self._run(self.tokenize([*texts, *unlabelled[:_MOST_UNLABELLED]]), hidden=True)
         length = float(np.linalg.norm(seen, axis=1).mean()) or 1.0
-        classifier = LogisticRegression(self.n_classes, multilabel=self.multilabel)
+        seen /= length
+        prior = Prior.of(seen, spread_power(self.n_classes)) if len(unlabelled) >= _LEAST_UNLABELLED else None
+        classifier = LogisticRegression(self.n_classes, multilabel=self.multilabel, prior=prior)
         try:
-            classifier.fit(seen / length, labels)
+            classifier.fit(seen[: len(texts)], labels)
         except NothingToLearn:
             return False
         coefficients = classifier.get_state()["coefficients"].astype(np.float64)
@@ -142,9 +151,6 @@ class SequenceModel:
         self.tokenizer.model_max_length = self.max_tokens
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-
-    def _inputs_of_head(self, encoded: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
-        return self._run(encoded, hidden=True)
 
     def _run(self, encoded: Sequence[dict[str, Any]], *, hidden: bool) -> NDArray[np.float32]:
         self.model.eval()

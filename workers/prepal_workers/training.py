@@ -101,6 +101,7 @@ def train(
     seed: int = 0,
     out: Path | None = None,
     validation: tuple[Sequence[Text], Labels] | None = None,
+    unlabelled: Sequence[Text] = (),
     wishes: Wishes | None = None,
     resume: bool = False,
     watch: Watch | None = None,
@@ -116,6 +117,7 @@ def train(
         out: keeps what `resume` goes on from; nothing is kept when None.
         validation: texts and labels to judge by: training stops when it no longer becomes better for them, and the best
             epoch is taken. Without them all epochs are run and the last one is taken.
+        unlabelled: texts without a label, in any order, which make the logistic regression better.
         wishes: hyperparameters that are given; the others are chosen.
         resume: go on where a training with the same arguments was ended.
         watch: is told of progress.
@@ -125,7 +127,7 @@ def train(
     """
     began = SequenceModel(model, n_classes, multilabel=labels.ndim == 2, seed=seed)
     recipe = choose_recipe(len(texts), began.parameters, wishes or Wishes())
-    began.start_head(texts, labels)
+    began.start_head(texts, labels, unlabelled)
     if recipe.epochs == 0:
         return Trained(began, recipe, 0)
     start = {name: tensor.clone() for name, tensor in began.model.state_dict().items()} if validation else {}

@@ -12,12 +12,9 @@ from prepal.learning.classifier import Labels, LogisticRegression, NothingToLear
 from prepal.learning.float16 import as_float32
 from prepal.learning.label_names import name_weights
 from prepal.learning.network import Network
-from prepal.learning.prior import SPREAD_POWER, Prior
+from prepal.learning.prior import Prior, spread_power
 from prepal.learning.strategies.base import Pool
 
-# More classes lie in more directions of the space, so fewer directions may be favoured: SPREAD_POWER up to 7 choices,
-# a quarter at 64.
-_SPREAD_BY_CLASSES = 2.0
 # While texts come in, the space is measured again when there are so many times more, and once more when none came.
 _MEASURE_AGAIN = 1.5
 # Of larger pools, so many texts are measured: it takes tenths of seconds, and more say the same.
@@ -146,7 +143,7 @@ class ActiveLearner:
         self._measured = count
         part = as_float32(pool[:: math.ceil(max(len(pool), 1) / _MEASURED_ON)])
         texts = np.concatenate([vectors, part]) if len(vectors) else part
-        power = min(SPREAD_POWER, _SPREAD_BY_CLASSES / math.sqrt(self.n_classes))
+        power = spread_power(self.n_classes)
         self._prior = Prior.of(texts, power)
         if self._name_vectors is not None:
             self._names = name_weights(texts, self._name_vectors)

@@ -1,5 +1,6 @@
 """What is believed about the classifier's weights before any label: how they vary, and where they lie."""
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,9 +12,17 @@ from prepal.learning.float16 import as_float32
 # Directions in which texts differ a lot tell classes apart more often than those in which they hardly do. A weight's
 # standard deviation grows with this power of the texts' variance; benchmarks/RESULTS.md has others.
 SPREAD_POWER = 0.75
+# More classes lie in more directions of the space, so fewer directions may be favoured: SPREAD_POWER up to 7 choices,
+# a quarter at 64.
+_SPREAD_BY_CLASSES = 2.0
 # Directions that hold less of the variance than this count as holding this much: below it is rounding.
 _LEAST_SHARE = 1e-6
 _CHUNK_ROWS = 16384
+
+
+def spread_power(n_classes: int) -> float:
+    """Return the power of the texts' variance that suits so many choices."""
+    return min(SPREAD_POWER, _SPREAD_BY_CLASSES / math.sqrt(n_classes))
 
 
 @dataclass(frozen=True)
