@@ -5,7 +5,6 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12; do $$python -c \
 LABEL_STUDIO = label-studio==1.23.2
 ANNOTATE ?=
 DATA ?=
-VECTORS ?=
 
 # uv reads none of pip's settings. A machine that tells pip where its wheels and its index are means them for uv too.
 comma := ,
@@ -44,8 +43,8 @@ format: .venv/installed-dev  ## put the code into shape
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/installed-bench  ## measure beside scikit-activeml and small-text into benchmarks/RESULTS.md; VECTORS=folder
-	.venv/bin/python -m benchmarks.choosing all --vectors '$(VECTORS)'
+bench: .venv/installed-bench  ## measure beside scikit-activeml and small-text into benchmarks/RESULTS.md; DATA=folder
+	.venv/bin/python -m benchmarks.choosing all --data '$(DATA)'
 
 clean:  ## remove both environments, caches and the demo's state
 	rm -rf .venv .venv-label-studio .prepal .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

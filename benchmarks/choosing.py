@@ -8,17 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import quality, report, speed
+from benchmarks.labelled_sets import SETS
 from benchmarks.results import Goal
-from benchmarks.texts import SETS
 
 _RACES = [race.name for race in speed.races(1)]
 
-_vectors = click.option(
-    "--vectors",
+_ALL_SETS = (*SETS, quality.MANY_CLASSES)
+
+_data = click.option(
+    "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
-    help="has a folder for each set: train.npy, train_y.npy, test.npy, test_y.npy, names.npy",
+    help="has a folder for each set: train.jsonl and test.jsonl, with text and label",
 )
+_cache = click.option("--cache", default=".prepal/bench-vectors", show_default=True, help="the vector cache")
 
 
 @click.group()
@@ -27,15 +30,16 @@ def main() -> None:
 
 
 @main.command("quality")
-@_vectors
-@click.option("--sets", default=",".join(SETS), show_default=True, help="which sets, separated by commas")
+@_data
+@_cache
+@click.option("--sets", default=",".join(_ALL_SETS), show_default=True, help="which sets, separated by commas")
 @click.option("--seeds", default=5, show_default=True, help="experiments of each strategy on each set")
 @click.option("--jobs", default=2, show_default=True, help="experiments at a time")
 @click.option("--only", default="", help="only strategies that have this in their name")
-def run_quality(vectors: Path, sets: str, seeds: int, jobs: int, only: str) -> None:
+def run_quality(data: Path, cache: str, sets: str, seeds: int, jobs: int, only: str) -> None:
     """Accuracy against labels; runs only what is missing or was run by other code."""
     console = Console(stderr=True)
-    quality.run(vectors, sets.split(","), seeds, jobs, only, console)
+    quality.run(data, cache, sets.split(","), seeds, jobs, only, console)
     _end(report.write(), console)
 
 
@@ -51,11 +55,12 @@ def run_speed(rounds: int, repeats: int, races: list[str]) -> None:
 
 
 @main.command("all")
-@_vectors
-def run_all(vectors: Path) -> None:
+@_data
+@_cache
+def run_all(data: Path, cache: str) -> None:
     """Both, as `make bench` does."""
     console = Console(stderr=True)
-    quality.run(vectors, SETS, 5, 2, "", console)
+    quality.run(data, cache, _ALL_SETS, 5, 2, "", console)
     speed.run(5, 3, _RACES, console)
     _end(report.write(), console)
 

@@ -15,6 +15,7 @@ Places = NDArray[np.int64]
 
 OURS = "PRepAL"
 WITH_NAMES = "auto, names"
+MISLED = "auto, misleading names"
 
 
 class Chooser(Protocol):
@@ -43,16 +44,28 @@ class Contestant:
 
 
 def of_ours() -> list[Contestant]:
-    """Return the default with label names, then every strategy without."""
-    return [Contestant(OURS, WITH_NAMES), *(Contestant(OURS, name) for name in strategies.names())]
+    """Return the default with label names, with every name at another class, then every strategy without."""
+    return [Contestant(OURS, name) for name in (WITH_NAMES, MISLED, *strategies.names())]
+
+
+def names_for(contestant: Contestant, texts: Texts, seed: int) -> NDArray[np.float32] | None:
+    """Return the vectors `(k, d)` of the classes' names that a contestant is told; None if it is told none."""
+    if contestant == Contestant(OURS, WITH_NAMES):
+        return texts.name_vectors
+    if contestant == Contestant(OURS, MISLED) and texts.name_vectors is not None:
+        # One cycle through all classes, in random order, leaves no class its own name.
+        order = np.random.default_rng(seed).permutation(texts.n_classes)
+        misleading = np.empty_like(texts.name_vectors)
+        misleading[order] = texts.name_vectors[np.roll(order, 1)]
+        return misleading
+    return None
 
 
 def enter(contestant: Contestant, texts: Texts, seed: int) -> Chooser:
     """Return what goes through one experiment; it may move the texts' vectors about."""
     if contestant.library == OURS:
-        with_names = contestant.strategy == WITH_NAMES
-        strategy = "auto" if with_names else contestant.strategy
-        names = texts.name_vectors if with_names else None
+        strategy = contestant.strategy.partition(",")[0]
+        names = names_for(contestant, texts, seed)
         return Own(texts, ActiveLearner(texts.n_classes, strategy, name_vectors=names), seed)
     from benchmarks import peers  # the peers are not loaded where only ours is measured
 

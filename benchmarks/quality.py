@@ -4,9 +4,9 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,14 +16,16 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import contestants, peers, results
-from benchmarks.contestants import OURS, WITH_NAMES, Contestant
+from benchmarks.contestants import MISLED, OURS, WITH_NAMES, Contestant
+from benchmarks.labelled_sets import TextSet, count_texts, read_set
 from benchmarks.process import Job, measure
 from benchmarks.results import Lines, Record
-from benchmarks.texts import Texts, TextSet, make_up, read_set
+from benchmarks.texts import Texts, make_up
 from prepal.learning.active_learner import ActiveLearner, NothingToLearn
 
 BATCH, BUDGET = 10, 300
-COUNTS = list(range(BATCH, BUDGET + 1, BATCH))
+# A set of many classes, where only the default and random labels are measured, up to more labels.
+MANY_CLASSES, MANY_CLASSES_BUDGET = "banking77", 1000
 CURVES = Lines(results.FOLDER / "quality.jsonl", ("set", "library", "strategy", "seed"))
 TRIALS = "trials.json"
 
@@ -34,16 +36,19 @@ _TRIAL_CPU_S, _TRIAL_MEMORY_MB = 60, 8000
 # Two experiments at a time on two cores: more threads would only wait for each other.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
+_ON_MANY_CLASSES = {Contestant(OURS, name) for name in (WITH_NAMES, MISLED, "auto", "random")}
+
 # What our classifier's accuracies rest on, and what our strategies' choices rest on.
 _CLASSIFIER = ("active_learner.py", "classifier.py", "float16.py", "label_names.py", "prior.py", "solver.py")
 _STRATEGIES = (*_CLASSIFIER, "clustering.py", "distances.py", "ensemble.py", "strategies/*.py")
 
 
-def run(vectors: Path, sets: Iterable[str], seeds: int, jobs: int, only: str, console: Console) -> None:
+def run(data: Path, cache: str, sets: Sequence[str], seeds: int, jobs: int, only: str, console: Console) -> None:
     """Run what is missing in results/quality.jsonl.
 
     Args:
-        vectors: has a folder for each set; see `texts.read_set`.
+        data: has a folder for each set; see `labelled_sets.read_set`.
+        cache: the vector cache.
         sets: their names.
         seeds: how many experiments of each strategy on each set.
         jobs: how many experiments at a time.
@@ -51,17 +56,20 @@ def run(vectors: Path, sets: Iterable[str], seeds: int, jobs: int, only: str, co
         console: for the progress bar.
     """
     results.FOLDER.mkdir(exist_ok=True)
+    _embed(data, cache, sets, console)
     who = [*contestants.of_ours(), *taking_part(console)]
     known = {key: record["code"] for key, record in CURVES.read().items()}
-    # Seed by seed, so that what an interrupted run has is balanced.
+    # Ours first, and each side seed by seed, so that what an interrupted run has is balanced.
     wanted = [
         (name, contestant, seed)
         for seed in range(seeds)
         for contestant in who
         for name in sets
         if only.lower() in str(contestant).lower()
+        and (name != MANY_CLASSES or contestant in _ON_MANY_CLASSES)
         and known.get((name, contestant.library, contestant.strategy, seed)) != _code(contestant)
     ]
+    wanted.sort(key=lambda one: (one[1].library != OURS, one[2]))
     environment = results.environment()
     os.environ.update(_ONE_THREAD)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -70,7 +78,7 @@ def run(vectors: Path, sets: Iterable[str], seeds: int, jobs: int, only: str, co
         ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes,
     ):
         bar = progress.add_task("experiments", total=len(wanted))
-        running = [processes.submit(experiment, vectors / name, *rest) for name, *rest in wanted]
+        running = [processes.submit(experiment, data / name, cache, *rest) for name, *rest in wanted]
         try:
             for ended in as_completed(running):
                 CURVES.append(ended.result())
@@ -80,6 +88,11 @@ def run(vectors: Path, sets: Iterable[str], seeds: int, jobs: int, only: str, co
             raise
     CURVES.compact()
     results.write_json("quality.json", {"environment": environment, "seeds": seeds})
+
+
+def counts(name: str) -> list[int]:
+    """Return after how many labels accuracy is measured on a set."""
+    return list(range(BATCH, (MANY_CLASSES_BUDGET if name == MANY_CLASSES else BUDGET) + 1, BATCH))
 
 
 def taking_part(console: Console) -> list[Contestant]:
@@ -117,23 +130,23 @@ def left_out() -> dict[str, str]:
     return slow | peers.LEFT_OUT
 
 
-def experiment(folder: Path, contestant: Contestant, seed: int) -> Record:
-    """Run one experiment of 300 labels; returns its record.
+def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> Record:
+    """Run one experiment on the set in a folder; returns its record.
 
     `plain` are the test accuracies of scikit-learn's logistic regression with C = 10 after each batch, `ours` those of
     our classifier on the same labels, with the classes' names where the strategy has them.
     """
     warnings.simplefilter("ignore")  # the peers' concern classes that have no label yet
-    texts = _read(folder)
+    texts = _read(folder, cache)
     truth, vectors = texts.train_labels, texts.train.vectors
     own_copy = Texts(vectors.copy(), texts.train.n_classes, texts.train.name_vectors)
     chooser = contestants.enter(contestant, own_copy, seed)
-    names = texts.train.name_vectors if contestant == Contestant(OURS, WITH_NAMES) else None
+    names = contestants.names_for(contestant, texts.train, seed)
     learner = ActiveLearner(texts.train.n_classes, "random", name_vectors=names)
     labelled = np.empty(0, np.int64)
-    accuracies: dict[str, list[float]] = {"plain": [], "ours": []}
+    accuracies: dict[str, list[float]] = {"ours": []} if folder.name == MANY_CLASSES else {"plain": [], "ours": []}
     took = 0.0
-    for _ in COUNTS:
+    for _ in counts(folder.name):
         began = time.perf_counter()
         chosen = chooser.choose(labelled, truth[labelled], BATCH)
         took += time.perf_counter() - began
@@ -142,16 +155,16 @@ def experiment(folder: Path, contestant: Contestant, seed: int) -> Record:
             raise ValueError(f"{contestant} chose a text twice.")
         shown, labels = vectors[labelled].astype(np.float32), truth[labelled]
         pool = np.delete(vectors, labelled, axis=0)
-        predicted = {"plain": _plain(shown, labels, texts), "ours": _ours(learner, shown, labels, pool, texts)}
         for name, curve in accuracies.items():
-            curve.append(round(float((predicted[name] == texts.test_labels).mean()), 4))
+            predicted = _plain(shown, labels, texts) if name == "plain" else _ours(learner, shown, labels, pool, texts)
+            curve.append(round(float((predicted == texts.test_labels).mean()), 4))
     return {
         "set": folder.name,
         "library": contestant.library,
         "strategy": contestant.strategy,
         "seed": seed,
         "code": _code(contestant),
-        "seconds": round(took / len(COUNTS), 4),
+        "seconds": round(took / len(counts(folder.name)), 4),
         **accuracies,
     }
 
@@ -192,4 +205,11 @@ def _code(contestant: Contestant) -> str:
     return results.fingerprint(_STRATEGIES if contestant.library == OURS else _CLASSIFIER)
 
 
-_read: Callable[[Path], TextSet] = cache(read_set)
+def _embed(data: Path, cache: str, sets: Iterable[str], console: Console) -> None:
+    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), console=console) as progress:
+        for name in sets:
+            bar = progress.add_task(f"vectors of {name}", total=count_texts(data / name))
+            read_set(data / name, cache, lambda done, bar=bar: progress.advance(bar, done))
+
+
+_read: Callable[[Path, str], TextSet] = lru_cache(read_set)

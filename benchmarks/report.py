@@ -3,25 +3,36 @@
 import statistics
 from collections import defaultdict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks import quality, results, speed
-from benchmarks.contestants import OURS, WITH_NAMES, Contestant
+from benchmarks.contestants import MISLED, OURS, WITH_NAMES, Contestant
+from benchmarks.labelled_sets import SETS
 from benchmarks.results import GOAL_HEADER, Goal, Record, table, told
-from benchmarks.texts import SETS
 
-_AUTO, _AUTO_NAMES = Contestant(OURS, "auto"), Contestant(OURS, WITH_NAMES)
-_WITHOUT_NAMES, _WITH_NAMES = 0.780, 0.800
-_SEEDS = 5
+_AUTO, _AUTO_NAMES, _AUTO_MISLED = (Contestant(OURS, name) for name in ("auto", WITH_NAMES, MISLED))
+_RANDOM = Contestant(OURS, "random")
+_AUTOS = (_AUTO, _AUTO_NAMES, _AUTO_MISLED)
+_WITHOUT_NAMES, _WITH_NAMES, _MANY_CLASSES_WITH_NAMES = 0.780, 0.800, 0.72
+_MANY_CLASSES_LABELS = 77
+_TIMES_FEWER_LABELS = 2.2
+# From so many labels on no default may be more than so much below random labels.
+_WORST_FROM, _WORST = 50, -0.005
+_SHOWN_AT = (10, 50, 77, 100, 200, 300, 1000)
 
+# (contestant, scored by) → set → seed → accuracies
+Curves = dict[tuple[Contestant, str], dict[str, dict[int, list[float]]]]
 # (contestant, scored by) → set → seed → area under the accuracy curve
 Areas = dict[tuple[Contestant, str], dict[str, dict[int, float]]]
 
 
 def write() -> list[Goal]:
     """Write RESULTS.md; returns the goals of what was measured."""
-    areas, parts, goals = _areas(), [], []
-    if areas:
-        goals += _quality_goals(areas)
-        parts.append(_quality(areas))
+    curves, parts, goals = _curves(), [], []
+    if curves:
+        goals += _quality_goals(curves)
+        parts.append(_quality(curves))
     stored = results.read_json(speed.FILE)
     if stored:
         goals += speed.goals(stored)
@@ -30,13 +41,63 @@ def write() -> list[Goal]:
     return goals
 
 
-def _areas() -> Areas:
-    areas: Areas = defaultdict(lambda: defaultdict(dict))
+def _curves() -> Curves:
+    curves: Curves = defaultdict(lambda: defaultdict(dict))
     for record in quality.CURVES.read().values():
+        contestant = Contestant(record["library"], record["strategy"])
         for scored_by in ("plain", "ours"):
-            contestant = Contestant(record["library"], record["strategy"])
-            areas[contestant, scored_by][record["set"]][record["seed"]] = quality.area(record[scored_by])
-    return areas
+            if scored_by in record:
+                curves[contestant, scored_by][record["set"]][record["seed"]] = record[scored_by]
+    return curves
+
+
+def _areas(curves: Curves) -> Areas:
+    return {
+        who: {name: {seed: quality.area(curve) for seed, curve in of.items()} for name, of in sets.items()}
+        for who, sets in curves.items()
+    }
+
+
+def _mean_curve(curves: Curves, who: Contestant, name: str) -> NDArray[np.float64] | None:
+    """Accuracies `(p,)` after each batch with our classifier, mean over the seeds; None where nothing was measured."""
+    of = curves.get((who, "ours"), {}).get(name, {})
+    return np.mean(list(of.values()), axis=0) if of else None
+
+
+def _worst(curves: Curves, who: Contestant) -> tuple[float, str, int] | None:
+    """Where a strategy is least above random labels: by how much, on which set, after how many labels."""
+    found = []
+    for name in (*SETS, quality.MANY_CLASSES):
+        own, random = _mean_curve(curves, who, name), _mean_curve(curves, _RANDOM, name)
+        if own is None or random is None:
+            return None
+        labels = np.array(quality.counts(name))
+        above = np.where(labels >= _WORST_FROM, own - random, np.inf)
+        found.append((float(above.min()), name, int(labels[above.argmin()])))
+    return min(found)
+
+
+def _labels_needed(curves: Curves, who: Contestant, name: str) -> tuple[float, float] | None:
+    """Random labels' accuracy after the last batch, and after how many labels a strategy has it; interpolated."""
+    own, random = _mean_curve(curves, who, name), _mean_curve(curves, _RANDOM, name)
+    if own is None or random is None:
+        return None
+    labels = quality.counts(name)
+    reached = np.flatnonzero(own >= random[-1])
+    if not len(reached):
+        return float(random[-1]), float("inf")
+    at = int(reached[0])
+    if at == 0:
+        return float(random[-1]), float(labels[0])
+    return float(random[-1]), float(np.interp(random[-1], own[at - 1 : at + 1], labels[at - 1 : at + 1]))
+
+
+def _times_fewer(curves: Curves, who: Contestant) -> float | None:
+    """The geometric mean over the sets of how many times fewer labels than random a strategy needs."""
+    needed = [_labels_needed(curves, who, name) for name in SETS]
+    if any(one is None for one in needed):
+        return None
+    return statistics.geometric_mean(quality.BUDGET / one[1] for one in needed if one is not None)
 
 
 def _own(contestant: Contestant) -> str:
@@ -57,43 +118,74 @@ def _error(of: dict[str, dict[int, float]]) -> float | None:
     return statistics.stdev(means) / len(means) ** 0.5
 
 
-def _is_complete(of: dict[str, dict[int, float]], seeds: int = 1) -> bool:
-    return all(len(of.get(name, {})) >= seeds for name in SETS)
+def _is_complete(of: dict[str, dict[int, float]]) -> bool:
+    return all(of.get(name) for name in SETS)
 
 
-def _quality_goals(areas: Areas) -> list[Goal]:
-    """None before every strategy has been through every set with every seed."""
-    if not all(_is_complete(of, _SEEDS) for of in areas.values()) or (_AUTO, "ours") not in areas:
+def _quality_goals(curves: Curves) -> list[Goal]:
+    """None before the default and a peer have been through every set."""
+    areas = {who: of for who, of in _areas(curves).items() if _is_complete(of)}
+    peers = [_mean(of) for (who, by), of in areas.items() if who.library != OURS and by == _own(who)]
+    if not peers or not all((who, "ours") in areas for who in (_AUTO, _AUTO_NAMES)):
         return []
-    best_peer = max(_mean(of) for (who, by), of in areas.items() if who.library != OURS and by == _own(who))
+    best_peer = max(peers)
     auto, auto_names = _mean(areas[_AUTO, "ours"]), _mean(areas[_AUTO_NAMES, "ours"])
-    return [
+    goals = [
         Goal("auto without names, mean area", auto, _WITHOUT_NAMES, at_least=True, digits=4),
         Goal("auto with names, mean area", auto_names, _WITH_NAMES, at_least=True, digits=4),
         Goal("auto without names, against the best strategy of a peer", auto, best_peer, at_least=True, digits=4),
     ]
+    many = _mean_curve(curves, _AUTO_NAMES, quality.MANY_CLASSES)
+    if many is not None:
+        reached = float(np.interp(_MANY_CLASSES_LABELS, quality.counts(quality.MANY_CLASSES), many))
+        what = f"auto with names, {quality.MANY_CLASSES} at {_MANY_CLASSES_LABELS} labels"
+        goals.append(Goal(what, reached, _MANY_CLASSES_WITH_NAMES, at_least=True, digits=4))
+    for who in _AUTOS:
+        worst = _worst(curves, who)
+        if worst:
+            what = f"{who.strategy}: least above random, from {_WORST_FROM} labels on ({worst[1]} at {worst[2]})"
+            goals.append(Goal(what, worst[0], _WORST, at_least=True, digits=4))
+    for who in (_AUTO, _AUTO_NAMES):
+        fewer = _times_fewer(curves, who)
+        if fewer:
+            what = f"{who.strategy}: times fewer labels for what random reaches at {quality.BUDGET}"
+            goals.append(Goal(what, fewer, _TIMES_FEWER_LABELS, at_least=True))
+    return goals
 
 
-def _quality(areas: Areas) -> str:
+def _quality(curves: Curves) -> str:
     stored = results.read_json("quality.json")
     assert stored is not None
+    areas = _areas(curves)
     ranked = sorted(
         ((who, areas[who, _own(who)]) for who, by in areas if by == "plain"),
         key=lambda one: -_mean(one[1]) if _is_complete(one[1]) else 0.0,
     )
-    goals = _quality_goals(areas)
+    goals = _quality_goals(curves)
+    seeds = sorted({len(of[name]) for _, of in ranked for name in SETS if of.get(name)})
+    seeds_told = f"{seeds[0]} to {seeds[-1]}" if seeds[0] < seeds[-1] else str(seeds[0])
     parts = [
         "## Choosing: accuracy against labels",
-        f"`python -m benchmarks.choosing quality --vectors FOLDER --seeds {stored['seeds']}` · "
-        f"{told(stored['environment'])}",
+        f"`make bench DATA=FOLDER`, or of it `python -m benchmarks.choosing quality --data FOLDER --seeds "
+        f"{stored['seeds']}` · {told(stored['environment'])}",
         f"Area under the test accuracy from {quality.BATCH} to {quality.BUDGET} labels, in batches of {quality.BATCH}; "
-        "mean over the seeds of each set and over the sets, ± the standard error over the seeds. Vectors of "
+        f"mean over {seeds_told} seeds of each set and over the sets, ± the standard error over the seeds. Vectors of "
         "all-MiniLM-L6-v2. Every strategy is scored with the classifier of its library: the peers' with scikit-learn's "
         "LogisticRegression(C=10). In bold, the best of each set.",
     ]
     if goals:
         parts.append(table(GOAL_HEADER, [goal.row() for goal in goals]))
     parts += [_ranking(ranked), "### Where a peer wins", _peers_ahead(ranked)]
+    parts += [
+        "### Labels needed",
+        f"For the accuracy that random labels reach after {quality.BUDGET}, both with our classifier; means over the "
+        "seeds, interpolated between batches.",
+        _needed(curves),
+        f"### Against random labels at every point, and {quality.MANY_CLASSES}",
+        "Accuracy with our classifier; with misleading names every name stands at another class. In brackets, how far "
+        f"above random at the worst point from {_WORST_FROM} labels on.",
+        _points(curves),
+    ]
     parts += [
         "### Choosing and classifier told apart",
         "The same labels, scored by both classifiers: scikit-learn's, and ours without names. What a strategy owes to "
@@ -109,6 +201,34 @@ def _quality(areas: Areas) -> str:
             table(["strategy", "why"], [[name, why] for name, why in left_out.items()], text_columns=2),
         ]
     return "\n\n".join(parts)
+
+
+def _needed(curves: Curves) -> str:
+    rows = []
+    for name in SETS:
+        found = [_labels_needed(curves, who, name) for who in (_AUTO_NAMES, _AUTO)]
+        if all(found):
+            random = next(one[0] for one in found if one)
+            rows.append([name, f"{random:.4f}", *(f"{one[1]:.0f}" for one in found if one)])
+    fewer = [_times_fewer(curves, who) for who in (_AUTO_NAMES, _AUTO)]
+    rows.append(["times fewer (geometric mean)", "", *("–" if one is None else f"{one:.2f}" for one in fewer)])
+    return table(["set", f"random at {quality.BUDGET}", _AUTO_NAMES.strategy, _AUTO.strategy], rows)
+
+
+def _points(curves: Curves) -> str:
+    rows = []
+    for name in (*SETS, quality.MANY_CLASSES):
+        labels = quality.counts(name)
+        random = _mean_curve(curves, _RANDOM, name)
+        for who in (_RANDOM, *_AUTOS):
+            own = _mean_curve(curves, who, name)
+            if own is None or random is None:
+                continue
+            above = (own - random)[np.array(labels) >= _WORST_FROM]
+            title = who.strategy if who == _RANDOM else f"{who.strategy} ({above.min():+.3f})"
+            shown = [f"{np.interp(at, labels, own):.3f}" if at <= labels[-1] else "" for at in _SHOWN_AT]
+            rows.append([name, title, *shown])
+    return table(["set", "strategy", *map(str, _SHOWN_AT)], rows, text_columns=2)
 
 
 def _ranking(ranked: list[tuple[Contestant, dict[str, dict[int, float]]]]) -> str:
@@ -150,7 +270,7 @@ def _apart(areas: Areas) -> str:
     whole = {
         who: (_mean(areas[who, "plain"]), _mean(areas[who, "ours"]))
         for who, by in areas
-        if by == "plain" and who != _AUTO_NAMES and _is_complete(areas[who, "plain"])
+        if by == "plain" and who not in (_AUTO_NAMES, _AUTO_MISLED) and _is_complete(areas[who, "plain"])
     }
     rows = [
         [who.library, who.strategy, f"{plain:.4f}", f"{ours:.4f}", f"{ours - plain:+.4f}"]

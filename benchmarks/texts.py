@@ -1,12 +1,10 @@
-"""The texts that are measured on, as vectors: sets from a folder, and made-up ones of any size."""
+"""Texts to be labelled, as vectors, and made-up ones of any size."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-SETS = ("ag_news", "trec6", "sst2_sentences", "sms_spam", "tweeteval_emotion")
 
 # Of the made-up texts: each class is a few groups, and within a group directions differ in how much they vary, as the
 # vectors of sentence encoders do.
@@ -27,36 +25,6 @@ class Texts:
     vectors: NDArray[np.float16] | NDArray[np.float32]
     n_classes: int
     name_vectors: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
-class TextSet:
-    """A labelled set: texts to choose from, and others to measure the accuracy on.
-
-    Attributes:
-        train: the texts to choose from.
-        train_labels: `(n,)` int64.
-        test: `(t, d)` float32.
-        test_labels: `(t,)` int64.
-    """
-
-    train: Texts
-    train_labels: NDArray[np.int64]
-    test: NDArray[np.float32]
-    test_labels: NDArray[np.int64]
-
-
-def read_set(folder: Path) -> TextSet:
-    """Read train.npy, train_y.npy, test.npy, test_y.npy and names.npy of one set."""
-    train, train_labels, test, test_labels, names = (
-        np.load(folder / f"{part}.npy") for part in ("train", "train_y", "test", "test_y", "names")
-    )
-    return TextSet(
-        Texts(train, len(names), names.astype(np.float32)),
-        train_labels.astype(np.int64),
-        test.astype(np.float32),
-        test_labels.astype(np.int64),
-    )
 
 
 def make_up(folder: Path, count: int, n_classes: int, seed: int = 0) -> None:

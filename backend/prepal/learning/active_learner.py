@@ -14,6 +14,7 @@ from prepal.learning.label_names import name_weights
 from prepal.learning.network import Network
 from prepal.learning.prior import Prior, spread_power
 from prepal.learning.strategies.base import Pool
+from prepal.learning.threads import one_blas_thread
 
 # While texts come in, the space is measured again when there are so many times more, and once more when none came.
 _MEASURE_AGAIN = 1.5
@@ -90,7 +91,8 @@ class ActiveLearner:
         """
         self._labelled_vectors, self._labelled = vectors, labels
         self.can_predict = False
-        self._measure(vectors, pool)
+        with one_blas_thread():
+            self._measure(vectors, pool)
         self.classifier.prior = self._prior_with(self._name_weight)
         self.classifier.fit(vectors, labels)
         self.can_predict = True
@@ -132,7 +134,8 @@ class ActiveLearner:
             prior=self._prior,
             knows_names=self._names is not None,
         )
-        return self.strategy.select(seen, n, rng)
+        with one_blas_thread():
+            return self.strategy.select(seen, n, rng)
 
     def _measure(self, vectors: NDArray[np.float32], pool: Vectors) -> None:
         count, before = len(vectors) + len(pool), self._count

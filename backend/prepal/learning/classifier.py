@@ -1,30 +1,23 @@
 """The classifier: a logistic regression that goes on from its last solution."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import numpy as np
-import threadpoolctl  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from prepal.learning.float16 import as_float32
 from prepal.learning.prior import Prior
 from prepal.learning.solver import Floats, Geometry, Sigmoids, Softmax, minimise
+from prepal.learning.threads import by_chunks, one_blas_thread
 
 Vectors = NDArray[np.float16] | NDArray[np.float32]
 Labels = NDArray[np.int64] | NDArray[np.bool_]
 
-CHUNK_ROWS = 4096  # at 384 dimensions the float32 copy of a chunk is 6 MB, which a processor's cache holds
 # Geometry of this many times fewer or more labels still halves the steps, and taking it anew costs half a fit.
 GEOMETRY_REACH = 1.25
 
 # Labels that a strategy picked say little of how frequent a choice is, so they may hardly move the intercepts.
 INTERCEPT_PENALTY = 10.0
-
-# A fit is a hundred products too small to be worth two cores, and when anything else runs on these, BLAS threads that
-# wait for each other make it up to ten times slower. So BLAS gets one, and prediction spreads chunks over the cores.
-_blas = threadpoolctl.ThreadpoolController()
 
 
 class NothingToLearn(ValueError):  # noqa: N818
@@ -98,7 +91,7 @@ class LogisticRegression:
         start = self._learnt
         if start is None or len(start) != design.shape[1]:
             start = np.zeros((design.shape[1], self.n_classes))
-        with _blas.limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             if believed is not None:
                 offsets = vectors @ believed[:-1] + believed[-1]
                 self._learnt = self._solve_around(offsets, design, labels, self.C * importance, start)
@@ -123,22 +116,21 @@ class LogisticRegression:
         coefficients = self._fitted().astype(np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != len(coefficients) - 1:
             raise ValueError(f"Vectors must be (n, {len(coefficients) - 1}), but they are {vectors.shape}.")
-        weights, intercepts = np.ascontiguousarray(coefficients[:-1].T), coefficients[-1][:, None]
+        weights, intercepts = coefficients[:-1], coefficients[-1][:, None]
         if not self.multilabel:
             intercepts = np.where(self._classes_seen[:, None], intercepts, np.float32(-np.inf))
         probabilities = np.empty((self.n_classes, len(vectors)), np.float32)
         squash = _sigmoid if self.multilabel else _softmax
 
-        def predict_chunk(start: int) -> None:
-            chunk = as_float32(vectors[start : start + CHUNK_ROWS])
-            logits = weights @ chunk.T
+        def predict_chunk(rows: slice) -> None:
+            chunk = as_float32(vectors[rows])
+            # Rows of texts times columns of weights is what BLAS is quickest at; the transpose of the result is small.
+            logits = np.ascontiguousarray((chunk @ weights).T)
             logits += intercepts
             squash(logits)
-            probabilities[:, start : start + CHUNK_ROWS] = logits
+            probabilities[:, rows] = logits
 
-        with _blas.limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-            for _ in threads.map(predict_chunk, range(0, len(vectors), CHUNK_ROWS)):
-                pass
+        by_chunks(len(vectors), predict_chunk)
         return probabilities.T
 
     def get_state(self) -> dict[str, NDArray[np.generic]]:

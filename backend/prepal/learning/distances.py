@@ -1,28 +1,12 @@
 """Distances from all texts of a pool to a few, in one pass over the vectors and in little memory."""
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-import threadpoolctl  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from prepal.learning.float16 import as_float32
+from prepal.learning.threads import by_chunks
 
 Vectors = NDArray[np.float16] | NDArray[np.float32]
-
-# The float32 copy of a chunk stays in a processor's cache.
-CHUNK_ROWS = 4096
-
-_blas = threadpoolctl.ThreadpoolController()
-
-
-def by_chunks(rows: int, work: Callable[[slice], None]) -> None:
-    """Do work on slices of rows, over all cores."""
-    with _blas.limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(lambda start: work(slice(start, start + CHUNK_ROWS)), range(0, rows, CHUNK_ROWS)):
-            pass
 
 
 class SquaredDistances:

@@ -11,9 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from prepal.learning.classifier import CHUNK_ROWS, Labels, NothingToLearn, Vectors, check_labels
+from prepal.learning.classifier import Labels, NothingToLearn, Vectors, check_labels
 from prepal.learning.float16 import as_float32
 from prepal.learning.prior import Prior
+from prepal.learning.threads import CHUNK_ROWS
 
 HIDDEN_UNITS = 128
 # So often half the squared norm of the weights is added to the sum of the log losses, as 1 / C is elsewhere. From 50 to

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression as Reference
 
-from prepal.learning.classifier import CHUNK_ROWS, LogisticRegression, NothingToLearn
+from prepal.learning.classifier import LogisticRegression, NothingToLearn
 from prepal.learning.float16 import as_float32
+from prepal.learning.threads import CHUNK_ROWS
 
 
 def unit_vectors(rng: np.random.Generator, n: int, d: int) -> np.ndarray:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prepal.learning.classifier import CHUNK_ROWS, LogisticRegression, NothingToLearn
+from prepal.learning.classifier import LogisticRegression, NothingToLearn
 from prepal.learning.network import HIDDEN_UNITS, Network
 from prepal.learning.prior import Prior
+from prepal.learning.threads import CHUNK_ROWS
 
 
 def rings(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.clustering import seeds
-from prepal.learning.distances import by_chunks
 from prepal.learning.float16 import as_float32
 from prepal.learning.strategies import margin
 from prepal.learning.strategies.base import Pool, Strategy, best, draw, refuse_multilabel
+from prepal.learning.threads import by_chunks
 
 # The paper's: at most so many anchors of each class, so many neighbours of each, and so large a part of the pool.
 _ANCHORS, _NEIGHBOURS, _SUBPOOL = 10, 50, 1000

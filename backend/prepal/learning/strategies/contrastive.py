@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.distances import by_chunks
 from prepal.learning.float16 import as_float32
 from prepal.learning.strategies.base import Pool, best, draw, refuse_multilabel
+from prepal.learning.threads import by_chunks
 
 _NEIGHBOURS = 10  # the paper's
 _TINY = np.finfo(np.float32).tiny

@@ -31,6 +31,8 @@ class TypiClust:
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """See `Strategy`."""
+        if n <= 0:
+            return np.empty(0, np.int64)
         places = np.sort(draw(len(pool), _SAMPLE, rng)) if len(pool) > _SAMPLE else np.arange(len(pool))
         points = pool.map(np.concatenate([pool.vectors[places].astype(np.float32), pool.labelled_vectors]))
         picked = places[_typical(points, len(places), n, rng)]

@@ -1,0 +1,57 @@
+"""The labelled sets that are measured on: read from a folder, embedded by the default encoder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.texts import Texts
+from prepal.learning.label_names import name_text
+from prepal.settings import Settings
+from prepal_workers.simulate.dataset import Dataset, load
+from prepal_workers.simulate.encoders import embed
+
+ENCODER = str(Settings.model_fields["prepal_encoder"].default)
+SETS = ("ag_news", "trec6", "sst2_sentences", "sms_spam", "tweeteval_emotion")
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """A labelled set: texts to choose from, and others to measure the accuracy on.
+
+    Attributes:
+        train: the texts to choose from.
+        train_labels: `(n,)` int64.
+        test: `(t, d)` float32.
+        test_labels: `(t,)` int64.
+    """
+
+    train: Texts
+    train_labels: NDArray[np.int64]
+    test: NDArray[np.float32]
+    test_labels: NDArray[np.int64]
+
+
+def read_set(folder: Path, cache: str, advance: Callable[[int], None] = lambda _: None) -> TextSet:
+    """Read `train.jsonl` and `test.jsonl` of one set.
+
+    Args:
+        folder: of the set.
+        cache: the vector cache; what it lacks is embedded by the default encoder.
+        advance: told how many texts more have a vector.
+    """
+    dataset = load(folder / "train.jsonl", folder / "test.jsonl")
+    train, test, names = (embed(part, ENCODER, cache, advance) for part in _parts(dataset))
+    return TextSet(Texts(train, len(names), names), dataset.train.labels, test, dataset.test.labels)
+
+
+def count_texts(folder: Path) -> int:
+    """Return how many texts `read_set` needs vectors of."""
+    return sum(map(len, _parts(load(folder / "train.jsonl", folder / "test.jsonl"))))
+
+
+def _parts(dataset: Dataset) -> tuple[list[str], list[str], list[str]]:
+    names = [name_text(choice) for choice in dataset.choices]
+    return list(dataset.train.texts), list(dataset.test.texts), names
