@@ -55,3 +55,12 @@ def test_a_second_text_of_a_cluster_comes_after_one_of_each() -> None:
     for seed in range(5):
         picks = STRATEGY.select(pool, 5, np.random.default_rng(seed))
         assert sorted(picks.tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_asked_for_nothing_it_clusters_nothing() -> None:
+    # Auto asks for nothing in every round once there are labels enough, and clustering a large pool takes seconds.
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    vectors, _ = blobs(1)
+    assert STRATEGY.select(pool_without(vectors, vectors[:5]), 0, rng).shape == (0,)
+    assert rng.bit_generator.state == before
