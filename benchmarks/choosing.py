@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import quality, report, speed
+from benchmarks import paper, quality, report, speed
 from benchmarks.labelled_sets import SETS
 from benchmarks.results import Goal
 
@@ -54,14 +54,27 @@ def run_speed(rounds: int, repeats: int, races: list[str]) -> None:
     _end(report.write(), console)
 
 
+@main.command("paper")
+@_data
+@_cache
+@click.option("--preset", "presets", multiple=True, type=click.Choice(paper.PRESET_NAMES), default=paper.PRESET_NAMES)
+@click.option("--jobs", default=1, show_default=True, help="experiments at a time")
+def run_paper(data: Path, cache: str, presets: list[str], jobs: int) -> None:
+    """The paper's claims: fine-tuning in every round, and labels for another model."""
+    console = Console(stderr=True)
+    paper.run(data, cache, list(presets), jobs, console)
+    _end(report.write(), console)
+
+
 @main.command("all")
 @_data
 @_cache
 def run_all(data: Path, cache: str) -> None:
-    """Both, as `make bench` does."""
+    """All of them, as `make bench` does."""
     console = Console(stderr=True)
     quality.run(data, cache, _ALL_SETS, 5, 2, "", console)
     speed.run(5, 3, _RACES, console)
+    paper.run(data, cache, list(paper.PRESET_NAMES), 1, console)
     _end(report.write(), console)
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import posterior
 from benchmarks.texts import Texts
 from prepal.learning import strategies
 from prepal.learning.active_learner import ActiveLearner, NothingToLearn
@@ -44,8 +45,8 @@ class Contestant:
 
 
 def of_ours() -> list[Contestant]:
-    """Return the default with label names, with every name at another class, then every strategy without."""
-    return [Contestant(OURS, name) for name in (WITH_NAMES, MISLED, *strategies.names())]
+    """Return the default with label names, with every name at another class, and every strategy without."""
+    return [Contestant(OURS, name) for name in (WITH_NAMES, MISLED, *strategies.names(), *posterior.STRATEGIES)]
 
 
 def names_for(contestant: Contestant, texts: Texts, seed: int) -> NDArray[np.float32] | None:
@@ -66,7 +67,9 @@ def enter(contestant: Contestant, texts: Texts, seed: int) -> Chooser:
     if contestant.library == OURS:
         strategy = contestant.strategy.partition(",")[0]
         names = names_for(contestant, texts, seed)
-        return Own(texts, ActiveLearner(texts.n_classes, strategy, name_vectors=names), seed)
+        learner = ActiveLearner(texts.n_classes, strategy, name_vectors=names)
+        learner.strategy = posterior.STRATEGIES.get(contestant.strategy, learner.strategy)
+        return Own(texts, learner, seed)
     from benchmarks import peers  # the peers are not loaded where only ours is measured
 
     return peers.enter(contestant, texts, seed)

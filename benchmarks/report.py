@@ -6,7 +6,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import quality, results, speed
+from benchmarks import paper, quality, results, speed
 from benchmarks.contestants import MISLED, OURS, WITH_NAMES, Contestant
 from benchmarks.labelled_sets import SETS
 from benchmarks.results import GOAL_HEADER, Goal, Record, table, told
@@ -37,6 +37,10 @@ def write() -> list[Goal]:
     if stored:
         goals += speed.goals(stored)
         parts.append(_speed(stored))
+    claims = results.read_json(paper.FILE)
+    if claims:
+        goals += paper.goals(claims)
+        parts.append(paper.section(claims))
     results.write_section("\n\n".join(parts))
     return goals
 
