@@ -80,7 +80,7 @@ class Own:
 
     def __init__(self, texts: Texts, learner: ActiveLearner, seed: int) -> None:
         self._vectors = texts.vectors
-        self._learner = learner
+        self.learner = learner
         self._rng = np.random.default_rng(seed)
         self._texts = np.arange(len(texts.vectors))  # which text each row of the pool is
         self._rows = self._texts.copy()  # and the row of each text
@@ -94,9 +94,9 @@ class Own:
         known = np.array(self._labelled, np.float32).reshape(-1, self._vectors.shape[1])
         pool = self._vectors[: self._count]
         with suppress(NothingToLearn):
-            self._learner.fit(known, labels, pool)
-        chosen = self._texts[self._learner.select(pool, n, self._rng)]
-        self._learner.weigh_names()  # which the live loop does when the head is published
+            self.learner.fit(known, labels, pool)
+        chosen = self._texts[self.learner.select(pool, n, self._rng)]
+        self.learner.weigh_names()  # which the live loop does when the head is published
         return chosen
 
     def _take_out(self, place: int) -> None:

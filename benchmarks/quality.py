@@ -69,7 +69,7 @@ def run(data: Path, cache: str, sets: Sequence[str], seeds: int, jobs: int, only
         and (name != MANY_CLASSES or contestant in _ON_MANY_CLASSES)
         and known.get((name, contestant.library, contestant.strategy, seed)) != _code(contestant)
     ]
-    wanted.sort(key=lambda one: (one[1].library != OURS, one[2]))
+    wanted.sort(key=lambda one: (one[1].library != OURS, one[0] == MANY_CLASSES, one[2]))
     environment = results.environment()
     os.environ.update(_ONE_THREAD)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -141,8 +141,10 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
     truth, vectors = texts.train_labels, texts.train.vectors
     own_copy = Texts(vectors.copy(), texts.train.n_classes, texts.train.name_vectors)
     chooser = contestants.enter(contestant, own_copy, seed)
-    names = contestants.names_for(contestant, texts.train, seed)
-    learner = ActiveLearner(texts.train.n_classes, "random", name_vectors=names)
+    # Ours learn what they are scored by anyway; a peer's choices are shown to one that does not choose.
+    learner = (
+        chooser.learner if isinstance(chooser, contestants.Own) else ActiveLearner(texts.train.n_classes, "random")
+    )
     labelled = np.empty(0, np.int64)
     accuracies: dict[str, list[float]] = {"ours": []} if folder.name == MANY_CLASSES else {"plain": [], "ours": []}
     took = 0.0
@@ -189,7 +191,6 @@ def _ours(
 ) -> NDArray[np.int64]:
     try:
         learner.fit(vectors, labels, pool)
-        learner.weigh_names()
     except NothingToLearn:  # all labels are of one class
         return np.full(len(texts.test), labels[0])
     probabilities = learner.predict_proba(texts.test)
