@@ -74,18 +74,36 @@ def environment() -> Record:
     }
 
 
-def fingerprint(patterns: Iterable[str]) -> str:
-    """Return 8 hexadecimal digits that change when code of `prepal.learning` in files of these patterns does."""
+def fingerprint(names: Iterable[str]) -> str:
+    """Return 8 hexadecimal digits that change when code of `prepal.learning` does, in these files or what they import.
+
+    Args:
+        names: of files in its folder; what the registry of strategies imports does not count.
+    """
     digest = sha256()
-    for path in sorted({path for pattern in patterns for path in _LEARNING.glob(pattern)}):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+    for name, tree in sorted(_with_imports(names).items()):
+        digest.update(name.encode() + ast.dump(tree).encode())
+    return digest.hexdigest()[:8]
+
+
+def _with_imports(names: Iterable[str]) -> dict[str, ast.Module]:
+    """The code of files by name, and of the files that they import, without comments and docstrings."""
+    found: dict[str, ast.Module] = {}
+    wanted = list(names)
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        tree = found[name] = ast.parse((_LEARNING / name).read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            # Neither comments nor docstrings change what is measured.
             body = getattr(node, "body", None)
             if isinstance(body, list):
                 node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-        digest.update(path.name.encode() + ast.dump(tree).encode())
-    return digest.hexdigest()[:8]
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("prepal.learning"):
+                module = (node.module or "").removeprefix("prepal.learning").lstrip(".").replace(".", "/")
+                files = [f"{module}.py", *(f"{module}/{alias.name}.py".lstrip("/") for alias in node.names)]
+                wanted += [file for file in files if (_LEARNING / file).is_file()]
+    return found
 
 
 class Lines:

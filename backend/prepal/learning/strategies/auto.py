@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from prepal.learning.clustering import kmeans, nearest_to_each
 from prepal.learning.strategies import typiclust
-from prepal.learning.strategies.base import Pool, best
+from prepal.learning.strategies.base import Pool, best, draw
 from prepal.learning.strategies.margin import closeness
 
 # Without label names to begin with, so many labels per choice are spent on covering the space.
@@ -23,7 +23,8 @@ _CANDIDATES_PER_PICK, _LEAST_CANDIDATES = 5, 50
 class Auto:
     """TypiClust (Hacohen et al. 2022), then clustered margins: Brinker (2003), Citovsky et al. (2021).
 
-    Where the classifier already knows something from the choices' names, it only covers to check them.
+    Where the classifier already knows something from the choices' names, it only covers to check them. While all labels
+    are of one choice, it draws at random, because what is typical is of frequent choices.
     """
 
     name: str = "auto"
@@ -33,21 +34,18 @@ class Auto:
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """See `Strategy`."""
         if pool.probabilities is None:
-            return typiclust.STRATEGY.select(pool, n, rng)
+            return draw(len(pool), n, rng) if len(pool.labelled) else typiclust.STRATEGY.select(pool, n, rng)
+        n = min(n, len(pool))
         labels_per_choice = len(pool.labelled) / pool.probabilities.shape[1]
-        if not pool.knows_names:
-            covers: NDArray[np.bool_] = np.full(n, labels_per_choice < _COVERING_LABELS)
-        else:
+        if pool.knows_names:
             covers = (len(pool.labelled) + np.arange(n)) % _CHECK_EVERY == 0
             covers &= labels_per_choice < _CHECKING_LABELS
-        covering = typiclust.STRATEGY.select(pool, int(covers.sum()), rng)
-        doubtful = _doubtful(pool, n, rng)
-        doubtful = doubtful[~np.isin(doubtful, covering)]
-        n = min(n, len(pool))
-        covers = covers[:n]
+        else:
+            covers = np.full(n, labels_per_choice < _COVERING_LABELS)
         picks = np.empty(n, np.int64)
-        picks[covers] = covering[: int(covers.sum())]
-        picks[~covers] = doubtful[: n - int(covers.sum())]
+        picks[covers] = typiclust.STRATEGY.select(pool, int(covers.sum()), rng)
+        doubtful = _doubtful(pool, n, rng)
+        picks[~covers] = doubtful[~np.isin(doubtful, picks[covers])][: n - int(covers.sum())]
         return picks
 
 

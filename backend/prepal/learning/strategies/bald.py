@@ -14,7 +14,7 @@ from prepal.learning.strategies.entropy import entropy
 class Bald:
     """Houlsby et al., Bayesian Active Learning for Classification and Preference Learning (2011).
 
-    The posterior of the classifier is an ensemble of refits on bootstrap resamples: see `ensemble`.
+    The posterior of the classifier is a Laplace approximation: see `ensemble`.
     """
 
     name: str = "bald"
