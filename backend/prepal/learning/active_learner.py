@@ -132,7 +132,7 @@ class ActiveLearner:
             multilabel=self.multilabel,
             classifier=self.classifier if self.can_predict else None,
             prior=self._prior,
-            knows_names=self._names is not None,
+            knows_names=self._names is not None and self._name_weight > 0,
         )
         with one_blas_thread():
             return self.strategy.select(seen, n, rng)

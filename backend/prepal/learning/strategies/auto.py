@@ -12,9 +12,10 @@ from prepal.learning.strategies.margin import closeness
 
 # Without label names to begin with, so many labels per choice are spent on covering the space.
 _COVERING_LABELS = 2
-# With them, every so many-th of so many labels per choice covers the space as well: texts that names put near the
-# boundary do not show that names are wrong.
-_CHECK_EVERY, _CHECKING_LABELS = 3, 10
+# With them, while there are few labels for each choice, every so many-th text covers the space and every so many-th is
+# drawn at random, to check the names: texts near the boundary do not show that names are wrong, and typical texts are
+# often those that names are right about, or wrong about, by chance.
+_COVER_EVERY, _DRAW_EVERY, _CHECKING_LABELS = 3, 4, 10
 # Of so many doubtful texts for each pick, and of at least so many, the picks are as different as can be.
 _CANDIDATES_PER_PICK, _LEAST_CANDIDATES = 5, 50
 
@@ -23,8 +24,8 @@ _CANDIDATES_PER_PICK, _LEAST_CANDIDATES = 5, 50
 class Auto:
     """TypiClust (Hacohen et al. 2022), then clustered margins: Brinker (2003), Citovsky et al. (2021).
 
-    Where the classifier already knows something from the choices' names, it only covers to check them. While all labels
-    are of one choice, it draws at random, because what is typical is of frequent choices.
+    Where the classifier already knows something from the choices' names, it covers less, and draws some texts at random
+    to check them. While all labels are of one choice, it draws all, because what is typical is of frequent choices.
     """
 
     name: str = "auto"
@@ -37,15 +38,21 @@ class Auto:
             return draw(len(pool), n, rng) if len(pool.labelled) else typiclust.STRATEGY.select(pool, n, rng)
         n = min(n, len(pool))
         labels_per_choice = len(pool.labelled) / pool.probabilities.shape[1]
+        numbers = len(pool.labelled) + np.arange(n)
         if pool.knows_names:
-            covers = (len(pool.labelled) + np.arange(n)) % _CHECK_EVERY == 0
-            covers &= labels_per_choice < _CHECKING_LABELS
+            few = labels_per_choice < _CHECKING_LABELS
+            covers = (numbers % _COVER_EVERY == 0) & few
+            drawn = (numbers % _DRAW_EVERY == 1) & few & ~covers
         else:
             covers = np.full(n, labels_per_choice < _COVERING_LABELS)
-        picks = np.empty(n, np.int64)
-        picks[covers] = typiclust.STRATEGY.select(pool, int(covers.sum()), rng)
-        doubtful = _doubtful(pool, n, rng)
-        picks[~covers] = doubtful[~np.isin(doubtful, picks[covers])][: n - int(covers.sum())]
+            drawn = np.zeros(n, bool)
+        picks = np.full(n, -1)
+        for places, found in (
+            (drawn, draw(len(pool), int(drawn.sum()), rng)),
+            (covers, typiclust.STRATEGY.select(pool, int((covers | drawn).sum()) if covers.any() else 0, rng)),
+            (~drawn & ~covers, _doubtful(pool, n, rng)),
+        ):
+            picks[places] = found[~np.isin(found, picks)][: int(places.sum())]
         return picks
 
 
