@@ -19,10 +19,10 @@ INSTALL := $(UV) pip install --python .venv/bin/python -c constraints.txt
 OWN_TORCH := $(wildcard $(addsuffix /torch-*.whl,$(subst $(comma), ,$(UV_FIND_LINKS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test test-docker lint format bench clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/installed .venv-label-studio/installed  ## make .venv (with .venv/bin/prepal) and .venv-label-studio
 
@@ -31,6 +31,9 @@ demo: install  ## run everything with sample tickets; ANNOTATE=60 plays an annot
 
 test: .venv/installed-dev .venv-label-studio/installed  ## unit, integration, end-to-end and browser tests
 	.venv/bin/python -m pytest
+
+test-docker: .venv/installed-dev  ## build the images, and run docker/compose.yml through everything; needs Docker
+	.venv/bin/python -m pytest -m docker tests/e2e/test_compose.py
 
 lint: .venv/installed-dev  ## ruff, mypy --strict, import-linter, and whether README.md has every setting
 	.venv/bin/ruff check

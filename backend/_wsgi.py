@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from prepal import settings
+from prepal import logs, settings
 from prepal.server import create_app, serve
 
 if __name__ == "__main__":
@@ -15,6 +15,7 @@ if __name__ == "__main__":
     loaded = settings.load()
     if arguments.log_level:
         loaded = loaded.model_copy(update={"log_level": arguments.log_level})
+    logs.configure(loaded.log_level, loaded.log_format)
     serve(loaded, arguments.host, arguments.port)
 else:
     app = create_app(settings.load())

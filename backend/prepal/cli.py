@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prepal import logs
 from prepal import settings as settings_table
 from prepal.errors import PrepalError
 from prepal.events import AUDIT_MARK
@@ -55,7 +56,10 @@ _PRESETS = {
     "linearity": "the logistic regression against a network with a hidden layer",
     "mismatch": "a poor encoder: word counts",
 }
+# Run by whatever restarts them; what they say goes to a log.
+_SERVICES = ("serve", "worker")
 _messages = Console(stderr=True, highlight=False)
+log = logging.getLogger(__name__)
 
 
 class _List(click.ParamType[list[Any]]):
@@ -74,26 +78,28 @@ class _List(click.ParamType[list[Any]]):
 
 
 class _Group(click.Group):
-    """Turns our own errors into one sentence on standard error and exit status 1."""
+    """Turns our own errors into one sentence on standard error, in a service's log, and exit status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         try:
             return super().invoke(ctx)
         except PrepalError as error:
-            raise click.ClickException(str(error)) from error
+            problem = str(error)
         except redis.RedisError as error:
             url = settings_table.load().redis_url.rsplit("@", 1)[-1]
-            raise click.ClickException(f"Redis at {url} does not answer ({error}): check REDIS_URL.") from error
+            problem = f"Redis at {url} does not answer ({error}): check REDIS_URL."
+        if ctx.invoked_subcommand in _SERVICES:
+            log.error(problem)
+            ctx.exit(1)
+        raise click.ClickException(problem)
 
 
 @click.group(cls=_Group, epilog=_SETTINGS_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="prepal-label-studio")
 def main() -> None:
     """Live active learning for Label Studio."""
-    level = settings_table.load().log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "httpcore", "rq", "sentence_transformers"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping().get(level, 20)))
+    settings = settings_table.load()
+    logs.configure(settings.log_level, settings.log_format)
 
 
 @main.command()
@@ -370,6 +376,17 @@ def learn() -> None:
 def embed() -> None:
     """Turn texts into vectors."""
     _from_workers("prepal_workers.embed", "The embed worker").run_worker(settings_table.load())
+
+
+@worker.command()
+@click.argument("queue", type=click.Choice(["learn", "embed"]))
+def alive(queue: str) -> None:
+    """For health checks: exit status 0 while such a worker of this machine or container is alive."""
+    from prepal.jobs_recovery import is_alive_here
+
+    settings = settings_table.load()
+    if not is_alive_here(_redis(settings), queue):
+        raise PrepalError(f"No `prepal worker {queue}` of this machine is alive: start it, or look at its log.")
 
 
 def _from_workers(module: str, what: str) -> Any:  # noqa: ANN401

@@ -6,12 +6,14 @@ import socket
 import uuid
 from pathlib import Path
 
+import redis
 from redis.client import Pipeline
 from redis.exceptions import WatchError
 from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution
 from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,17 @@ def _is_abandoned(execution: Execution) -> bool:
         or not connection.sismember(doing, execution.composite_key)
         or is_dead(name)
     )
+
+
+def workers_of(connection: redis.Redis, queue_name: str) -> list[str]:
+    """Names of the workers of a queue that are alive, as far as that can be known from here."""
+    workers = Worker.all(connection=connection, serializer=JSONSerializer)
+    return [worker.name for worker in workers if queue_name in worker.queue_names() and not is_dead(worker.name)]
+
+
+def is_alive_here(connection: redis.Redis, queue_name: str) -> bool:
+    """Whether one of these workers runs on this host."""
+    return any(name.startswith(f"{socket.gethostname()}.") for name in workers_of(connection, queue_name))
 
 
 def is_dead(worker: str) -> bool:

@@ -19,6 +19,7 @@ from prepal import jobs, label_config, metrics, model, page
 from prepal.chart import accuracy_svg
 from prepal.errors import PrepalError
 from prepal.events import as_list, project_of
+from prepal.logs import GunicornLogger
 from prepal.project import MODEL_VERSION, Project, all_projects
 from prepal.settings import Settings
 from prepal.waiting import WaitingTexts
@@ -143,7 +144,8 @@ class _Pages:
 
     def document(self, number: int) -> Response:
         known, settings = self._known(number), self._settings
-        told = page.document(known, self._waiting, settings.prepal_encoder, settings.label_studio_url)
+        label_studio = settings.label_studio_public_url or settings.label_studio_url
+        told = page.document(known, self._waiting, settings.prepal_encoder, label_studio)
         return _json(told, headers=_PAGE_HEADERS)
 
     def accuracy(self, number: int) -> Response:
@@ -254,6 +256,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         "graceful_timeout": 5,
         "keepalive": 5,
         "loglevel": settings.log_level.lower(),
+        "logger_class": GunicornLogger,
         "control_socket_disable": True,
     }
     _Gunicorn(settings, options).run()

@@ -19,6 +19,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     label_studio_url: str = Field("http://127.0.0.1:8080", description="Where Label Studio answers.")
+    label_studio_public_url: str = Field(
+        "", description="Where browsers open Label Studio, if that is another address; links on the page lead there."
+    )
     label_studio_api_key: str = Field(
         "", description="Token of a Label Studio user who may change the projects; both kinds of token work."
     )
@@ -42,6 +45,7 @@ class Settings(BaseSettings):
     )
     prepal_reconcile_s: int = Field(120, ge=1, description="Seconds between two full comparisons with Label Studio.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Log lines as text, or each as a JSON object.")
 
 
 def load(home: Path | None = None) -> Settings:

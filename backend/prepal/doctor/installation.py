@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import redis
-from rq import Queue, Worker
+from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -22,7 +22,7 @@ from prepal.doctor.case import Case, Check, is_loopback, without_login
 from prepal.doctor.finding import Finding, ok, problem, skipped, warning
 from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, queue
-from prepal.jobs_recovery import is_dead
+from prepal.jobs_recovery import workers_of
 from prepal.label_studio import NotFoundError
 from prepal.learning import strategies
 from prepal.waiting import QUEUE as EMBED
@@ -170,7 +170,7 @@ def redis_memory(case: Case) -> Finding:
 
 def learner(case: Case) -> Finding:
     """Somebody runs rounds."""
-    if not _workers(case.connection, LEARN):
+    if not workers_of(case.connection, LEARN):
         return problem(
             "No learner is alive, so labels change nothing.",
             "Run `prepal worker learn`, or `prepal up` for everything.",
@@ -180,7 +180,7 @@ def learner(case: Case) -> Finding:
 
 def embed_worker(case: Case) -> Finding:
     """Somebody embeds texts."""
-    count = len(_workers(case.connection, EMBED))
+    count = len(workers_of(case.connection, EMBED))
     if not count:
         return problem(
             "No embed worker is alive, so new texts are not ranked.",
@@ -347,12 +347,6 @@ def _sign_in(case: Case) -> str:
     except PrepalError as error:
         return "" if str(error).startswith("Label Studio answered ") else str(error)
     return ""
-
-
-def _workers(connection: redis.Redis, queue_name: str) -> list[str]:
-    """Names of the workers of a queue that are alive, as far as that can be known from here."""
-    workers = Worker.all(connection=connection, serializer=JSONSerializer)
-    return [worker.name for worker in workers if queue_name in worker.queue_names() and not is_dead(worker.name)]
 
 
 def _oldest_s(jobs: Queue) -> float:

@@ -1,0 +1,45 @@
+"""How log lines look: text for people, or one JSON object a line for whatever collects them."""
+
+import logging
+import sys
+from types import TracebackType
+from typing import Literal
+
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from pythonjsonlogger.json import JsonFormatter
+
+log = logging.getLogger(__name__)
+
+# Each request or job of theirs is one of ours, which says more.
+_NOISY = ("httpx", "httpcore", "rq", "sentence_transformers")
+
+
+def configure(level: str, form: Literal["text", "json"]) -> None:
+    """Let everything that this process logs go to standard error in one form."""
+    handler = logging.StreamHandler()
+    if form == "json":
+        names = {"levelname": "level", "name": "logger"}
+        handler.setFormatter(JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=names, timestamp=True))
+        logging.captureWarnings(True)
+        sys.excepthook = _log_uncaught
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    log.critical("ended by an error", exc_info=(kind, error, traceback))
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own lines, in the form of all others."""
+
+    def setup(self, cfg: Config) -> None:
+        """Take gunicorn's handlers away, so that lines reach those of `configure`."""
+        super().setup(cfg)
+        for logger in (self.error_log, self.access_log):
+            logger.handlers.clear()
+            logger.propagate = True
