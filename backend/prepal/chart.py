@@ -25,13 +25,16 @@ _BAND = "inline:.serie-0 .line { fill-opacity: .22; stroke: none } .axis .guide.
 _MOST_LABELS_SHOWN = {"wide": 8, "narrow": 4}
 
 
-def accuracy_svg(estimates: Sequence[tuple[int, float, float, float]], theme: Theme, width: Width) -> bytes:
-    """Accuracy and its band over the number of labels.
+def accuracy_svg(
+    estimates: Sequence[tuple[int, float, float, float]], theme: Theme, width: Width, *, expected: float | None = None
+) -> bytes:
+    """Accuracy and its band over the number of labels, and a dashed line for what was expected at the start.
 
     Args:
         estimates: number of labels, accuracy, lower and upper end of its interval; by number of labels.
         theme: of the page.
         width: of the page.
+        expected: accuracy that was expected at the start.
     """
     text, guide, line = _COLOURS[theme]
     style = Style(
@@ -49,7 +52,7 @@ def accuracy_svg(estimates: Sequence[tuple[int, float, float, float]], theme: Th
         no_data_font_size=15,
         stroke_width="2.5",
         stroke_opacity="1",
-        colors=(line, line),
+        colors=(line, line, guide),
     )
     chart = XY(
         style=style,
@@ -68,7 +71,7 @@ def accuracy_svg(estimates: Sequence[tuple[int, float, float, float]], theme: Th
         max_scale=6,
     )
     if estimates:
-        lowest = min(low for _, _, low, _ in estimates)
+        lowest = min([low for _, _, low, _ in estimates] + ([] if expected is None else [expected]))
         first, last = estimates[0][0], estimates[-1][0]
         chart.range = (int(lowest * 10) / 10, 1.0)
         chart.xrange = (first, max(last, first + 1))
@@ -78,6 +81,9 @@ def accuracy_svg(estimates: Sequence[tuple[int, float, float, float]], theme: Th
         # It ends where it begins, so that filling it down to the axis adds nothing.
         chart.add("band", [*reversed(back[-1:]), *there, *back], fill=True, show_dots=False)
         chart.add("accuracy", [(labels, accuracy) for labels, accuracy, _, _ in estimates])
+        if expected is not None:
+            ends = [(first, expected), (max(last, first + 1), expected)]
+            chart.add("expected", ends, show_dots=False, stroke_style={"dasharray": "7, 6", "width": 2})
     chart.add_xml_filter(_without_scripts)
     return cast(bytes, chart.render())
 

@@ -42,6 +42,7 @@ def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio
         "label_studio_url": f"{base}/projects/{project.id}/data",
         "facts_behind": project.facts - (record.facts if record else 0),
         "accuracies": _accuracies(project),
+        "expected": project.expected,
         "choices": [] if config is None else _balance(config, settled, ranking),
         "next": [entry(task, **what) for task, what in _next(told["next"], config, ranking, record)],
         "suspected": [

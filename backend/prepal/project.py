@@ -327,6 +327,16 @@ class Project:
         raw = cast(list[bytes], self.connection.lrange(self.key("accuracies"), 0, -1))
         return [orjson.loads(value) for value in raw]
 
+    def expect(self, labels: int, accuracy: float) -> None:
+        """Remember how accurate the first classifier, of so many labels, expects to be; later calls change nothing."""
+        self.connection.setnx(self.key("expected"), orjson.dumps({"labels": labels, "accuracy": accuracy}))
+
+    @property
+    def expected(self) -> dict[str, float] | None:
+        """What `expect` was told first."""
+        raw = _get(self.connection, self.key("expected"))
+        return None if raw is None else dict(orjson.loads(raw))
+
     @property
     def fresh_round(self) -> int:
         """The round whose ranking was published beyond its head."""

@@ -123,6 +123,8 @@ def run(
     accuracy, suspicious = _estimate(memory, config, learner, is_labelled, labelled_rows, audits)
     if accuracy is not None and memory.estimate is not before:
         project.add_accuracy(int(is_labelled.sum()), accuracy)
+    if learner.can_predict and len(ranking.confidence):
+        project.expect(int(is_labelled.sum()), float(ranking.confidence.mean()))
     record = RoundRecord(
         number=(previous.number if previous else 0) + 1,
         facts=facts,

@@ -149,10 +149,12 @@ class _Pages:
         return _json(told, headers=_PAGE_HEADERS)
 
     def accuracy(self, number: int) -> Response:
+        known = self._known(number)
         svg = accuracy_svg(
-            page.estimates(self._known(number)),
+            page.estimates(known),
             "dark" if request.args.get("theme") == "dark" else "light",
             "narrow" if request.args.get("width") == "narrow" else "wide",
+            expected=known.expected["accuracy"] if known.expected else None,
         )
         return Response(svg, headers=_SVG_HEADERS, mimetype="image/svg+xml")
 

@@ -72,6 +72,8 @@ def project(redis: redis.Redis) -> Project:
     chosen = np.zeros((17, 2), bool)
     chosen[:12, 0] = chosen[12:, 1] = True
     known.put_ranking(Ranking(np.arange(4, 21), chosen, np.linspace(0.5, 0.9, 17, dtype=np.float32)))
+    known.expect(0, 0.35)
+    known.expect(3, 0.9)
     known.add_accuracy(2, {"estimate": 0.7, "low": 0.4, "high": 0.9, "macro_f1": 0.6, "audit_tasks": 5})
     known.add_accuracy(3, {"estimate": 0.1, "low": 0.0, "high": 0.2, "macro_f1": 0.1, "audit_tasks": 9})
     known.add_accuracy(3, ROUND["accuracy"])
@@ -89,6 +91,7 @@ def test_the_page_tells_how_far_the_project_is(client: FlaskClient, project: Pro
     assert told["accuracy"]["estimate"] == 0.8
     assert [known["labels"] for known in told["accuracies"]] == [2, 3]
     assert told["accuracies"][-1]["estimate"] == 0.8
+    assert told["expected"] == {"labels": 0, "accuracy": 0.35}
     assert told["choices"] == [
         {"choice": EVIL, "labelled": 2, "predicted": 12},
         {"choice": "B", "labelled": 1, "predicted": 5},
@@ -108,6 +111,12 @@ def test_labels_to_look_at_again_are_links_into_label_studio(client: FlaskClient
     address = "http://labels.example.com:8080/projects/4/data?task="
     assert told["suspected"] == [{"task": 1, "url": f"{address}1", "choices": [EVIL]}]
     assert told["disputed"] == [{"task": 3, "url": f"{address}3", "votes": [[EVIL], ["B"]]}]
+
+
+def test_links_go_where_browsers_open_label_studio(redis: redis.Redis, project: Project) -> None:
+    settings = settings_of(redis, label_studio_public_url="https://labels.example.com/team/")
+    told = create_app(settings).test_client().get(f"/projects/{project.id}.json").json
+    assert told["next"][0]["url"] == "https://labels.example.com/team/projects/4/data?task=4"
 
 
 def test_a_new_label_is_told_at_once(client: FlaskClient, project: Project) -> None:
@@ -173,6 +182,7 @@ def test_the_chart_is_a_drawing_without_scripts(client: FlaskClient, project: Pr
     tags = {element.tag.rpartition("}")[2] for element in drawn.iter()}
     assert "path" in tags
     assert "script" not in tags
+    assert b"stroke-dasharray" in answer.data
     assert b"xml-stylesheet" not in answer.data
 
 

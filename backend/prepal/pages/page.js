@@ -145,9 +145,16 @@ function showWork(told) {
   rows("work", lines.map(([name, value]) => row(name, make("td", value))));
 }
 
+function expectation({ labels, accuracy }) {
+  const when = labels ? `with its first ${plural(labels, "label")}` : "before the first label, from the names of the choices";
+  return `Dashed: what the classifier expected of itself ${when} (${percent(accuracy)}).`;
+}
+
 function showChart(told) {
   const last = told.accuracies.at(-1);
   at("accuracy-none").hidden = Boolean(last);
+  at("expected").hidden = !told.expected;
+  if (told.expected) put("expected", expectation(told.expected));
   at("accuracy-chart").hidden = !last;
   const now = JSON.stringify([told.accuracies.length, last]);
   if (!last || now === chart) return;
