@@ -19,7 +19,7 @@ INSTALL := $(UV) pip install --python .venv/bin/python -c constraints.txt
 OWN_TORCH := $(wildcard $(addsuffix /torch-*.whl,$(subst $(comma), ,$(UV_FIND_LINKS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-docker lint format bench clean
+.PHONY: help install demo test test-docker lint audit format bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,12 @@ lint: .venv/installed-dev  ## ruff, mypy --strict, import-linter, and whether RE
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m prepal.settings --check README.md
+
+# The worker's image has all that the backend's has. A package that PyPI does not know counts as a finding.
+audit: .venv/installed  ## ask PyPI for known vulnerabilities of all that is in the two images
+	$(UV) pip compile --quiet --no-annotate --python .venv/bin/python -c constraints.txt --extra workers pyproject.toml \
+		| sed 's/+.*//' >.venv/audited.txt
+	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement .venv/audited.txt
 
 format: .venv/installed-dev  ## put the code into shape
 	.venv/bin/ruff check --fix

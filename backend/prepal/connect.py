@@ -2,8 +2,10 @@
 
 import base64
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from prepal import label_config
+from prepal.errors import PrepalError
 from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio
 from prepal.project import MODEL_VERSION, Project
 
@@ -25,12 +27,13 @@ def connect(
     """Do what is not done yet; returns a sentence for each thing that was changed.
 
     Raises:
-        PrepalError: the label config cannot be served, or Label Studio refuses.
+        PrepalError: the label config cannot be served, or Label Studio refuses the config or the address.
     """
+    url = backend_url.rstrip("/")
+    _refuse_bare_name(url)
     settings = label_studio.project(project.id)
     config = label_config.parse(str(settings["label_config"]))
     changes = []
-    url = backend_url.rstrip("/")
     backends = [backend for backend in label_studio.backends(project.id) if backend["url"].rstrip("/") == url]
     fields = {"project": project.id, "url": url, "is_interactive": False, "timeout": 100.0}
     if user:
@@ -74,6 +77,16 @@ def connect(
         )
     )
     return changes
+
+
+def _refuse_bare_name(url: str) -> None:
+    """Label Studio calls a backend at such an address, and then answers "Enter a valid URL" for its webhook."""
+    host = urlsplit(url).hostname or ""
+    if host != "localhost" and "." not in host and ":" not in host:
+        raise PrepalError(
+            f"Label Studio sends no events to {host!r}, a name without a dot: give the backend another name, such as "
+            f"{host or 'backend'}.internal, and set PREPAL_BACKEND_URL."
+        )
 
 
 def _webhook(project: Project, label_studio: LabelStudio, url: str, user: str, password: str) -> list[str]:

@@ -144,7 +144,8 @@ class WaitingTexts:
         return {key.decode() for key in cast(list[bytes], self._connection.hkeys(self._texts))}
 
     def _get(self, name: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
-        if not ids:
+        # Mostly nothing waits, and asking for thousands of ids is what the project page takes longest for.
+        if not ids or not self._connection.hlen(name):
             return []
         values = cast(list[bytes | None], self._connection.hmget(name, list(ids)))
         return [(key, value) for key, value in zip(ids, values, strict=True) if value is not None]

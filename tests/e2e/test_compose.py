@@ -84,7 +84,7 @@ def labelling(stack: Stack) -> Labelling:
     texts, answers = tickets(TASKS, mark="compose")
     project = stack.api.create_project(LABEL_CONFIG, title="Tickets")
     stack.api.import_tasks(project, [{"text": text} for text in texts])
-    assert "Connected the backend http://backend:9090" in stack.prepal("connect", str(project))
+    assert "Connected the backend http://backend.internal:9090" in stack.prepal("connect", str(project))
     labelling = Labelling(stack, project, answers)
 
     def served_by_score() -> bool:

@@ -58,7 +58,7 @@ def private_addresses(case: Case) -> Finding:
         if expected not in refusal:
             return problem(
                 f"Label Studio cannot use the address {url} for a {what}.",
-                "Set PREPAL_BACKEND_URL to an address that Label Studio can resolve.",
+                "Set PREPAL_BACKEND_URL to an address that Label Studio can resolve, and whose name has a dot.",
             )
     return ok(f"Label Studio is willing to call {url}.")
 
