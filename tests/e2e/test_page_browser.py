@@ -110,7 +110,7 @@ def test_the_project_page_tells_without_explanation_and_follows_each_label(
             expect(page.locator("#disputed tr")).to_have_count(1)
             chart = page.locator("#accuracy-chart img")
             expect(chart).to_be_visible()
-            page.wait_for_function("document.querySelector('#accuracy-chart img').naturalWidth > 0")
+            expect(chart).not_to_have_js_property("naturalWidth", 0)
             assert f"theme={theme}" in chart.evaluate("image => image.currentSrc")
             drawn = "narrow" if size == "phone" else "wide"
             assert f"width={drawn}" in chart.evaluate("image => image.currentSrc")

@@ -12,7 +12,7 @@ NOWHERE = LabelStudio("http://127.0.0.1:1", "a-token")
 
 
 def test_a_name_that_label_studio_sends_no_events_to_is_refused_with_a_better_one() -> None:
-    with pytest.raises(PrepalError, match="no events to 'backend', a name without a dot.* such as backend.internal"):
+    with pytest.raises(PrepalError, match=r"no events to 'backend', a name without a dot.* such as backend\.internal"):
         connect(Project(redis.Redis(), 1), NOWHERE, "http://backend:9090/")
 
 
