@@ -50,7 +50,7 @@ def serve(redis_url: str, tmp_path: Path, wait_until: Callable[..., None]) -> Ca
                 command, env={**os.environ, "REDIS_URL": redis_url, **environment}, stderr=log, stdout=log
             )
         try:
-            wait_until(lambda: answers(port))
+            wait_until(lambda: answers(port), 300)
             yield served
         finally:
             process.terminate()
