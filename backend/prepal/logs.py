@@ -11,8 +11,8 @@ from pythonjsonlogger.json import JsonFormatter
 
 log = logging.getLogger(__name__)
 
-# Each request or job of theirs is one of ours, which says more.
-_NOISY = ("httpx", "httpcore", "rq", "sentence_transformers")
+# What they do is done for us, and our lines say more of it.
+_NOISY = ("asyncio", "faker", "httpcore", "httpx", "redis", "rq", "sentence_transformers")
 
 
 def configure(level: str, form: Literal["text", "json"]) -> None:
