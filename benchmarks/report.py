@@ -74,7 +74,9 @@ def _worst(curves: Curves, who: Contestant) -> tuple[float, str, int] | None:
     for name in (*SETS, quality.MANY_CLASSES):
         own, random = _mean_curve(curves, who, name), _mean_curve(curves, _RANDOM, name)
         if own is None or random is None:
-            return None
+            if name in SETS:
+                return None
+            continue
         labels = np.array(quality.counts(name))
         above = np.where(labels >= _WORST_FROM, own - random, np.inf)
         found.append((float(above.min()), name, int(labels[above.argmin()])))
@@ -101,7 +103,8 @@ def _times_fewer(curves: Curves, who: Contestant) -> float | None:
     needed = [_labels_needed(curves, who, name) for name in SETS]
     if any(one is None for one in needed):
         return None
-    return statistics.geometric_mean(quality.BUDGET / one[1] for one in needed if one is not None)
+    # What is not reached counts as reached with the last label.
+    return statistics.geometric_mean(quality.BUDGET / min(one[1], quality.BUDGET) for one in needed if one is not None)
 
 
 def _own(contestant: Contestant) -> str:
@@ -213,10 +216,14 @@ def _needed(curves: Curves) -> str:
         found = [_labels_needed(curves, who, name) for who in (_AUTO_NAMES, _AUTO)]
         if all(found):
             random = next(one[0] for one in found if one)
-            rows.append([name, f"{random:.4f}", *(f"{one[1]:.0f}" for one in found if one)])
+            rows.append([name, f"{random:.4f}", *(_labels(one[1]) for one in found if one)])
     fewer = [_times_fewer(curves, who) for who in (_AUTO_NAMES, _AUTO)]
     rows.append(["times fewer (geometric mean)", "", *("–" if one is None else f"{one:.2f}" for one in fewer)])
     return table(["set", f"random at {quality.BUDGET}", _AUTO_NAMES.strategy, _AUTO.strategy], rows)
+
+
+def _labels(needed: float) -> str:
+    return f"{needed:.0f}" if needed <= quality.BUDGET else f"> {quality.BUDGET}"
 
 
 def _points(curves: Curves) -> str:
