@@ -1,12 +1,11 @@
 #!/bin/sh
 # Writes all that the running installation knows into a folder: ./backup.sh FOLDER
-# Nobody who labels notices; new texts wait for the embed workers meanwhile. .env is not part of it: keep that elsewhere.
+# Nobody who labels notices; new texts wait for the embed workers meanwhile. Not .env: keep that elsewhere.
 set -eu
-cd_to=$(dirname "$0")
+umask 077
 mkdir -p "${1:?usage: backup.sh FOLDER}"
 folder=$(cd "$1" && pwd)
-cd "$cd_to"
-umask 077
+cd "$(dirname "$0")"
 compose() { ${COMPOSE:-docker compose} "$@" </dev/null; }
 redis() { compose exec -T redis redis-cli "$@"; }
 
