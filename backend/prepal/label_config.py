@@ -21,6 +21,8 @@ _CONTROL_TAGS = (
     *("EllipseLabels", "TimeSeriesLabels", "VideoRectangle"),
 )
 _SERVED = "PRepAL serves one Choices tag, single or multiple, over Text, HyperText and Paragraphs"
+# Stands between the fields of a text that an encoder reads: what else has it is not prose.
+FIELD_MARK = "\x1e"
 _VARIABLE = re.compile(r"\$([A-Za-z_][\w.\-]*)")
 
 
@@ -62,18 +64,29 @@ class LabelConfig:
         Raises:
             UnembeddableError: no field has any text; the message is the reason.
         """
+        return "\n".join(self._parts(data))
+
+    def text_for_encoder(self, data: object) -> str:
+        """The same with FIELD_MARK between fields, which an encoder replaces by its own separator.
+
+        Raises:
+            UnembeddableError: as `text` does.
+        """
+        return FIELD_MARK.join(self._parts(data))
+
+    def _parts(self, data: object) -> list[str]:
         if not isinstance(data, Mapping):
             raise UnembeddableError("the task's data is not an object")
         parts, reason = [], "empty text"
         for field in self.fields:
             try:
-                parts.append(_field_text(field, data))
+                parts.append(_field_text(field, data).replace(FIELD_MARK, " "))
             except UnembeddableError as error:
                 reason = str(error)
-        text = "\n".join(part for part in parts if part)
-        if not text:
+        parts = [part for part in parts if part]
+        if not parts:
             raise UnembeddableError(reason)
-        return text
+        return parts
 
     def result(self, chosen: Sequence[int], confidence: float | None) -> list[dict[str, Any]]:
         """Label Studio's `result` for the chosen indices into `choices`; empty when nothing is predicted."""

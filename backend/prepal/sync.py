@@ -147,7 +147,7 @@ def _take(
     for task in tasks:
         number = int(str(task["id"]))
         try:
-            texts[number] = config.text(task.get("data"))
+            texts[number] = config.text_for_encoder(task.get("data"))
         except UnembeddableError as reason:
             unembeddable[number] = str(reason)
     by_id = {text_id(text): text for text in texts.values()}

