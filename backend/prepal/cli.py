@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,6 +215,37 @@ def doctor(project: int | None, fixing: bool, home: Path, as_json: bool) -> None
     else:
         _print_findings(treated, findings)
     sys.exit(0 if healthy else 1)
+
+
+@main.command()
+@click.option("--prune", "pruning", is_flag=True, help="Delete the vectors that no project of this Redis uses.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting.")
+@_started_home
+@_json
+def vectors(pruning: bool, yes: bool, home: Path, as_json: bool) -> None:
+    """Show what the vector cache holds, and who uses it."""
+    from prepal import upkeep
+
+    settings = settings_table.load(home)
+    connection, uri = _redis(settings), settings.prepal_vectors
+    with _messages.status(f"Looking into {uri}"):
+        stored = upkeep.survey(connection, uri, settings.prepal_encoder)
+    spare = sum(one.rows if one.encoder is None else one.unused for one in stored)
+    if pruning and spare and (yes or click.confirm(f"Delete {spare:,} vectors that no project uses?", err=True)):
+        with _messages.status("Deleting") as shown:
+            upkeep.prune(connection, uri, stored, shown.update)
+        stored = upkeep.survey(connection, uri, settings.prepal_encoder)
+    if as_json:
+        click.echo(json.dumps({"vectors": uri, "tables": [asdict(one) for one in stored]}))
+        return
+    table = Table(
+        "encoder", "texts", "of no project", "MB", "projects", title=f"Vector cache {uri}", title_justify="left"
+    )
+    for one in stored:
+        name = one.encoder or f"{one.table} (no project's)"
+        users = ", ".join(map(str, one.projects))
+        table.add_row(name, f"{one.rows:,}", f"{one.unused:,}", f"{one.bytes / 1e6:,.1f}", users)
+    Console().print(table)
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 
 import redis
 from rq import Queue
@@ -27,10 +28,19 @@ def request_sync(connection: redis.Redis, project: int, *, full: bool = False) -
     request(connection, SYNC, "reconcile" if full else "read", project)
 
 
-def vectors_arrived(connection: redis.Redis, project: int) -> None:
-    """Said by the embed worker when texts of a project have become vectors."""
+def vectors_arrived(connection: redis.Redis, project: int, texts: Sequence[str]) -> None:
+    """Said by the embed worker when texts of a project have become vectors.
+
+    Args:
+        connection: to Redis.
+        project: whose they are.
+        texts: their ids; none when nothing waits any more.
+    """
     known = Project(connection, project)
-    known.add_vectors()
+    if texts:
+        known.add_vectors(texts)
+    else:
+        known.add_fact()
     request_round(connection, project)
     if connection.exists(known.key("unread")):
         request_sync(connection, project)

@@ -60,7 +60,8 @@ def round(project: int) -> None:
         if last is not None and last.facts == known.facts:
             return
         choosing = Choosing(learner.settings.prepal_strategy, learner.settings.prepal_audit_fraction)
-        record = rounds.run(known, learner.memory(project), learner.table, learner.label_studio, choosing)
+        table = _ranking_table(learner, known)
+        record = rounds.run(known, learner.memory(project), table, learner.label_studio, choosing)
         if record is not None and _tail_is_due(learner, known, record.ranked):
             request(learner.connection, SYNC, "tail", project)
 
@@ -99,9 +100,12 @@ def reconcile(project: int) -> None:
         config = sync.describe(known, learner.label_studio)
         if config is None:
             return
-        sync.reconcile(known, config, learner.label_studio, learner.table, learner.waiting)
+        sync.reconcile(known, learner.label_studio, learner.table, learner.waiting)
         rounds.reread_predictions(known, learner.memory(project), learner.label_studio)
         request_sync(learner.connection, project)
+        if _switches(learner, known) and sync.is_filled(known, learner.table, learner.waiting):
+            known.add_fact()
+            request_round(learner.connection, project)
         if rounds.without_prediction(known):
             request(learner.connection, SYNC, "tail", project)
 
@@ -133,6 +137,24 @@ def freshen(project: int) -> None:
             known.fresh_round = last.number
 
     _exclusively("freshen", project, work)
+
+
+def _switches(learner: Learner, project: Project) -> bool:
+    """Whether the project's ranking rests on another encoder than it is to."""
+    return project.encoder not in (None, learner.settings.prepal_encoder)
+
+
+def _ranking_table(learner: Learner, project: Project) -> VectorTable:
+    """The vectors that the ranking rests on: the encoder's, once every text has one, until then the last encoder's."""
+    wanted, before = learner.settings.prepal_encoder, project.encoder
+    if before is not None and before != wanted:
+        if not sync.is_filled(project, learner.table, learner.waiting):
+            return VectorTable(learner.settings.prepal_vectors, before)
+        log.info("project %d: ranks by the vectors of %s from now on, no more of %s", project.id, wanted, before)
+        learner.memory(project.id).forget_vectors()
+    if before != wanted:
+        project.encoder = wanted
+    return learner.table
 
 
 def _exclusively(job: str, project: int, work: Callable[[Learner, Project], None]) -> None:

@@ -8,16 +8,20 @@ import numpy as np
 import orjson
 import redis
 from numpy.typing import NDArray
+from redis.client import Pipeline
+
+from prepal.id_map import IdMap
 
 # The version of our predictions. It is never a backend's title: for a version that is one, Label Studio asks the
 # backend before it serves any task, and answers 500 while the backend is down.
 MODEL_VERSION = "PRepAL"
 _PROJECTS = "prepal:projects"
-_UNEMBEDDABLE = b"!"
 # A deletion is remembered long enough to outlive any reading of Label Studio that began before it.
 _TOMBSTONE_S = 3600
 # An estimate for each tenth more labels: a thousand are more than anyone looks back on.
 _ACCURACIES = 1000
+# Texts whose vectors came are named, so that a learner reads these alone; one that missed more reads all it lacks.
+_ARRIVED = 65_536
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Project:
         self.id = project_id
         self.connection = connection
         self._prefix = f"prepal:project:{project_id}:"
+        self._texts = IdMap(connection, self.key("texts"), "S32")
+        self._predictions = IdMap(connection, self.key("predictions"), "<i8")
 
     def key(self, name: str) -> str:
         """Redis key of one part of the copy."""
@@ -128,6 +134,16 @@ class Project:
                 pipe.set(self.key("info"), orjson.dumps(asdict(info)))
                 pipe.incr(self.key("facts"))
                 pipe.execute()
+
+    @property
+    def encoder(self) -> str | None:
+        """The encoder whose vectors the ranking rests on."""
+        raw = _get(self.connection, self.key("encoder"))
+        return raw.decode() if raw else None
+
+    @encoder.setter
+    def encoder(self, name: str) -> None:
+        self.connection.set(self.key("encoder"), name)
 
     # -- facts --------------------------------------------------------------------------------------------------
 
@@ -183,35 +199,45 @@ class Project:
     def put_tasks(self, text_ids: Mapping[int, str], unembeddable: Mapping[int, str]) -> None:
         """Remember tasks by the id of their text, or by the reason why they have none."""
         gone = self._tombstones("tasks", [*text_ids, *unembeddable])
-        entries: dict[Any, Any] = {str(t): text.encode() for t, text in text_ids.items() if t not in gone}
-        entries |= {
-            str(t): _UNEMBEDDABLE + reason.encode("utf-8", "replace")
-            for t, reason in unembeddable.items()
-            if t not in gone
-        }
-        if entries:
-            with self.connection.pipeline() as pipe:
-                pipe.hset(self.key("tasks"), mapping=entries)
-                pipe.set(self.key("last-task"), max(self.last_task, *map(int, entries)))
-                pipe.incr(self.key("facts"))
-                pipe.incr(self.key("tasks-version"))
-                pipe.execute()
+        texts = {t: text for t, text in text_ids.items() if t not in gone}
+        reasons = {t: reason.encode("utf-8", "replace") for t, reason in unembeddable.items() if t not in gone}
+        if not texts and not reasons:
+            return
+        with self.connection.pipeline() as pipe:
+            if texts:
+                self._texts.put(texts, pipe)
+                pipe.hdel(self.key("unembeddable"), *map(str, texts))
+            if reasons:
+                self._texts.delete(reasons, pipe)
+                pipe.hset(self.key("unembeddable"), mapping={str(t): reason for t, reason in reasons.items()})
+            pipe.set(self.key("last-task"), max(self.last_task, *texts, *reasons))
+            pipe.incr(self.key("facts"))
+            pipe.incr(self.key("tasks-version"))
+            pipe.execute()
 
     def delete_tasks(self, ids: Iterable[int]) -> int:
         """Forget tasks, with their annotations and predictions. Returns how many were known."""
         gone = list(ids)
         chosen = set(gone)
         self._delete("annotations", [key for key, a in self.annotations().items() if a.task in chosen])
-        if gone:
-            self.connection.hdel(self.key("predictions"), *map(str, gone))
-            self.connection.srem(self.key("audits"), *gone)
-            self.connection.incr(self.key("tasks-version"))
-        return self._delete("tasks", gone)
+        if not gone:
+            return 0
+        before = self.task_count()
+        with self.connection.pipeline() as pipe:
+            self._texts.delete(gone, pipe)
+            self._predictions.delete(gone, pipe)
+            pipe.hdel(self.key("unembeddable"), *map(str, gone))
+            pipe.srem(self.key("audits"), *gone)
+            self._bury("tasks", gone, pipe)
+            pipe.incr(self.key("tasks-version"))
+            pipe.execute()
+        return before - self.task_count()
 
     def clear_tasks(self) -> None:
         """Forget which text each task has, because the label config reads another one."""
         with self.connection.pipeline() as pipe:
-            pipe.delete(self.key("tasks"), self.key("last-task"))
+            self._texts.clear(pipe)
+            pipe.delete(self.key("unembeddable"), self.key("last-task"), self.key("read-until"))
             pipe.incr(self.key("tasks-version"))
             pipe.incr(self.key("facts"))
             pipe.execute()
@@ -222,36 +248,65 @@ class Project:
         return int(_get(self.connection, self.key("last-task")) or 0)
 
     @property
+    def read_until(self) -> int:
+        """The task id up to which tasks have been read; less than the largest while some are read again."""
+        known = _get(self.connection, self.key("read-until"))
+        return self.last_task if known is None else int(known)
+
+    @read_until.setter
+    def read_until(self, task: int) -> None:
+        self.connection.set(self.key("read-until"), task)
+
+    def read_again(self, task: int) -> None:
+        """Let tasks be read again from this one on."""
+        self.read_until = min(self.read_until, task - 1)
+
+    @property
     def tasks_version(self) -> int:
         """Changes whenever a task or a text id does."""
         return int(_get(self.connection, self.key("tasks-version")) or 0)
 
-    def add_vectors(self) -> None:
-        """Note that vectors of some of the project's texts have arrived."""
+    def add_vectors(self, texts: Sequence[str]) -> None:
+        """Note that vectors of these of the project's texts have arrived, by text id."""
+        if not texts:
+            return
         with self.connection.pipeline() as pipe:
-            pipe.incr(self.key("vectors-version"))
+            pipe.rpush(self.key("arrived"), *texts)
+            pipe.ltrim(self.key("arrived"), -_ARRIVED, -1)
+            pipe.incrby(self.key("vectors-version"), len(texts))
             pipe.incr(self.key("facts"))
             pipe.execute()
 
     @property
     def vectors_version(self) -> int:
-        """Changes whenever vectors of the project's texts have arrived."""
+        """How many vectors of the project's texts have arrived."""
         return int(_get(self.connection, self.key("vectors-version")) or 0)
+
+    def arrived_since(self, version: int) -> tuple[int, list[str] | None]:
+        """The version now, and the texts whose vectors have arrived since another one; None when too many have."""
+        with self.connection.pipeline() as pipe:
+            pipe.get(self.key("vectors-version"))
+            pipe.lrange(self.key("arrived"), 0, -1)
+            now, texts = pipe.execute()
+        count = int(now or 0) - version
+        return int(now or 0), [t.decode() for t in texts[len(texts) - count :]] if 0 <= count <= len(texts) else None
 
     def task_count(self) -> int:
         """How many tasks are known."""
-        return self.connection.hlen(self.key("tasks"))
+        return len(self._texts) + self.connection.hlen(self.key("unembeddable"))
 
-    def tasks(self) -> tuple[dict[int, str], dict[int, str]]:
-        """Text id by task, and reason by task that has no text to embed."""
-        text_ids: dict[int, str] = {}
-        unembeddable: dict[int, str] = {}
-        for key, value in cast(dict[bytes, bytes], self.connection.hgetall(self.key("tasks"))).items():
-            if value.startswith(_UNEMBEDDABLE):
-                unembeddable[int(key)] = value[1:].decode()
-            else:
-                text_ids[int(key)] = value.decode()
-        return text_ids, unembeddable
+    def task_texts(self) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
+        """(n,) int64: the tasks that have a text, ascending; (n,) S32: their text ids."""
+        return self._texts.all()
+
+    def texts_of(self, tasks: Sequence[int]) -> dict[int, str]:
+        """Text id by task, for those of the given tasks that have a text."""
+        return {task: text.decode() for task, text in self._texts.get(tasks).items()}
+
+    def unembeddable(self) -> dict[int, str]:
+        """Reason by task that has no text to embed."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("unembeddable")))
+        return {int(task): reason.decode() for task, reason in raw.items()}
 
     # -- audit tasks, predictions, rounds -----------------------------------------------------------------------
 
@@ -269,26 +324,25 @@ class Project:
         """Remember which prediction in Label Studio belongs to which task."""
         with self.connection.pipeline() as pipe:
             if replace:
-                pipe.delete(self.key("predictions"))
-            if ids:
-                pipe.hset(self.key("predictions"), mapping={str(task): str(pk) for task, pk in ids.items()})
+                self._predictions.clear(pipe)
+            self._predictions.put(ids, pipe)
             pipe.execute()
 
     def drop_prediction(self, task: int) -> None:
         """Forget a prediction that Label Studio no longer has."""
-        self.connection.hdel(self.key("predictions"), str(task))
+        self._predictions.delete([task])
 
-    def predictions(self) -> dict[int, int]:
-        """Prediction id by task."""
-        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("predictions")))
-        return {int(task): int(pk) for task, pk in raw.items()}
+    def prediction_count(self) -> int:
+        """How many tasks have a prediction."""
+        return len(self._predictions)
+
+    def predictions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) int64: the tasks that have a prediction, ascending; (n,) int64: the predictions' ids."""
+        return self._predictions.all()
 
     def known_predictions(self, tasks: Sequence[int]) -> dict[int, int]:
         """Prediction id by task, for those of the given tasks that have one."""
-        if not tasks:
-            return {}
-        raw = cast(list[bytes | None], self.connection.hmget(self.key("predictions"), [str(t) for t in tasks]))
-        return {task: int(pk) for task, pk in zip(tasks, raw, strict=True) if pk}
+        return self._predictions.get(tasks)
 
     def labels_before(self, labels: int) -> int:
         """How many labels there were before the first round, which is told by the first call."""
@@ -375,13 +429,16 @@ class Project:
     def _delete(self, kind: str, ids: Sequence[int]) -> int:
         if not ids:
             return 0
-        grave = self.key(f"deleted-{kind}")
         with self.connection.pipeline() as pipe:
             pipe.hdel(self.key(kind), *map(str, ids))
-            pipe.sadd(grave, *ids)
-            pipe.expire(grave, _TOMBSTONE_S)
-            pipe.incr(self.key("facts"))
+            self._bury(kind, ids, pipe)
             return int(pipe.execute()[0])
+
+    def _bury(self, kind: str, ids: Sequence[int], pipe: Pipeline) -> None:
+        grave = self.key(f"deleted-{kind}")
+        pipe.sadd(grave, *ids)
+        pipe.expire(grave, _TOMBSTONE_S)
+        pipe.incr(self.key("facts"))
 
     def _tombstones(self, kind: str, ids: Iterable[int]) -> set[int]:
         wanted = list(ids)

@@ -23,9 +23,10 @@ from prepal.learning.label_issues import suspected
 from prepal.learning.label_names import name_text
 from prepal.learning.policy import audit_priority, interleave_audit
 from prepal.learning.stopping import Stability, agreement
+from prepal.matrix import VectorMatrix
 from prepal.project import MODEL_VERSION, Info, Project, Ranking, RoundRecord
 from prepal.publish import Entry, Published, Publisher
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors import VectorTable, text_id, text_ids
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,11 @@ class Memory:
     """(n,): the tasks whose vectors are known, ascending."""
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """(n,): the row of each of these tasks in `vectors`."""
-    vectors: NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), np.float16))
-    row_of: dict[str, int] = field(default_factory=dict)
-    """Row by text id."""
+    matrix: VectorMatrix = field(default_factory=VectorMatrix)
+    texts: tuple[NDArray[np.int64], NDArray[np.bytes_]] | None = None
+    """Tasks, and their text ids (n,) S32."""
     versions: tuple[int, int] = (-1, -1)
+    """Of the project's tasks and of its vectors."""
     learner: ActiveLearner | None = None
     learnt: tuple[object, ...] = ()
     """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy."""
@@ -66,6 +68,16 @@ class Memory:
     """Tasks, and the choices (n, k) that the last classifier predicted that was compared with the one before it."""
     reconcile_at: float = 0.0
     """Monotonic time, in seconds, of the next full comparison with Label Studio."""
+
+    @property
+    def vectors(self) -> NDArray[np.float16]:
+        """(m, d): the vectors of all texts that are known."""
+        return self.matrix.vectors
+
+    def forget_vectors(self) -> None:
+        """Begin anew with the vectors of another encoder; what annotators see stays as it is until the next round."""
+        self.matrix, self.versions = VectorMatrix(), (-1, -1)
+        self.learner = self.names = self.estimate = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def run(
     in_pool = set(ranking.task_ids.tolist()).__contains__
     publisher = Publisher(project, label_studio, config)
     # Before there is a tail, a head alone would leave annotators without tasks as soon as it is locked.
-    has_tail = project.connection.hlen(project.key("predictions")) > 0
+    has_tail = project.prediction_count() > 0
     written = publisher.publish(head, memory.published, in_pool) if has_tail else 0
     published = time.perf_counter()
 
@@ -194,7 +206,7 @@ def publish_tail(project: Project, label_studio: LabelStudio) -> int:
     publisher = _publisher(project, label_studio)
     if publisher is None:
         return 0
-    _, unembeddable = project.tasks()
+    unembeddable = project.unembeddable()
     places = [] if ranking is None else entries(ranking, len(ranking.task_ids))
     made = publisher.create_tail(places, unembeddable)
     _serve(project, label_studio)
@@ -204,10 +216,10 @@ def publish_tail(project: Project, label_studio: LabelStudio) -> int:
 def without_prediction(project: Project) -> int:
     """How many tasks of the newest ranking have no prediction in Label Studio yet."""
     ranking = project.ranking()
-    tasks = [] if ranking is None else ranking.task_ids.tolist()
-    _, unembeddable = project.tasks()
-    known = project.predictions()
-    return sum(task not in known for task in [*tasks, *unembeddable])
+    tasks = np.empty(0, np.int64) if ranking is None else ranking.task_ids
+    without_text = project.unembeddable()
+    wanted = np.concatenate([tasks, np.fromiter(without_text, np.int64, len(without_text))])
+    return int((~np.isin(wanted, project.predictions()[0])).sum())
 
 
 def reread_predictions(project: Project, memory: Memory, label_studio: LabelStudio) -> None:
@@ -216,7 +228,8 @@ def reread_predictions(project: Project, memory: Memory, label_studio: LabelStud
     if publisher is None:
         return
     before = project.predictions()
-    if publisher.reread() != before:
+    publisher.reread()
+    if not all(map(np.array_equal, before, project.predictions())):
         memory.published = Published()
         project.add_fact()
     _serve(project, label_studio)
@@ -224,7 +237,7 @@ def reread_predictions(project: Project, memory: Memory, label_studio: LabelStud
 
 def _serve(project: Project, label_studio: LabelStudio) -> None:
     """Let Label Studio order tasks by our predictions, which it accepts once there is one."""
-    if project.info.model_version != MODEL_VERSION and project.predictions():
+    if project.info.model_version != MODEL_VERSION and project.prediction_count():
         label_studio.update_project(project.id, model_version=MODEL_VERSION)
         project.set_info(replace(project.info, model_version=MODEL_VERSION))
 
@@ -238,22 +251,18 @@ def _publisher(project: Project, label_studio: LabelStudio) -> Publisher | None:
 
 def _refresh(project: Project, memory: Memory, table: VectorTable) -> None:
     """Follow the project's tasks and the vector cache, reading only what is new."""
-    versions = (project.tasks_version, project.vectors_version)
-    if versions == memory.versions:
+    tasks_then, vectors_then = memory.versions
+    tasks_now, (vectors_now, arrived) = project.tasks_version, project.arrived_since(vectors_then)
+    if (tasks_now, vectors_now) == memory.versions:
         return
-    text_ids, _ = project.tasks()
-    lacking = sorted({text for text in text_ids.values() if text not in memory.row_of})
-    if lacking:
-        found, vectors = table.find(lacking)
-        if len(vectors):
-            start = len(memory.vectors)
-            memory.vectors = np.concatenate([memory.vectors, vectors]) if start else vectors
-            arrived = [text for text, there in zip(lacking, found, strict=True) if there]
-            memory.row_of.update((text, start + place) for place, text in enumerate(arrived))
-    pairs = sorted((task, memory.row_of[text]) for task, text in text_ids.items() if text in memory.row_of)
-    memory.task_ids = np.array([task for task, _ in pairs], np.int64)
-    memory.rows = np.array([row for _, row in pairs], np.int64)
-    memory.versions = versions
+    if memory.texts is None or tasks_now != tasks_then:
+        memory.texts = project.task_texts()
+    tasks, texts = memory.texts
+    known = vectors_then >= 0 and arrived is not None
+    memory.matrix.load(table, text_ids(arrived or []) if known else texts)
+    rows = memory.matrix.rows(texts)
+    memory.task_ids, memory.rows = tasks[rows >= 0], rows[rows >= 0]
+    memory.versions = (tasks_now, vectors_now)
 
 
 def _labelled(

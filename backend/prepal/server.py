@@ -3,7 +3,7 @@
 import hmac
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from prepal import jobs, label_config, metrics, model, page
 from prepal.chart import accuracy_svg
 from prepal.errors import PrepalError
-from prepal.events import as_list, project_of
+from prepal.events import as_list, number, project_of
 from prepal.logs import GunicornLogger
 from prepal.project import MODEL_VERSION, Project, all_projects
 from prepal.settings import Settings
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _REDIS_TIMEOUT_S = 0.25
 # Two processes, so that one that reads an import of thousands of tasks does not keep the annotators waiting.
 _WORKERS, _THREADS = 2, 8
+# Tasks that one annotator may have before them.
+_LOOKED_AT = 10
 _LARGEST_BODY = 256 * 1024 * 1024
 _PAGES = "pages"
 # Nothing from elsewhere, no script or style but the files of `pages/`; figures are never a stored copy.
@@ -54,7 +56,7 @@ def create_app(settings: Settings) -> Flask:
         socket_connect_timeout=_REDIS_TIMEOUT_S,
         retry=Retry(NoBackoff(), 1),
     )
-    answers = _Answers(connection)
+    answers = _Answers(connection, settings.prepal_encoder)
     pages = _Pages(connection, settings)
     app.add_url_rule("/health", "health", answers.health, methods=["GET"])
     # Label Studio asks here for JSON too; only browsers say that they prefer HTML.
@@ -75,8 +77,9 @@ def create_app(settings: Settings) -> Flask:
 class _Answers:
     """One method a route."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, encoder: str) -> None:
         self._connection = connection
+        self._waiting = WaitingTexts(connection, encoder)
 
     def health(self) -> Response:
         return _json({"status": "UP", "model_class": "PrepalModel"})
@@ -107,6 +110,7 @@ class _Answers:
         if project is not None and tasks:
             try:
                 results = model.of(self._connection, project).predict(tasks)
+                self._hurry(project, tasks)
             except redis.RedisError as error:
                 log.warning("project %d: /predict without Redis: %s", project, type(error).__name__)
         return _json({"results": results, "model_version": MODEL_VERSION})
@@ -118,11 +122,19 @@ class _Answers:
             return _json({"error": "An event has an action and a project."}, "400 BAD REQUEST")
         try:
             model.of(self._connection, project).fit(event, body)
+            self._hurry(project, as_list(body.get("task")))
         except redis.RedisError as error:
             # The event is lost; the reconciler reads from Label Studio what it was about.
             log.warning("project %d: event while Redis is down: %s", project, type(error).__name__)
             return _json({"status": "deferred"}, "202 ACCEPTED")
         return _json({"status": "ok"})
+
+    def _hurry(self, project: int, tasks: Sequence[object]) -> None:
+        """Let texts that an annotator has before them be embedded first; many at once are nobody's."""
+        numbers = [pk for task in tasks if isinstance(task, Mapping) and (pk := number(task.get("id")))]
+        if 0 < len(numbers) <= _LOOKED_AT:
+            known = model.of(self._connection, project).project
+            self._waiting.hurry(list(known.texts_of(numbers).values()))
 
 
 class _Pages:

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import redis
 
 from prepal import label_config, labels
@@ -12,6 +13,7 @@ from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, queue
 from prepal.learning.stopping import advise
 from prepal.project import Project, RoundRecord
+from prepal.vectors import text_ids
 from prepal.waiting import QUEUE as EMBED
 from prepal.waiting import WaitingTexts
 
@@ -25,25 +27,32 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
     `up_to_date` is true when the newest finished round knows every fact written so far, and Label Studio serves by it.
     """
     facts, info, record = project.facts, project.info, project.round
-    text_ids, unembeddable = project.tasks()
-    texts = set(text_ids.values())
-    failures, waits = waiting.failures(texts), waiting.among(texts)
+    tasks, texts = project.task_texts()
+    unembeddable = project.unembeddable()
+    failures = waiting.all_failures()
+    failed = texts[np.isin(texts, text_ids(list(failures)))].astype(str).tolist()
+    waits = np.isin(texts, text_ids(list(waiting.ids())))
     reasons = Counter(unembeddable.values())
-    reasons.update(failures[text] for text in text_ids.values() if text in failures)
-    embedded = sum(text not in waits and text not in failures for text in text_ids.values())
+    reasons.update(failures[key] for key in failed)
     ranking = project.ranking()
     return {
         "project": project.id,
         "title": info.title,
         "problem": info.problem or None,
-        "notes": [*info.drift, *(record.notes if record else []), *_ignored(info.label_config)],
+        "notes": [
+            *info.drift,
+            *(record.notes if record else []),
+            *_ignored(info.label_config),
+            *_switching(project, encoder),
+        ],
         "connected": info.connected,
         "encoder": encoder,
         "strategy": record.strategy if record else None,
         "tasks": info.task_count,
-        "known": len(text_ids) + len(unembeddable),
-        "embedded": embedded,
-        "waiting": len(waits),
+        "known": len(tasks) + len(unembeddable),
+        "embedded": len(tasks) - len(failed) - int(waits.sum()),
+        "texts_per_s": waiting.rate,
+        "waiting": len(np.unique(texts[waits])),
         "not_embeddable": dict(reasons),
         "labelled": _labelled(project),
         "up_to_date": record is not None and record.facts == facts and project.facts == facts,
@@ -112,3 +121,10 @@ def _ignored(xml: str) -> list[str]:
     if not config.ignored:
         return []
     return [f"Only {config.from_name!r} is learnt; not {', '.join(map(repr, config.ignored))}."]
+
+
+def _switching(project: Project, encoder: str) -> list[str]:
+    before = project.encoder
+    if before in (None, encoder):
+        return []
+    return [f"The ranking rests on the encoder {before} until all texts have a vector of {encoder}."]

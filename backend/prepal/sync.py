@@ -3,13 +3,16 @@
 import logging
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prepal import label_config
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
 from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio, NotFoundError
 from prepal.learning.label_names import name_text
 from prepal.project import Project
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors import VectorTable, text_id, text_ids
 from prepal.waiting import WaitingTexts
 
 log = logging.getLogger(__name__)
@@ -64,47 +67,64 @@ def read_new_tasks(
     if len(waiting) >= MOST_WAITING:
         project.connection.set(project.key("unread"), 1)
         return False
-    page = next(label_studio.tasks(project.id, after=project.last_task), None)
+    page = next(label_studio.tasks(project.id, after=project.read_until), None)
     if page is None:
         project.connection.delete(project.key("unread"))
         return False
+    project.connection.set(project.key("unread"), 1)
     _take(project, config, page, table, waiting)
+    project.read_until = int(page[-1]["id"])
     return True
 
 
 def reconcile(
     project: Project,
-    config: LabelConfig,
     label_studio: LabelStudio,
     table: VectorTable,
     waiting: WaitingTexts,
 ) -> None:
     """Compare everything: tasks, texts without vectors, annotations."""
     _reconcile_annotations(project, label_studio)
-    text_ids, unembeddable = project.tasks()
-    known = {*text_ids, *unembeddable}
-    lacking_texts = set(table.missing(sorted(set(text_ids.values())))) - set(waiting.failures(set(text_ids.values())))
-    lacking_texts -= waiting.among(lacking_texts)
-    lacking = {task for task, text in text_ids.items() if text in lacking_texts}
+    tasks, texts = project.task_texts()
+    lacking = set(tasks[_lost(texts, table, waiting)].tolist())
+    without_text = project.unembeddable()
+    known = np.union1d(tasks, np.fromiter(without_text, np.int64, len(without_text)))
     last = project.last_task
-    if len(known) != project.info.task_count or lacking:
-        seen = set()
-        for page in label_studio.tasks(project.id):
-            old = [task for task in page if int(task["id"]) <= last]
-            seen |= {int(task["id"]) for task in old}
-            _take(
-                project,
-                config,
-                [t for t in old if int(t["id"]) in lacking or int(t["id"]) not in known],
-                table,
-                waiting,
-            )
-            if len(old) < len(page):
-                break
-        gone = known - seen
-        if gone:
-            log.info("project %d: %d tasks are gone", project.id, len(gone))
-            project.delete_tasks(gone)
+    # What has not been read yet is not missing.
+    if not lacking and (len(known) == project.info.task_count or project.connection.exists(project.key("unread"))):
+        return
+    if lacking:
+        log.info("project %d: %d tasks have no vector and are read again", project.id, len(lacking))
+        project.read_again(min(lacking))
+    if len(known) == project.info.task_count:
+        return
+    seen = np.zeros(len(known), bool)
+    for page in label_studio.tasks(project.id):
+        numbers = np.array([number for task in page if (number := int(task["id"])) <= last], np.int64)
+        seen[np.isin(known, numbers)] = True
+        if missed := numbers[~np.isin(numbers, known)].tolist():
+            project.read_again(min(missed))
+        if len(numbers) < len(page):
+            break
+    gone = known[~seen].tolist()
+    if gone:
+        log.info("project %d: %d tasks are gone", project.id, len(gone))
+        project.delete_tasks(gone)
+
+
+def is_filled(project: Project, table: VectorTable, waiting: WaitingTexts) -> bool:
+    """Whether every text of a project that can have a vector of an encoder has one."""
+    if len(waiting) or project.connection.exists(project.key("unread")):
+        return False
+    return not len(_lost(project.task_texts()[1], table, waiting))
+
+
+def _lost(texts: NDArray[np.bytes_], table: VectorTable, waiting: WaitingTexts) -> NDArray[np.int64]:
+    """Places of the text ids (n,) S32 that have no vector, do not wait for one, and were not set aside."""
+    lacking = np.flatnonzero(~table.contains(texts))
+    others = text_ids([*waiting.ids(), *waiting.all_failures()])
+    lost: NDArray[np.int64] = lacking[~np.isin(texts[lacking], others)]
+    return lost
 
 
 def _want_names(project: Project, config: LabelConfig, table: VectorTable, waiting: WaitingTexts) -> None:
@@ -155,5 +175,4 @@ def _take(
     project.put_tasks({task: text_id(text) for task, text in texts.items()}, unembeddable)
     if lacking:
         waiting.add({key: by_id[key] for key in lacking}, project.id)
-    if len(lacking) < len(by_id):
-        project.add_vectors()
+    project.add_vectors(sorted(by_id.keys() - set(lacking)))

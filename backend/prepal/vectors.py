@@ -1,5 +1,6 @@
 """The vector cache: one LanceDB table per encoder, one row per text."""
 
+import fcntl
 import hashlib
 import os
 import random
@@ -27,13 +28,36 @@ _INDEXED_ROWS = 20_000
 _KEPT_VERSIONS = timedelta(minutes=10)
 # Lance itself tries a commit again that another one overtook; this is for the folder that is made or deleted meanwhile.
 _APPEND_ATTEMPTS = 5
+# Rows that are read in one go: of ids alone, and with vectors, of which Lance would otherwise hold many pieces at once.
+_ID_ROWS, _VECTOR_ROWS = 4_194_304, 32_768
+# Rows of one piece.
+_PIECE_ROWS = 16_384
 # Lance keeps a second row with the same key out of concurrent appends only when the schema names the key.
+# Odd numbers that spread the digits of an id over all bits.
+_MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 _KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 
 def text_id(text: str) -> str:
     """Name of a text, in any project: 32 hexadecimal digits."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def text_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
+    """(n,) S32: text ids as an array."""
+    return np.array(ids, "S32")
+
+
+def text_keys(ids: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """(n,) uint64: a number for each text id; that two of a hundred million are equal is less likely than 1 in 1000.
+
+    Args:
+        ids: (n,) S32.
+    """
+    words = np.ascontiguousarray(ids, "S32").view(np.uint64).reshape(-1, 4)
+    keys: NDArray[np.uint64] = words @ _MULTIPLIERS
+    keys ^= keys >> np.uint64(32)
+    return keys
 
 
 def table_name(encoder: str) -> str:
@@ -48,14 +72,15 @@ class VectorTable:
     Args:
         uri: a folder, or `s3://bucket/folder`; it is made when the first vectors come.
         encoder: name of the encoder.
+        name: of the table, where the encoder is not known.
 
     All methods raise PrepalError when what lies there cannot be read or written.
     """
 
-    def __init__(self, uri: str, encoder: str) -> None:
+    def __init__(self, uri: str, encoder: str, name: str | None = None) -> None:
         self.uri = uri
         self.encoder = encoder
-        self.name = table_name(encoder)
+        self.name = name or table_name(encoder)
         self.appends = 0
         """How often this process has appended since it last called `compact`; each time leaves one small piece."""
         self._opened: LanceTable | None = None
@@ -100,34 +125,72 @@ class VectorTable:
         Returns:
             (n,) bool: which ids have a vector; (found, d) float16: their vectors, in the order of the ids.
         """
+        asked = text_ids(ids)
+        different, place = np.unique(asked, return_inverse=True)
+        rows, vectors = self.load(different)
+        wanted = rows[place]
+        return wanted >= 0, vectors[wanted[wanted >= 0]]
+
+    def load(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+        """Read the vectors of many texts, in the order in which they lie, into little more memory than they need.
+
+        Args:
+            ids: (n,) S32, different text ids.
+
+        Returns:
+            (n,) int64: the row of each text, -1 where it has no vector; (found, d) float16: the vectors.
+        """
+        rows: NDArray[np.int64] = np.full(len(ids), -1, np.int64)
         with self._explained("read"):
             table = self._table()
             if table is None or not len(ids):
-                return np.zeros(len(ids), bool), np.empty((0, 0 if table is None else _dimension(table)), np.float16)
-            place_of = {key: place for place, key in enumerate(dict.fromkeys(ids))}
-            found = np.zeros(len(place_of), bool)
-            vectors = np.empty((len(place_of), _dimension(table)), np.float16)
-            for batch in _read(table, list(place_of), ["id", "vector"]):
-                keys = batch.column("id").to_pylist()
-                places = np.fromiter((place_of.get(key, -1) for key in keys), np.int64, len(keys))
-                values = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(len(keys), -1)
-                vectors[places[places >= 0]] = values[places >= 0]
-                found[places[places >= 0]] = True
-            if len(place_of) == len(ids) and found.all():
-                return found, vectors
-            places = np.fromiter((place_of[key] for key in ids), np.int64, len(ids))
-            return found[places], vectors[places[found[places]]]
+                return rows, np.empty((0, 0 if table is None else _dimension(table)), np.float16)
+            asked = _Asked(ids)
+            # What is not filled takes no memory.
+            vectors = np.empty((len(ids), _dimension(table)), np.float16)
+            count = 0
+            few = ids.astype(str).tolist() if _are_few(table, len(ids)) else None
+            for batch in _read(table, few, ["id", "vector"], _VECTOR_ROWS):
+                places, at = asked.places(_ids(batch))
+                values = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
+                vectors[count : count + len(at)] = values[at]
+                rows[places] = np.arange(count, count + len(at))
+                count += len(at)
+        return rows, vectors[:count]
+
+    def contains(self, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+        """(n,) bool: which texts have a vector.
+
+        Args:
+            ids: (n,) S32, text ids.
+        """
+        with self._explained("read"):
+            return _contains(self._table(), ids)
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of the ids that have no vector, in the same order."""
+        found = self.contains(text_ids(ids))
+        return [key for key, there in zip(ids, found.tolist(), strict=True) if not there]
+
+    def ids(self) -> NDArray[np.bytes_]:
+        """(rows,) S32: the ids of all texts that have a vector."""
         with self._explained("read"):
             table = self._table()
-            if table is None or not len(ids):
-                return list(ids)
-            there: set[str] = set()
-            for batch in _read(table, ids, ["id"]):
-                there.update(batch.column("id").to_pylist())
-            return [key for key in ids if key not in there]
+            batches = [] if table is None else [_ids(batch) for batch in _read(table, None, ["id"], _ID_ROWS)]
+            return np.concatenate([np.empty(0, "S32"), *batches])
+
+    def size(self) -> int:
+        """How many bytes the table takes."""
+        with self._explained("read"):
+            table = self._table()
+            return 0 if table is None else int(table.stats().total_bytes)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete the rows of texts."""
+        with self._explained("written"):
+            table = self._table()
+            if table is not None and len(ids):
+                table.delete(_where(ids))
 
     def compact(self) -> None:
         """Join small pieces and drop old versions; others may read and append meanwhile."""
@@ -147,9 +210,32 @@ class VectorTable:
                 f"Vectors of {dimension} numbers do not fit table {self.name} in {self.uri}, where they have "
                 f"{_dimension(table)}: give the other encoder another name in PREPAL_ENCODER."
             )
-        # With the index, Lance does not see that two appends at the same time hold the same id.
-        table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(rows)
+        with self._alone() as alone:
+            if alone:
+                # Nobody else appends, so looking first is as good as merging, and quicker by the index.
+                table = self._table() or self._create(rows.schema)
+                new = np.flatnonzero(~_contains(table, text_ids(rows["id"].to_pylist())))
+                if len(new):
+                    table.add(rows if len(new) == len(rows) else rows.take(pa.array(new)))
+            else:
+                # With the index, Lance does not see that two appends at the same time hold the same id.
+                table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(rows)
         self.appends += 1
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Keep others from appending meanwhile; False where that cannot be done."""
+        if "://" in self.uri:
+            yield False
+            return
+        with open(os.path.join(self.uri, f"{self.name}.lock"), "a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                # Some network file systems have no locks.
+                yield False
+                return
+            yield True
 
     def _table(self) -> LanceTable | None:
         """The table in its newest state, or None when there is none yet."""
@@ -211,10 +297,65 @@ def _dimension(table: LanceTable) -> int:
     return int(table.schema.field("vector").type.list_size)
 
 
-def _read(table: LanceTable, ids: Sequence[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Rows of the ids; of many ids, all rows of the table."""
-    query = table.search().select(columns)
-    if len(ids) <= max(_FEW, _FEW_OF_ROWS * table.count_rows()):
-        quoted = (key.replace("'", "''") for key in ids)
-        query = query.where("id IN (" + ", ".join(f"'{key}'" for key in quoted) + ")")
-    yield from query.to_batches()
+def _contains(table: LanceTable | None, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    found = np.zeros(len(ids), bool)
+    if table is None or not len(ids):
+        return found
+    asked = _Asked(ids)
+    few = ids.astype(str).tolist() if _are_few(table, len(ids)) else None
+    for batch in _read(table, few, ["id"], _ID_ROWS):
+        found[asked.places(_ids(batch))[0]] = True
+    there: NDArray[np.bool_] = found[asked.same]
+    return there
+
+
+def _are_few(table: LanceTable, count: int) -> bool:
+    return count <= max(_FEW, _FEW_OF_ROWS * table.count_rows())
+
+
+def _read(table: LanceTable, ids: Sequence[str] | None, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Rows of the ids, or all rows of the table, so many in one go."""
+    if ids is not None:
+        yield from table.search().select(columns).where(_where(ids)).to_batches(_PIECE_ROWS)
+        return
+    for start in range(0, table.count_rows(), rows):
+        yield from table.search().select(columns).offset(start).limit(rows).to_batches(_PIECE_ROWS)
+
+
+def _where(ids: Sequence[str]) -> str:
+    quoted = (key.replace("'", "''") for key in ids)
+    return "id IN (" + ", ".join(f"'{key}'" for key in quoted) + ")"
+
+
+def _ids(batch: pa.RecordBatch) -> NDArray[np.bytes_]:
+    """(rows,) S32, the ids of a piece."""
+    column = batch.column("id")
+    _, offsets, letters = column.buffers()
+    ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    if (np.diff(ends) == 32).all():
+        return np.frombuffer(letters, "S32", count=len(column), offset=int(ends[0]))
+    return text_ids(column.to_pylist())
+
+
+class _Asked:
+    """Text ids that are looked for in the pieces of a table."""
+
+    def __init__(self, ids: NDArray[np.bytes_]) -> None:
+        self._ids = ids
+        keys = text_keys(ids)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+        first = np.append(True, self._keys[1:] != self._keys[:-1])
+        same = np.empty(len(ids), np.int64)
+        same[self._order] = self._order[np.maximum.accumulate(np.where(first, np.arange(len(ids)), 0))]
+        self.same = same
+        """(n,) int64: of each id, the place of the first that is equal to it."""
+
+    def places(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(m,) int64: places of those asked for that are among `ids`; and (m,) int64, where among `ids`."""
+        keys = text_keys(ids)
+        at = np.searchsorted(self._keys, keys)
+        at[at == len(self._keys)] = 0
+        places = self._order[at]
+        found = np.flatnonzero(self._ids[places] == ids)
+        return places[found], found

@@ -14,7 +14,11 @@ from rq.serializers import JSONSerializer
 from prepal.vectors import table_name
 
 QUEUE = "embed"
-CHUNK_TEXTS = 256
+# Until it is known how fast texts are embedded; then a job takes a few seconds.
+CHUNK_TEXTS = 64
+_FEWEST, _MOST, _CHUNK_S = 16, 2048, 3.0
+# Ids that one command names.
+_AT_ONCE = 256
 _JOB = "prepal_workers.embed.embed_chunk"
 _JOB_TIMEOUT_S = 600
 _FAILURE_TTL_S = 24 * 3600
@@ -36,7 +40,7 @@ for i = 2, #ARGV, 2 do
 end
 return new
 """
-# KEYS: texts, projects, failed. ARGV: ids that no longer wait. Returns the projects that waited for each.
+# KEYS: texts, projects, failed, hurried. ARGV: ids that no longer wait. Returns the projects that waited for each.
 _DONE = """
 local projects = {}
 for i = 1, #ARGV do
@@ -44,6 +48,7 @@ for i = 1, #ARGV do
     for k = 1, 3 do
         redis.call('HDEL', KEYS[k], ARGV[i])
     end
+    redis.call('SREM', KEYS[4], ARGV[i])
 end
 return projects
 """
@@ -58,7 +63,7 @@ class WaitingTexts:
         self._connection = connection
         prefix = f"prepal:waiting:{table_name(encoder)}:"
         self._texts, self._projects, self._failed = (prefix + part for part in ("texts", "projects", "failed"))
-        self._lock = prefix + "requeue"
+        self._hurried, self._rate, self._lock = (prefix + part for part in ("hurried", "rate", "requeue"))
         self._add = connection.register_script(_ADD)
         self._done = connection.register_script(_DONE)
 
@@ -74,11 +79,37 @@ class WaitingTexts:
             urgent: before all that waits.
         """
         new: list[str] = []
-        for ids in _chunks(list(texts)):
+        for ids in _chunks(list(texts), _AT_ONCE):
             pairs = [part for key in ids for part in (key, texts[key].encode("utf-8", "surrogatepass"))]
-            new += [key.decode() for key in self._add(keys=self._keys, args=[project, *pairs])]
+            new += [key.decode() for key in self._add(keys=self._keys[:3], args=[project, *pairs])]
         self._enqueue(new, urgent=urgent)
         return len(new)
+
+    def hurry(self, ids: Sequence[str]) -> int:
+        """Let those of the texts that wait go before all others; returns how many were not told to already."""
+        waits = sorted(self.among(ids))
+        if not waits:
+            return 0
+        with self._connection.pipeline() as pipe:
+            for key in waits:
+                pipe.sadd(self._hurried, key)
+            new = [key for key, is_new in zip(waits, pipe.execute(), strict=True) if is_new]
+        self._enqueue(new, urgent=True)
+        return len(new)
+
+    @property
+    def rate(self) -> float | None:
+        """How many texts a second one worker embeds; None while that is not known."""
+        known = cast(bytes | None, self._connection.get(self._rate))
+        return float(known) if known else None
+
+    def note_rate(self, texts: int, seconds: float) -> None:
+        """Remember how long a worker took for some texts."""
+        self._connection.set(self._rate, texts / max(seconds, 1e-3))
+
+    def ids(self) -> set[str]:
+        """All texts that wait."""
+        return {key.decode() for key in cast(list[bytes], self._connection.hkeys(self._texts))}
 
     def among(self, ids: Iterable[str]) -> set[str]:
         """Those of the ids that wait."""
@@ -88,19 +119,18 @@ class WaitingTexts:
         """The texts of those ids that wait."""
         return {key: value.decode("utf-8", "surrogatepass") for key, value in self._get(self._texts, ids)}
 
-    def projects(self, ids: Sequence[str]) -> set[int]:
-        """The projects that wait for any of the texts."""
-        return {int(project) for _, value in self._get(self._projects, ids) for project in value.split()}
+    def projects(self, ids: Sequence[str]) -> dict[int, list[str]]:
+        """The projects that wait for any of the texts, and for which."""
+        return _by_project(self._get(self._projects, ids))
 
-    def done(self, ids: Sequence[str]) -> set[int]:
-        """Let texts wait no longer; returns the projects that waited for any of them."""
-        projects: set[int] = set()
-        for chunk in _chunks(ids):
-            found = self._done(keys=self._keys, args=chunk)
-            projects.update(int(project) for value in found for project in value.split())
-        return projects
+    def done(self, ids: Sequence[str]) -> dict[int, list[str]]:
+        """Let texts wait no longer; returns the projects that waited for any of them, and for which."""
+        found: list[tuple[str, bytes]] = []
+        for chunk in _chunks(ids, _AT_ONCE):
+            found += zip(chunk, self._done(keys=self._keys, args=chunk), strict=True)
+        return _by_project(found)
 
-    def set_aside(self, id: str, reason: str) -> set[int]:
+    def set_aside(self, id: str, reason: str) -> dict[int, list[str]]:
         """Let a text wait no longer because it cannot be embedded; returns the projects that waited for it."""
         projects = self.done([id])
         self._connection.hset(self._failed, id, reason.encode("utf-8", "replace"))
@@ -109,6 +139,15 @@ class WaitingTexts:
     def failures(self, ids: Iterable[str]) -> dict[str, str]:
         """Why texts were set aside, for those of the ids that were."""
         return {key: value.decode() for key, value in self._get(self._failed, list(ids))}
+
+    def all_failures(self) -> dict[str, str]:
+        """Why texts were set aside, for all that were."""
+        raw = cast(dict[bytes, bytes], self._connection.hgetall(self._failed))
+        return {key.decode(): value.decode() for key, value in raw.items()}
+
+    def forget(self) -> None:
+        """Let nothing wait for this encoder any more."""
+        self._connection.delete(*self._keys, self._rate)
 
     def requeue_lost(self) -> int:
         """Queue the texts that wait while no job will embed them; returns how many there were.
@@ -119,11 +158,11 @@ class WaitingTexts:
         if not len(self) or not lock.acquire(blocking=False):
             return 0
         try:
-            before = self._waiting()
+            before = self.ids()
             alive = [*self.queue.get_job_ids(), *self.queue.started_job_registry.get_job_ids(cleanup=False)]
             covered = {key for _, ids in self._chunk_jobs(alive) for key in ids}
             # What was embedded while the jobs were read is not lost either.
-            lost = (before & self._waiting()) - covered
+            lost = (before & self.ids()) - covered
             count = len(lost)
             failed = self.queue.failed_job_registry
             for job, ids in self._chunk_jobs(failed.get_job_ids() if lost else []):
@@ -138,10 +177,7 @@ class WaitingTexts:
 
     @property
     def _keys(self) -> list[str]:
-        return [self._texts, self._projects, self._failed]
-
-    def _waiting(self) -> set[str]:
-        return {key.decode() for key in cast(list[bytes], self._connection.hkeys(self._texts))}
+        return [self._texts, self._projects, self._failed, self._hurried]
 
     def _get(self, name: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
         # Mostly nothing waits, and asking for thousands of ids is what the project page takes longest for.
@@ -151,6 +187,8 @@ class WaitingTexts:
         return [(key, value) for key, value in zip(ids, values, strict=True) if value is not None]
 
     def _enqueue(self, ids: Sequence[str], *, urgent: bool) -> None:
+        rate = self.rate
+        size = CHUNK_TEXTS if rate is None else round(min(max(rate * _CHUNK_S, _FEWEST), _MOST))
         chunks = [
             Queue.prepare_data(
                 _JOB,
@@ -161,7 +199,7 @@ class WaitingTexts:
                 description=f"embed {len(chunk)} texts",
                 at_front=urgent,
             )
-            for chunk in _chunks(ids)
+            for chunk in _chunks(ids, size)
         ]
         if chunks:
             self.queue.enqueue_many(chunks)
@@ -179,5 +217,14 @@ class WaitingTexts:
                 yield job, args[1]
 
 
-def _chunks(ids: Sequence[str]) -> list[list[str]]:
-    return [list(ids[start : start + CHUNK_TEXTS]) for start in range(0, len(ids), CHUNK_TEXTS)]
+def _chunks(ids: Sequence[str], size: int) -> list[list[str]]:
+    return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
+
+
+def _by_project(waited: Iterable[tuple[str, bytes]]) -> dict[int, list[str]]:
+    """Text ids by project, from text ids and the projects that wait for each."""
+    found: dict[int, list[str]] = {}
+    for key, projects in waited:
+        for project in projects.split():
+            found.setdefault(int(project), []).append(key)
+    return found

@@ -83,10 +83,10 @@ def test_every_text_is_embedded_once_though_a_worker_is_killed_in_mid_chunk(
     encoder: Encoder,
     wait_until: Callable[..., None],
 ) -> None:
-    texts = long_texts(CHUNK_TEXTS + 40, "first") | {text_id(text): text for text in ODD_TEXTS}
+    texts = long_texts(4 * CHUNK_TEXTS + 40, "first") | {text_id(text): text for text in ODD_TEXTS}
     waiting.add(texts, PROJECT)
     with embed_worker(redis_url, table) as worker:
-        wait_until(lambda: len(table) > 0 and len(waiting) == len(texts))
+        wait_until(lambda: len(table) > 0)
         worker.send_signal(signal.SIGKILL)
         worker.wait()
     survived = table.find(list(texts))[0]
@@ -97,7 +97,7 @@ def test_every_text_is_embedded_once_though_a_worker_is_killed_in_mid_chunk(
         rows = lancedb.connect(table.uri).open_table(table.name).to_arrow()["id"].to_pylist()
         assert sorted(rows) == sorted(texts)
         assert Project(redis, PROJECT).vectors_version > 0
-        sample = [*list(texts)[:: CHUNK_TEXTS // 8], *(text_id(text) for text in ODD_TEXTS)]
+        sample = [*list(texts)[::40], *(text_id(text) for text in ODD_TEXTS)]
         expected = encoder.encode([texts[key] for key in sample])
         np.testing.assert_allclose(table.find(sample)[1].astype(float), expected.astype(float), atol=2e-3)
 

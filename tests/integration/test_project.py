@@ -41,7 +41,8 @@ def test_deleting_a_task_deletes_its_annotations(redis: redis.Redis) -> None:
     project.put_tasks({1: "aa", 2: "bb"}, {3: "empty text"})
     project.put_annotations({5: annotation(task=1), 6: annotation(task=2)})
     project.delete_tasks([1])
-    assert project.tasks() == ({2: "bb"}, {3: "empty text"})
+    assert project.texts_of([1, 2, 3]) == {2: "bb"}
+    assert project.unembeddable() == {3: "empty text"}
     assert set(project.annotations()) == {6}
 
 

@@ -59,8 +59,8 @@ def test_texts_wait_in_chunks_until_they_are_done(waiting: WaitingTexts) -> None
     assert all(job.args[0] == ENCODER for job in waiting.queue.get_jobs())
     assert waiting.texts(list(texts)) == texts
     ids = list(texts)
-    assert waiting.done(ids[:5]) == {1}
-    assert waiting.done(ids[:5]) == set()
+    assert waiting.done(ids[:5]) == {1: ids[:5]}
+    assert waiting.done(ids[:5]) == {}
     assert waiting.among(ids) == set(ids[5:])
 
 
@@ -72,8 +72,8 @@ def test_a_text_that_waits_already_is_not_queued_twice_and_is_told_to_both_proje
     assert waiting.add(texts, project=2) == 0
     assert len(waiting.queue) == 1
     ids = list(texts)
-    assert waiting.projects(ids) == {1, 2, 12}
-    assert waiting.done(ids) == {1, 2, 12}
+    assert waiting.projects(ids) == {1: ids, 12: ids, 2: ids}
+    assert waiting.done(ids).keys() == {1, 2, 12}
 
 
 def test_urgent_texts_come_first(waiting: WaitingTexts) -> None:
@@ -84,7 +84,7 @@ def test_urgent_texts_come_first(waiting: WaitingTexts) -> None:
 
 def test_a_text_that_cannot_be_embedded_is_set_aside_until_it_is_asked_for_again(waiting: WaitingTexts) -> None:
     waiting.add({"a": "text", "b": "text"}, project=1)
-    assert waiting.set_aside("a", "too \ud800 odd") == {1}
+    assert waiting.set_aside("a", "too \ud800 odd") == {1: ["a"]}
     assert waiting.failures(["a", "b", "c"]) == {"a": "too ? odd"}
     assert waiting.among(["a", "b"]) == {"b"}
     assert waiting.add({"a": "text"}, project=1) == 1
@@ -108,7 +108,7 @@ def test_encoders_do_not_share_what_waits(waiting: WaitingTexts, redis: redis.Re
 
 
 def test_nothing_is_requeued_while_jobs_cover_all_that_waits(waiting: WaitingTexts) -> None:
-    waiting.add(texts_of(300), project=1)
+    waiting.add(texts_of(CHUNK_TEXTS + 40), project=1)
     assert waiting.requeue_lost() == 0
     assert len(waiting.queue) == 2
 

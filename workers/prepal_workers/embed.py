@@ -2,15 +2,18 @@
 
 import logging
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from threading import Event
+from threading import Event, Thread
 from types import FrameType
 
 import numpy as np
 import redis
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rq import SimpleWorker, get_current_job
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseTimeoutException
@@ -25,21 +28,25 @@ from prepal_workers.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
-# So many vectors are stored at a time; a killed worker repeats at most these.
-_BATCH_TEXTS = 64
 _WORKER_TTL_S = 30
 _MAINTENANCE_S = 15
-# Each append adds a piece to the table; beyond some hundred, reading gets slower.
-_MOST_APPENDS = 512
+# Each append adds a piece to the table; beyond some, looking ids up gets slower.
+_MOST_APPENDS = 32
 _COMPACT_S = 3600
 # No two workers begin to compact within this time.
 _COMPACT_LOCK_S = 60
 _RESTART_S = 1.0
+# How long vectors that cannot be stored, as on a full disk, wait for the next try.
+_STORE_AGAIN_S = 5.0
+# A chunk of fewer texts tells too little of how fast they are embedded.
+_RATED_TEXTS = 16
 # What may interrupt the encoder without any text being to blame.
 _INTERRUPTIONS = (KeyboardInterrupt, SystemExit, BaseTimeoutException)
 _HARMLESS_TEXT = "text"
 
 _vectors_uri: str | None = None
+_own_encoder: str | None = None
+_stopping = Event()
 
 
 def embed_chunk(encoder: str, text_ids: list[str]) -> None:
@@ -47,29 +54,39 @@ def embed_chunk(encoder: str, text_ids: list[str]) -> None:
     job = get_current_job()
     if job is None:
         raise PrepalError("Texts are embedded by `prepal worker embed` only.")
+    if encoder != (_own_encoder or encoder):
+        # Whoever asked for it has another encoder by now; should a worker have this one, it queues the texts again.
+        log.info("%d texts are for the encoder %s and are left to a worker that has it", len(text_ids), encoder)
+        return
     began = time.monotonic()
     waiting = WaitingTexts(job.connection, encoder)
     table = _table(_vectors_uri or settings.load().prepal_vectors, encoder)
     texts = waiting.texts(text_ids)
-    lacking = sorted(table.missing(list(texts)), key=lambda key: len(texts[key]))
+    lacking = table.missing(list(texts))
     refused: dict[str, str] = {}
-    for start in range(0, len(lacking), _BATCH_TEXTS):
-        ids = lacking[start : start + _BATCH_TEXTS]
-        vectors, reasons = _embed(_encoder(encoder), [texts[key] for key in ids])
-        table.append([key for key, reason in zip(ids, reasons, strict=True) if not reason], vectors)
-        refused |= {key: reason for key, reason in zip(ids, reasons, strict=True) if reason}
+    if lacking:
+        vectors, reasons = _embed(_encoder(encoder), [texts[key] for key in lacking])
+        refused = {key: reason for key, reason in zip(lacking, reasons, strict=True) if reason}
+        if len(lacking) >= _RATED_TEXTS:
+            waiting.note_rate(len(lacking), time.monotonic() - began)
+        _store(table, [key for key in lacking if key not in refused], vectors)
 
     # A worker that is killed before the texts are marked as done tells the projects twice rather than never.
-    told = waiting.projects(list(texts))
-    for project in told:
-        jobs.vectors_arrived(job.connection, project)
+    told = waiting.projects([key for key in texts if key not in refused])
+    for project, keys in told.items():
+        jobs.vectors_arrived(job.connection, project, keys)
     late = waiting.done([key for key in texts if key not in refused])
     for key, reason in refused.items():
         log.warning("text %s cannot be embedded: %s", key, reason)
-        late |= waiting.set_aside(key, reason)
+        for project in waiting.set_aside(key, reason):
+            late.setdefault(project, [])
     # Once nothing waits, the tasks that are left get their place in the ranking: the round must see that.
-    for project in late - told if len(waiting) else late | told:
-        jobs.vectors_arrived(job.connection, project)
+    is_last = not len(waiting)
+    for project, keys in late.items():
+        more = sorted(set(keys) - set(told.get(project, ())))
+        if more or project not in told or is_last:
+            jobs.vectors_arrived(job.connection, project, more)
+    _progress.advance(len(texts), len(waiting))
     log.info("%d of %d texts embedded in %.2f s", len(lacking), len(text_ids), time.monotonic() - began)
 
 
@@ -79,28 +96,28 @@ def run_worker(settings: Settings) -> None:
     Raises:
         PrepalError: the encoder cannot be loaded.
     """
-    global _vectors_uri
-    _vectors_uri = settings.prepal_vectors
+    global _vectors_uri, _own_encoder
+    _vectors_uri, _own_encoder = settings.prepal_vectors, settings.prepal_encoder
     _encoder(settings.prepal_encoder)
     connection = redis.Redis.from_url(settings.redis_url)
-    stopping = Event()
-    while not stopping.is_set():
+    while not _stopping.is_set():
         jobs.wait_for_redis(connection)
         try:
             waiting = WaitingTexts(connection, settings.prepal_encoder)
-            EmbedWorker(waiting, _table(_vectors_uri, settings.prepal_encoder), stopping).work(logging_level="WARNING")
+            EmbedWorker(waiting, _table(_vectors_uri, settings.prepal_encoder)).work(logging_level="WARNING")
         except redis.RedisError as error:
             log.warning("Redis was lost (%s); beginning anew", error)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        stopping.wait(_RESTART_S)
+        _stopping.wait(_RESTART_S)
+    _progress.end()
 
 
 class EmbedWorker(SimpleWorker):
     """RQ worker that, every few seconds, also puts back on the queue what got lost, and keeps the table tidy."""
 
-    def __init__(self, waiting: WaitingTexts, table: VectorTable, stopping: Event) -> None:
+    def __init__(self, waiting: WaitingTexts, table: VectorTable) -> None:
         super().__init__(
             [waiting.queue],
             name=worker_name(),
@@ -110,14 +127,14 @@ class EmbedWorker(SimpleWorker):
             maintenance_interval=_MAINTENANCE_S,
             log_job_description=False,
         )
-        self._stopping = stopping
         self._waiting = waiting
         self._table = table
         self._compact_at = 0.0
+        self._compacting: Thread | None = None
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Stop when the current chunk is finished."""
-        self._stopping.set()
+        _stopping.set()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def teardown(self) -> None:
@@ -127,6 +144,8 @@ class EmbedWorker(SimpleWorker):
         finally:
             if self.pubsub_thread is not None:
                 self.pubsub_thread.stop()
+            if self._compacting is not None:
+                self._compacting.join()
 
     def run_maintenance_tasks(self) -> None:
         """Recover lost jobs and lost texts, before RQ counts a job as failed; compact the table when due."""
@@ -137,18 +156,61 @@ class EmbedWorker(SimpleWorker):
         self._compact()
 
     def _compact(self) -> None:
+        """Compact when due, beside the next chunks."""
         idle = not len(self._waiting) and time.monotonic() >= self._compact_at
         if not (self._table.appends >= _MOST_APPENDS or (self._table.appends and idle)):
             return
+        if self._compacting is not None and self._compacting.is_alive():
+            return
         if not self.connection.set(f"prepal:compacting:{self._table.name}", 1, nx=True, ex=_COMPACT_LOCK_S):
             return
-        began = time.monotonic()
-        try:
-            self._table.compact()
-        except PrepalError as error:
-            log.warning("%s", error)
         self._compact_at = time.monotonic() + _COMPACT_S
-        log.info("vector cache %s: compacted in %.2f s", self._table.name, time.monotonic() - began)
+        # A handle of its own: one is not meant for several threads.
+        self._compacting = Thread(target=_compact, args=(VectorTable(self._table.uri, self._table.encoder),))
+        self._compacting.start()
+        self._table.appends = 0
+
+
+def _compact(table: VectorTable) -> None:
+    began = time.monotonic()
+    try:
+        table.compact()
+    except PrepalError as error:
+        log.warning("%s", error)
+    log.info("vector cache %s: compacted in %.2f s", table.name, time.monotonic() - began)
+
+
+class _Progress:
+    """A bar of the texts that wait, where someone can see it."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def advance(self, texts: int, waiting: int) -> None:
+        """So many more are done, and so many wait."""
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None or self._task is None:
+            self._bar = Progress(
+                TextColumn("Embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )  # fmt: skip
+            self._task = self._bar.add_task("embedding", total=None)
+            self._bar.start()
+        self._bar.advance(self._task, texts)
+        self._bar.update(self._task, total=self._bar.tasks[0].completed + waiting)
+        if not waiting:
+            self.end()
+
+    def end(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._task = None
+
+
+_progress = _Progress()
 
 
 @lru_cache(maxsize=1)
@@ -159,6 +221,18 @@ def _encoder(name: str) -> Encoder:
 @lru_cache(maxsize=1)
 def _table(uri: str, encoder: str) -> VectorTable:
     return VectorTable(uri, encoder)
+
+
+def _store(table: VectorTable, ids: list[str], vectors: NDArray[np.float16]) -> None:
+    """Append to the cache; what took time to compute waits until that succeeds or the job's time is over."""
+    while True:
+        try:
+            return table.append(ids, vectors)
+        except PrepalError as error:
+            if _stopping.is_set():
+                raise
+            log.warning("%s Trying again in %g s.", error, _STORE_AGAIN_S)
+            _stopping.wait(_STORE_AGAIN_S)
 
 
 def _embed(encoder: Encoder, texts: Sequence[str]) -> tuple[NDArray[np.float16], list[str]]:

@@ -16,7 +16,7 @@ LEAST_COSINE = 0.999
 _FASTER = 0.9
 _REPEATS = 3
 _PROBES = (
-    "The printer on the second floor does not answer since this morning, although it was switched off and on again. " * 2,
+    "The printer on the second floor does not answer since this morning, although it was switched off and on. " * 2,
     "Wer hat den Schlüssel zum Serverraum?",
     "ok",
     "Shares of the company rose by 3.5 % on Tuesday after it had said that it would sell its energy business.",
@@ -24,7 +24,7 @@ _PROBES = (
     "0x1F 404 <br> http://example.com/?a=1&b=2",
 )
 
-Forward = Callable[[SentenceTransformer], torch.Tensor]
+Forward = Callable[[SentenceTransformer, list[str]], torch.Tensor]
 
 
 def candidates(device: torch.device) -> list[torch.dtype]:
@@ -35,7 +35,7 @@ def candidates(device: torch.device) -> list[torch.dtype]:
     return [torch.bfloat16] if device.type == "cpu" else [torch.float16]
 
 
-def measured(model: SentenceTransformer, forward: Callable[[SentenceTransformer, list[str]], torch.Tensor]) -> SentenceTransformer:
+def measured(model: SentenceTransformer, forward: Forward) -> SentenceTransformer:
     """The model itself, or a copy of it in less precision that is faster and gives the same vectors.
 
     Args:
@@ -49,7 +49,7 @@ def measured(model: SentenceTransformer, forward: Callable[[SentenceTransformer,
         less = converted(model, dtype)
         vectors, seconds = _timed(less, probes, forward)
         cosine = float(torch.nn.functional.cosine_similarity(vectors, reference).min())
-        log.debug("%s: %.1f ms, float32 or best so far: %.1f ms, cosine %.5f", dtype, 1e3 * seconds, 1e3 * best_s, cosine)
+        log.debug("%s: %.1f ms (best so far: %.1f), cosine %.5f", dtype, 1e3 * seconds, 1e3 * best_s, cosine)
         if cosine >= LEAST_COSINE and seconds < _FASTER * best_s:
             best, best_s = less, seconds
     return best
@@ -70,9 +70,7 @@ def _to_float32(_module: torch.nn.Module, _inputs: object, features: dict[str, o
     }
 
 
-def _timed(
-    model: SentenceTransformer, probes: list[str], forward: Callable[[SentenceTransformer, list[str]], torch.Tensor]
-) -> tuple[torch.Tensor, float]:
+def _timed(model: SentenceTransformer, probes: list[str], forward: Forward) -> tuple[torch.Tensor, float]:
     vectors = forward(model, probes)
     seconds = []
     for _ in range(_REPEATS):

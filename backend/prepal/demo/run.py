@@ -176,7 +176,7 @@ class _Demo:
                 bar.update(task, completed=found["embedded"], total=max(count, found["known"]))
                 ranked = (found["round"] or {}).get("ranked", 0)
                 reached = ranked + found["labelled"] >= count - sum(found["not_embeddable"].values())
-                if found["up_to_date"] and reached and known.predictions():
+                if found["up_to_date"] and reached and known.prediction_count():
                     break
                 time.sleep(0.3)
 

@@ -274,10 +274,10 @@ def labels_read(case: Case) -> Finding:
 def encoder(case: Case) -> Finding:
     """The encoder of these settings is the one that embeds the project's texts, and it does."""
     name = case.settings.prepal_encoder
-    texts = set(case.known.tasks()[0].values())
-    failures = case.waiting.failures(texts)
-    waiting = case.waiting.among(texts)
-    lacking = set(case.table.missing(sorted(texts - set(failures)))) - waiting
+    texts = set(case.known.task_texts()[1].astype(str).tolist())
+    failures = texts & case.waiting.all_failures().keys()
+    waiting = texts & case.waiting.ids()
+    lacking = set(case.table.missing(sorted(texts - failures))) - waiting
     if texts and len(lacking) == len(texts):
         return problem(
             f"No text of the project has a vector of the encoder {name}, and none waits for one.",
@@ -307,7 +307,7 @@ def tail(case: Case) -> Finding:
     ranking = case.known.ranking()
     if ranking is None:
         return skipped("Nothing is ranked yet.")
-    placed = {*ranking.task_ids.tolist(), *case.known.tasks()[1]}
+    placed = {*ranking.task_ids.tolist(), *case.known.unembeddable()}
     found = case.label_studio.predictions(project=case.project)
     lacking = placed - {int(row["task"]) for row in found if row.get("model_version") == MODEL_VERSION}
     if lacking and len(case.waiting):

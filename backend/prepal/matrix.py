@@ -1,0 +1,71 @@
+"""The vectors of a project in memory, by text id; grows as vectors come, without being read anew."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.vectors import VectorTable, text_keys
+
+# When its room is used up it gets so many times as much. What is not filled yet takes no memory.
+_GROWTH = 1.5
+
+
+class VectorMatrix:
+    """Vectors (m, d) float16, and in which row the vector of each text is."""
+
+    def __init__(self) -> None:
+        self._room: NDArray[np.float16] = np.empty((0, 0), np.float16)
+        self._count = 0
+        self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._rows: NDArray[np.int64] = np.empty(0, np.int64)
+
+    @property
+    def vectors(self) -> NDArray[np.float16]:
+        """(m, d) float16."""
+        return self._room[: self._count]
+
+    def rows(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """(n,) int64: the row of each text, -1 where it has no vector yet.
+
+        Args:
+            ids: (n,) S32, text ids.
+        """
+        if not len(self._keys):
+            return np.full(len(ids), -1, np.int64)
+        keys = text_keys(ids)
+        at = np.searchsorted(self._keys, keys)
+        at[at == len(self._keys)] = 0
+        return np.where(self._keys[at] == keys, self._rows[at], -1)
+
+    def load(self, table: VectorTable, ids: NDArray[np.bytes_]) -> int:
+        """Read the vectors of texts that are not here yet; returns how many were found.
+
+        Args:
+            table: the vector cache.
+            ids: (n,) S32, text ids.
+        """
+        lacking = np.unique(ids[self.rows(ids) < 0])
+        rows, vectors = table.load(lacking)
+        if not len(vectors):
+            return 0
+        self._take(vectors)
+        there = rows >= 0
+        keys, rows = text_keys(lacking[there]), rows[there] + self._count - len(vectors)
+        order = np.argsort(keys)
+        at = np.searchsorted(self._keys, keys[order])
+        self._keys = np.insert(self._keys, at, keys[order])
+        self._rows = np.insert(self._rows, at, rows[order])
+        return len(vectors)
+
+    def _take(self, vectors: NDArray[np.float16]) -> None:
+        count = self._count + len(vectors)
+        if not self._count:
+            # The table left room for all that was asked for.
+            base = vectors.base
+            self._room = base if isinstance(base, np.ndarray) and base.shape[1:] == vectors.shape[1:] else vectors
+        else:
+            if count > len(self._room):
+                room = np.empty((int(count * _GROWTH), vectors.shape[1]), np.float16)
+                room[: self._count] = self.vectors
+                self._room = room
+            self._room[self._count : count] = vectors
+        self._count = count
