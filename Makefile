@@ -19,7 +19,7 @@ INSTALL := $(UV) pip install --python .venv/bin/python -c constraints.txt
 OWN_TORCH := $(wildcard $(addsuffix /torch-*.whl,$(subst $(comma), ,$(UV_FIND_LINKS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-docker lint audit format bench clean
+.PHONY: help install demo test test-docker lint audit format bench bench-embed clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ format: .venv/installed-dev  ## put the code into shape
 
 bench: .venv/installed-bench  ## measure beside scikit-activeml and small-text into benchmarks/RESULTS.md; DATA=folder
 	.venv/bin/python -m benchmarks.choosing all --data '$(DATA)'
+
+bench-embed: .venv/installed .venv-label-studio/installed  ## measure embedding beside sentence-transformers; DATA=folder
+	.venv/bin/python -m benchmarks.embedding --data '$(DATA)'
 
 clean:  ## remove both environments, caches and the demo's state
 	rm -rf .venv .venv-label-studio .prepal .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

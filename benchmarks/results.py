@@ -18,7 +18,7 @@ import prepal
 FOLDER = Path(__file__).parent / "results"
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
-_BEGIN, _END = "<!-- benchmarks.choosing writes from here … -->", "<!-- … to here -->"
+_BEGIN, _END = "<!-- {} writes from here … -->", "<!-- … to here -->"
 _PACKAGES = ("prepal-label-studio", "numpy", "scipy", "scikit-learn", "scikit-activeml", "small-text")
 _LEARNING = Path(prepal.__file__).parent / "learning"
 
@@ -62,15 +62,15 @@ class Goal:
 GOAL_HEADER = ["goal", "reached", "wanted", "met"]
 
 
-def environment() -> Record:
-    """Return what the numbers depend on beyond the code."""
+def environment(packages: Iterable[str] = _PACKAGES) -> Record:
+    """Return what the numbers depend on beyond the code, with the versions of packages."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpus": os.cpu_count(),
         "processor": _processor(),
         "load": round(os.getloadavg()[0], 2),  # what else runs here
         "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in _PACKAGES},
+        **{package: importlib.metadata.version(package) for package in packages},
     }
 
 
@@ -155,14 +155,15 @@ def write_json(name: str, value: Record) -> None:
     (FOLDER / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_section(text: str) -> None:
-    """Put text into RESULTS.md in place of what was put there before; what others wrote stays."""
-    whole = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else f"# Results\n\n{_BEGIN}\n{_END}\n"
-    if _BEGIN not in whole:
-        whole += f"\n{_BEGIN}\n{_END}\n"
-    before, _, rest = whole.partition(_BEGIN)
+def write_section(text: str, writer: str = "benchmarks.choosing") -> None:
+    """Put text into RESULTS.md in place of what this writer put there before; what others wrote stays."""
+    begin = _BEGIN.format(writer)
+    whole = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Results\n"
+    if begin not in whole:
+        whole += f"\n{begin}\n{_END}\n"
+    before, _, rest = whole.partition(begin)
     after = rest.partition(_END)[2]
-    RESULTS.write_text(f"{before}{_BEGIN}\n\n{text.strip()}\n\n{_END}{after}", encoding="utf-8")
+    RESULTS.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{_END}{after}", encoding="utf-8")
 
 
 def table(header: list[str], rows: Iterable[list[str]], text_columns: int = 1) -> str:
@@ -171,9 +172,9 @@ def table(header: list[str], rows: Iterable[list[str]], text_columns: int = 1) -
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ruler, *rows])
 
 
-def told(environment: Record) -> str:
-    """Return an environment in words."""
-    versions = ", ".join(f"{package} {environment[package]}" for package in ("python", *_PACKAGES))
+def told(environment: Record, packages: Iterable[str] = _PACKAGES) -> str:
+    """Return an environment in words, with the versions of packages."""
+    versions = ", ".join(f"{package} {environment[package]}" for package in ("python", *packages))
     machine = f"{environment['cpus']} cores ({environment['processor']}), load {environment['load']} when it began"
     return f"{environment['date']}, {machine}, {versions}"
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from redis.client import Pipeline
 
 # Ids of one string: more are packed better where a project's ids lie close together, fewer where they are far apart.
-_PAGE = 128
+_PAGE = 64
 # Strings that are read with one command.
 _AT_ONCE = 1024
 
@@ -27,7 +27,10 @@ for i = 3, #ARGV, 2 do
     if there then before = before + 1 end
     if value ~= '' then
         after = after + 1
-        if not there then redis.call('SADD', KEYS[1] .. ':pages', number) end
+        if not there and redis.call('SADD', KEYS[1] .. ':pages', number) == 1 then
+            -- A string that grows step by step would get twice the room that it needs.
+            redis.call('SETRANGE', key, width * page - 1, '\\0')
+        end
         redis.call('SETRANGE', key, at, value)
     elseif there then
         redis.call('SETRANGE', key, at, nothing)

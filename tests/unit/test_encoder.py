@@ -246,7 +246,7 @@ def test_batches_get_smaller_when_memory_runs_out() -> None:
     assert re.search(r"memory ran out: batches of \d+ tokens from now on", ended.stderr)
 
 
-def test_threads_of_others_keep_their_cores(minilm: Encoder) -> None:
+def test_threads_of_others_keep_their_cores() -> None:
     before = torch.get_num_threads()
     Encoder(DEFAULT_ENCODER, dtype=torch.float32).encode(TEXTS)
     assert torch.get_num_threads() == before

@@ -65,6 +65,7 @@ def embed_chunk(encoder: str, text_ids: list[str]) -> None:
     lacking = table.missing(list(texts))
     refused: dict[str, str] = {}
     if lacking:
+        log.info("%d texts begun", len(lacking))
         vectors, reasons = _embed(_encoder(encoder), [texts[key] for key in lacking])
         refused = {key: reason for key, reason in zip(lacking, reasons, strict=True) if reason}
         if len(lacking) >= _RATED_TEXTS:

@@ -124,12 +124,11 @@ class Encoder:
         vectors = np.empty((len(texts), self.dimension), np.float16)
         running: list[tuple[list[int], Future[torch.Tensor]]] = []
         windows = list(batches.windows(texts, self._max_tokens))
-        tokenised = self._tokenise(texts, windows[0]) if windows else None
+        tokenised = [self._tokenise(texts, window) for window in windows[:1]]
         try:
-            for following in [*windows[1:], None]:
-                assert tokenised is not None
-                ready = tokenised.result()
-                tokenised = None if following is None else self._tokenise(texts, following)
+            for place in range(len(windows)):
+                ready = tokenised.pop().result()
+                tokenised += [self._tokenise(texts, window) for window in windows[place + 1 : place + 2]]
                 # The last window is computed while this one is told to the device, so that it never waits.
                 told = [(places, self._computing.submit(self._forward, self._model, f)) for places, f in ready]
                 _collect(running, vectors)

@@ -43,7 +43,11 @@ def measured(model: SentenceTransformer, forward: Forward) -> SentenceTransforme
         forward: vectors (n, d) float32 of texts by a model, computed as they will be.
     """
     probes = list(_PROBES)
-    reference, best_s = _timed(model, probes, forward)
+    try:
+        reference, best_s = _timed(model, probes, forward)
+    except Exception as error:
+        log.warning("the fastest precision cannot be looked for (%s): float32 is used", error)
+        return model
     best = model
     for dtype in candidates(model.device):
         less = converted(model, dtype)
