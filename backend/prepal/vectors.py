@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import lancedb
 import numpy as np
@@ -183,7 +184,9 @@ class VectorTable:
         """How many bytes the table takes."""
         with self._explained("read"):
             table = self._table()
-            return 0 if table is None else int(table.stats().total_bytes)
+            # Typed as an object with attributes, and a dict.
+            stats: Any = {"total_bytes": 0} if table is None else table.stats()
+            return int(stats["total_bytes"])
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete the rows of texts."""

@@ -53,7 +53,7 @@ class Reference:
         mapped = (
             (self.vectors - self.vectors.mean(axis=0))
             @ directions
-            * variances ** min(0.75, 2 / len(self.choices) ** 0.5)
+            * np.maximum(variances, 0) ** min(0.75, 2 / len(self.choices) ** 0.5)
         )
         self.mapped = mapped / np.sqrt((mapped**2).sum(axis=1).mean())
 
