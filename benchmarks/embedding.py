@@ -31,15 +31,17 @@ _BINDING = ("cpu", "import", "cache")
     help="has ag_news/train.jsonl and banking77/train.jsonl, a `text` in each line",
 )
 @click.option("--part", "parts", multiple=True, type=click.Choice(list(_PARTS)), help="measure only these")
+@click.option("--texts", default=encoding.TEXTS, show_default=True, help="of each set, on processors")
 @click.option("--report-only", is_flag=True, help="write RESULTS.md from what was measured before")
-def main(data: Path | None, parts: tuple[str, ...], report_only: bool) -> None:
+def main(data: Path | None, parts: tuple[str, ...], texts: int, report_only: bool) -> None:
     """Measure; what other parts gave before is kept."""
     console = Console(stderr=True)
     stored = results.read_json(FILE) or {}
     for part in () if report_only else parts or tuple(_PARTS):
         if data is None:
             raise click.UsageError("--data is needed: a folder with ag_news/ and banking77/.")
-        measured = _PARTS[part][0](_texts(data), console)
+        measure = _PARTS[part][0]
+        measured = measure(_texts(data), console, texts) if part == "cpu" else measure(_texts(data), console)
         if measured is not None:
             stored[part] = measured | {"environment": results.environment(encoding.PACKAGES)}
             results.write_json(FILE, stored)

@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     )
     prepal_vectors: str = Field("prepal-vectors", description="Vector cache: a folder, or s3://bucket/folder.")
     prepal_encoder: str = Field(
-        "sentence-transformers/all-MiniLM-L6-v2", description="Encoder: a hub name or a local folder; with #windows at its end, long texts are read whole."
+        "sentence-transformers/all-MiniLM-L6-v2",
+        description="Encoder: a hub name or a local folder; #windows at its end: all of long texts.",
     )
     prepal_strategy: str = Field("auto", description="Strategy that chooses what is labelled next.")
     prepal_audit_fraction: float = Field(
