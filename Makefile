@@ -19,10 +19,10 @@ INSTALL := $(UV) pip install --python .venv/bin/python -c constraints.txt
 OWN_TORCH := $(wildcard $(addsuffix /torch-*.whl,$(subst $(comma), ,$(UV_FIND_LINKS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-docker lint audit format bench bench-embed clean
+.PHONY: help install demo test test-docker lint audit format bench bench-embed bench-finetune clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/installed .venv-label-studio/installed  ## make .venv (with .venv/bin/prepal) and .venv-label-studio
 
@@ -57,6 +57,9 @@ bench: .venv/installed-bench  ## measure beside scikit-activeml and small-text i
 
 bench-embed: .venv/installed .venv-label-studio/installed  ## measure embedding beside sentence-transformers; DATA=folder
 	.venv/bin/python -m benchmarks.embedding --data '$(DATA)'
+
+bench-finetune: .venv/installed-bench  ## measure the final model beside transformers' defaults; DATA=folder
+	.venv/bin/python -m benchmarks.finetuning run --data '$(DATA)'
 
 clean:  ## remove both environments, caches and the demo's state
 	rm -rf .venv .venv-label-studio .prepal .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

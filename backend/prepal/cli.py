@@ -324,6 +324,13 @@ def simulate(
 @click.option("--epochs", type=click.IntRange(min=1), help="At most so many; by itself: 3 to 12.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="By itself: by the model's size.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Texts a step; by itself: 8 to 32.")
+@click.option(
+    "--method",
+    type=click.Choice(["logistic", "fine-tune", "contrast"]),
+    help="By itself: fine-tune; of few labels, what cross-validation says.",
+)
+@click.option("--lora/--no-lora", default=None, help="Train low-rank matrices alone; by itself: of large models.")
+@click.option("--onnx", is_flag=True, help="Write model.onnx too, checked against the original.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything that is drawn.")
 @click.option("--resume", is_flag=True, help="Go on where the same command was ended.")
 @_started_home

@@ -16,14 +16,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from transformers import AutoModel, AutoTokenizer, pipeline
+from onnxruntime import InferenceSession
+from transformers import AutoConfig, AutoModel, AutoTokenizer, pipeline
 
 from prepal.cli import main
 from prepal.demo.data import load_tickets
 from prepal.learning.classifier import LogisticRegression
 from prepal_workers.encoder import DEFAULT_ENCODER, Encoder, source
 from prepal_workers.predict import Predictor
-from prepal_workers.recipe import Wishes
+from prepal_workers.recipe import Wishes, choose_recipe
 from prepal_workers.sequence_model import SequenceModel
 from prepal_workers.training import Epoch, train
 
@@ -163,11 +164,157 @@ def test_several_labels_and_pairs(encoder: Path) -> None:
     assert found.predict_proba([("a", "b")]) != pytest.approx(found.predict_proba([("b", "a")]))
 
 
+def test_contrast_is_better_than_the_logistic_regression_on_few_labels(encoder: Path) -> None:
+    texts, labels = [ticket.text for ticket in LEARNT[:24]], labels_of(LEARNT[:24])
+    held_back, truth = [ticket.text for ticket in TESTED], labels_of(TESTED)
+    start = train(str(encoder), texts, labels, len(TOPICS), wishes=Wishes(method="logistic")).predict_proba(held_back)
+    found = train(str(encoder), texts, labels, len(TOPICS), wishes=Wishes(method="contrast"))
+    assert len(found.epochs) == found.recipe.epochs == 40
+    assert (found.predict_proba(held_back).argmax(axis=1) == truth).mean() > (start.argmax(axis=1) == truth).mean()
+
+
+def test_names_of_labels_are_worth_texts(encoder: Path) -> None:
+    texts, labels = [ticket.text for ticket in LEARNT[:8]], labels_of(LEARNT[:8])
+    logistic = Wishes(method="logistic")
+    held_back, truth = [ticket.text for ticket in TESTED], labels_of(TESTED)
+    without = train(str(encoder), texts, labels, len(TOPICS), wishes=logistic).predict_proba(held_back)
+    named = train(str(encoder), texts, labels, len(TOPICS), label_names=TOPICS, wishes=logistic)
+    assert (named.predict_proba(held_back).argmax(axis=1) == truth).mean() > (without.argmax(axis=1) == truth).mean()
+
+
+def test_lora_gives_an_ordinary_model(encoder: Path, tmp_path: Path) -> None:
+    texts, labels = [ticket.text for ticket in LEARNT], labels_of(LEARNT)
+    start = SequenceModel(str(encoder), len(TOPICS)).model.state_dict()
+    wishes = Wishes(epochs=4, lora=True)
+    found = train(
+        str(encoder), texts[:60], labels[:60], len(TOPICS), validation=(texts[60:], labels[60:]), wishes=wishes
+    )
+    assert found.recipe.learning_rate == pytest.approx(10 * train_rate(encoder))
+    assert found.best_epoch
+    learnt = found.model.model.state_dict()
+    assert learnt.keys() == start.keys()
+    moved = "bert.encoder.layer.0.attention.self.query.weight"
+    assert not torch.equal(learnt[moved], start[moved])
+    assert torch.equal(
+        learnt["bert.embeddings.word_embeddings.weight"], start["bert.embeddings.word_embeddings.weight"]
+    )
+    found.model.save(tmp_path, TOPICS)
+    again = SequenceModel.load(tmp_path).predict_proba(texts[60:])
+    np.testing.assert_allclose(again, found.predict_proba(texts[60:]), atol=1e-5)
+    judged = (again.argmax(axis=1) == labels[60:]).mean()
+    assert judged == pytest.approx(found.epochs[found.best_epoch - 1].accuracy, abs=0.04)
+
+
+def train_rate(encoder: Path) -> float:
+    return choose_recipe(60, SequenceModel(str(encoder), len(TOPICS)).parameters, Wishes()).learning_rate
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of so few labels that they are cross-validated."""
+    path = tmp_path_factory.mktemp("few") / "few.jsonl"
+    path.write_text("".join(json.dumps({"text": t.text, "label": t.topic}) + "\n" for t in LEARNT[:32]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def few_run(encoder: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What `prepal finetune --onnx` gave for it."""
+    out = tmp_path_factory.mktemp("few") / "model"
+    told = CliRunner().invoke(main, ["finetune", str(few), "--model", str(encoder), "--out", str(out), "--onnx"])
+    assert told.exit_code == 0, told.output
+    return Run(out, json.loads((out / "metrics.json").read_text()), " ".join(told.stderr.split()))
+
+
+def test_of_few_labels_each_is_judged_once_and_the_best_method_is_taken(few_run: Run) -> None:
+    metrics = few_run.metrics
+    assert metrics["judged_by"] == {"texts": 32, "how": "each once, by models of the others"}
+    assert metrics["learnt_from"] == 32
+    assert set(metrics["methods"]) == {"logistic", "fine-tune", "contrast"}
+    assert metrics["recipe"]["method"] == max(metrics["methods"], key=metrics["methods"].get)
+    for method in metrics["methods"]:
+        assert f"{method} " in few_run.told
+    held_back, truth = [ticket.text for ticket in TESTED], [ticket.topic for ticket in TESTED]
+    said = pipeline("text-classification", str(few_run.folder), device="cpu")(held_back)
+    assert np.mean([one["label"] == topic for one, topic in zip(said, truth, strict=True)]) > 0.5
+
+
+def test_the_onnx_model_is_the_same_model(few_run: Run) -> None:
+    assert few_run.metrics["onnx"]["largest_difference"] < 1e-3
+    texts = [ticket.text for ticket in TESTED[:8]]
+    original = SequenceModel.load(few_run.folder)
+    batch = original.tokenizer(texts, padding=True, return_tensors="np")
+    session = InferenceSession(few_run.folder / "model.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {name: batch[name] for name in batch})
+    np.testing.assert_allclose(logits, original.logits(texts), atol=1e-3)
+
+
+def test_a_killed_cross_validation_goes_on_and_ends_the_same(
+    few_run: Run, encoder: Path, few: Path, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    out = tmp_path / "model"
+    command = ["finetune", str(few), "--model", str(encoder), "--out", str(out)]
+    killed(command, lambda: (out / "checkpoints" / "fine-tune-1.json").exists(), wait_until)
+    done = CliRunner().invoke(main, [*command, "--resume"])
+    assert done.exit_code == 0, done.output
+    again = json.loads((out / "metrics.json").read_text())
+    for measured in ("accuracy", "macro_f1", "log_loss", "per_class", "confusion", "calibration", "methods", "recipe"):
+        assert again[measured] == few_run.metrics[measured]
+
+
+def test_annotators_who_overlap_are_weighed(encoder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tasks = []
+    for number, ticket in enumerate(TICKETS[:130], start=1):
+        annotations = []
+        for annotator, errors in ((1, 0.1), (2, 0.2)):
+            chosen = str(rng.choice(TOPICS)) if rng.random() < errors else ticket.topic
+            result = [{"from_name": "topic", "to_name": "t", "type": "choices", "value": {"choices": [chosen]}}]
+            annotations.append({"id": 2 * number + annotator, "completed_by": annotator, "result": result})
+        tasks.append({"id": number, "data": {"text": ticket.text}, "annotations": annotations})
+    export, out = tmp_path / "export.json", tmp_path / "model"
+    export.write_text(json.dumps(tasks))
+    command = ["finetune", str(export), "--model", str(encoder), "--out", str(out), "--method", "logistic"]
+    told = CliRunner().invoke(main, command)
+    assert told.exit_code == 0, told.output
+    assert "CROWDLAB weighed the annotators" in told.stderr
+    assert json.loads((out / "metrics.json").read_text())["data"]["settled_by"] == "CROWDLAB"
+    assert "CROWDLAB" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "kind", ["bert", "roberta", "distilbert", "electra", "albert", "deberta-v2", "modernbert", "xlm-roberta"]
+)
+def test_any_architecture_is_trained_saved_and_loaded(kind: str, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    other_names = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64} if kind == "distilbert" else {}
+    tokenizer = AutoTokenizer.from_pretrained(source(DEFAULT_ENCODER))
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **(other_names or sizes)
+    )
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    texts, labels = [ticket.text for ticket in LEARNT[:40]], labels_of(LEARNT[:40])
+    base = str(tmp_path / "base")
+    start = train(base, texts, labels, len(TOPICS), wishes=Wishes(method="logistic"))
+    found = train(base, texts, labels, len(TOPICS), wishes=Wishes(epochs=2, learning_rate=1e-3))
+    assert found.predict_proba(texts) != pytest.approx(start.predict_proba(texts), abs=1e-3)
+    found.model.save(tmp_path / "model", TOPICS)
+    said = pipeline("text-classification", str(tmp_path / "model"), device="cpu")(texts)
+    best = found.predict_proba(texts)
+    assert [one["label"] for one in said] == [TOPICS[row.argmax()] for row in best]
+    np.testing.assert_allclose([one["score"] for one in said], best.max(axis=1), atol=1e-3)
+
+
 class _StopsAfter:
     """Presses Ctrl-C during the epoch after so many."""
 
     def __init__(self, epochs: int) -> None:
         self.left = epochs
+
+    def read(self, done: int, total: int) -> None:
+        assert done <= total
 
     def step(self, done: int, total: int) -> None:  # noqa: ARG002
         if not self.left:
@@ -193,19 +340,24 @@ def test_a_killed_training_goes_on_and_ends_the_same(
 ) -> None:
     out = tmp_path / "model"
     command = ["finetune", str(export), "--model", str(encoder), "--out", str(out), *COMMAND]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "prepal.cli", *command], env=environment, stderr=subprocess.PIPE)
-    try:
-        wait_until(lambda: list(out.glob("checkpoints/part/checkpoint-*/complete.json")) or process.poll() is not None)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+    killed(command, lambda: list(out.glob("checkpoints/part/checkpoint-*/complete.json")), wait_until)
     assert not (out / "metrics.json").exists()
     done = CliRunner().invoke(main, [*command, "--resume"])
     assert done.exit_code == 0, done.output
     again = json.loads((out / "metrics.json").read_text())
     for measured in ("accuracy", "macro_f1", "log_loss", "per_class", "confusion", "calibration", "best_epoch"):
         assert again[measured] == run.metrics[measured]
+
+
+def killed(command: list[str], begun: Callable[[], object], wait_until: Callable[..., None]) -> None:
+    """Run a command, and kill it as soon as it has begun something."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "prepal.cli", *command], env=environment, stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: begun() or process.poll() is not None)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def test_predictions_go_from_a_file_to_a_file(run: Run, tmp_path: Path) -> None:

@@ -82,6 +82,10 @@ def test_all_formats_give_the_same_training_set(kind: str, tmp_path: Path) -> No
     assert data.choice == "topic"
     assert data.counts == {"Billing": 40, "Shipping": 20}
     assert data.disagreements == 6
+    assert data.votes is not None
+    assert data.votes.shape == (60, 3)
+    assert [len(set(row)) == 2 for row in data.votes.tolist()] == [number % 10 == 0 for number in range(1, 61)]
+    assert (data.votes[:, :2] == data.labels[:, None]).all()
 
 
 def test_json_says_what_it_left_out() -> None:
@@ -121,7 +125,10 @@ def test_ground_truth_wins_and_a_tie_goes_to_the_newest() -> None:
         task(2, annotation(1, "Billing", at=9), annotation(2, "Shipping", at=3)),
     ]
     tasks[0]["annotations"][2]["ground_truth"] = True
-    assert labels_of(read(tasks)) == ["Shipping", "Billing"]
+    data = read(tasks)
+    assert labels_of(data) == ["Shipping", "Billing"]
+    assert data.votes is not None
+    assert data.votes.tolist() == [[-1, -1, -1], [0, 1, -1]]
 
 
 def test_audit_tasks_are_those_that_the_export_marks_or_that_are_named() -> None:

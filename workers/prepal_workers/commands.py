@@ -13,10 +13,11 @@ from prepal import label_config
 from prepal.errors import PrepalError
 from prepal.settings import Settings
 from prepal_workers import finetune as finetuning
+from prepal_workers.bar import Bar
 from prepal_workers.labelled_data import LabelledData
 from prepal_workers.predict import Predictor, Threshold, predict_file, predict_project
 from prepal_workers.read_labelled import read_labelled
-from prepal_workers.recipe import Wishes
+from prepal_workers.recipe import Method, Wishes
 
 if TYPE_CHECKING:
     from prepal.label_studio import LabelStudio
@@ -39,8 +40,11 @@ def finetune(
     epochs: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
+    method: Method | None = None,
+    lora: bool | None = None,
     seed: int = 0,
     resume: bool = False,
+    onnx: bool = False,
 ) -> dict[str, Any]:
     """Train on an export, or straight on a project; returns what `metrics.json` has.
 
@@ -50,8 +54,8 @@ def finetune(
     data = _labelled(export, project, settings, audits=audits, choice=choice, fields=fields, pair=pair)
     for line in data.summary():
         console.print(line, markup=False)
-    wishes = Wishes(learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
-    metrics = finetuning.finetune(data, model, out, console, wishes=wishes, seed=seed, resume=resume)
+    wishes = Wishes(learning_rate, epochs, batch_size, method, lora)
+    metrics = finetuning.finetune(data, model, out, console, wishes=wishes, seed=seed, resume=resume, onnx=onnx)
     accuracy = metrics["accuracy"]
     console.print(
         f"Accuracy {accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}), macro-F1 "
@@ -79,15 +83,17 @@ def predict(
     limit = None if threshold is None else predictor.threshold(threshold)
     if limit:
         console.print(str(limit), markup=False)
-    if source is not None and out is not None:
-        found, without = predict_file(predictor, _read(source), _name(source), out, limit), 0
-        where = str(out)
-    else:
-        assert project is not None
-        with _label_studio(settings) as label_studio:
-            config = label_config.parse(label_studio.project(project)["label_config"])
-            found, without = predict_project(predictor, label_studio, project, config, limit)
-        where = f"Label Studio as predictions of version {predictor.version!r}"
+    with Bar(console) as bar:
+        predictor.on_read = bar.read
+        if source is not None and out is not None:
+            found, without = predict_file(predictor, _read(source), _name(source), out, limit), 0
+            where = str(out)
+        else:
+            assert project is not None
+            with _label_studio(settings) as label_studio:
+                config = label_config.parse(label_studio.project(project)["label_config"])
+                found, without = predict_project(predictor, label_studio, project, config, limit)
+            where = f"Label Studio as predictions of version {predictor.version!r}"
     sure = None if found.sure is None else int(found.sure.sum())
     marked = "" if sure is None else f", {sure} of them sure"
     left_out = f"; {without} tasks without a text are left out" if without else ""

@@ -126,11 +126,13 @@ def _from_flat(kind: Literal["JSON_MIN", "CSV", "TSV"], rows: Sequence[Row], nam
     varying = [c for c in columns if any(len({_frozen(row.get(c)) for row in of}) > 1 for of in by_task.values())]
     tags = [choice] if choice in columns else _choice_columns(columns, varying, by_task, name)
     not_data = _META | set(tags) | set(varying if kind != "JSON_MIN" else columns)
+    names = {_frozen(row.get("annotator")) for row in rows if row.get("annotator") not in (None, "")}
+    annotators = {name: place for place, name in enumerate(sorted(names, key=_by_number), start=1)}
     tasks = []
     for task, of in by_task.items():
         of = sorted(of, key=lambda row: _number(row.get("annotation_id")) or 0)
         data = {c.removeprefix(_DATA_PREFIX): value for c, value in of[0].items() if c not in not_data}
-        annotations = [_flat_annotation(row, task, tags) for row in of if row.get("annotation_id") not in (None, "")]
+        annotations = [_flat_annotation(row, task, tags, annotators) for row in of if _marked(row)]
         tasks.append(ExportedTask(task, data, annotations))
     return Export(kind, tasks, tuple(sorted(tags)))
 
@@ -169,9 +171,11 @@ def _choice_columns(
     raise PrepalError(f"{name} does not tell which column holds the choices ({among}): name it with --choice.")
 
 
-def _flat_annotation(row: Row, task: int, tags: Iterable[str]) -> Annotation:
+def _flat_annotation(row: Row, task: int, tags: Iterable[str], annotators: Mapping[str, int]) -> Annotation:
     result = [{"from_name": tag, "value": {"choices": _chosen(row.get(tag))}} for tag in tags]
-    return read_annotation({**row, "result": [item for item in result if item["value"]["choices"]]}, task)  # type: ignore[index]
+    given = [item for item in result if item["value"]["choices"]]  # type: ignore[index]
+    by = annotators.get(_frozen(row.get("annotator")))
+    return read_annotation({**row, "completed_by": by, "result": given}, task)
 
 
 def _chosen(value: object) -> list[Any]:
@@ -207,6 +211,10 @@ def _columns(rows: Iterable[Row]) -> list[str]:
 
 def _number(value: object) -> int | None:
     return number(int(value)) if isinstance(value, str) and value.isascii() and value.isdigit() else number(value)
+
+
+def _by_number(value: str) -> tuple[int, str]:
+    return (_number(value) or 0, value)
 
 
 def _frozen(value: object) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ class LabelledData:
         disagreements: how many tasks got different choices from different annotators.
         left_out: how many tasks gave no label, by reason.
         unlabelled: texts of tasks that gave no label.
+        votes: `(n, a)` int64, what each annotator chose, as places in `label_names`; -1 where nobody asked, and in all
+            of a row whose label is ground truth. None where a text may have several labels.
+        settled_by: how labels came out of votes.
         notes: sentences on what the reader should know.
     """
 
@@ -46,6 +50,8 @@ class LabelledData:
     disagreements: int
     left_out: dict[str, int]
     unlabelled: list[Text] = field(default_factory=list)
+    votes: NDArray[np.int64] | None = None
+    settled_by: Literal["majority", "CROWDLAB"] = "majority"
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,6 +63,13 @@ class LabelledData:
     def pairs(self) -> bool:
         """Whether texts are pairs."""
         return bool(self.texts) and isinstance(self.texts[0], tuple)
+
+    @property
+    def marks(self) -> NDArray[np.bool_]:
+        """Which labels each text has, `(n, k)`."""
+        if self.labels.ndim == 2:
+            return np.asarray(self.labels, bool)
+        return np.asarray(self.labels[:, None] == np.arange(len(self.label_names)))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -97,11 +110,12 @@ def assemble(
     disagreements: int,
     left_out: Counter[str],
     unlabelled: list[Text],
+    votes: NDArray[np.int64] | None = None,
 ) -> LabelledData:
     """Put together what was read, sorted by task, without labels that nothing has.
 
-    `chosen` `(n, k)` bool says which of `label_names` each text has, and `name` is the file's, for messages; all others
-    are as in `LabelledData`.
+    `chosen` `(n, k)` bool says which of `label_names` each text has, `votes` are places in these, and `name` is the
+    file's, for messages; all others are as in `LabelledData`.
 
     Raises:
         PrepalError: there is nothing that could be told apart.
@@ -132,8 +146,17 @@ def assemble(
         disagreements=disagreements,
         left_out={reason: count for reason, count in left_out.items() if count},
         unlabelled=unlabelled,
+        votes=None if votes is None else _renumbered(votes[order], used),
         notes=tuple(_notes(label_names, counts)),
     )
+
+
+def _renumbered(votes: NDArray[np.int64], used: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Votes for labels that nothing has in the end are none."""
+    found = np.full(votes.shape, -1, np.int64)
+    for place, label in enumerate(used):
+        found[votes == label] = place
+    return found
 
 
 def _notes(label_names: Sequence[str], counts: NDArray[np.int64]) -> list[str]:

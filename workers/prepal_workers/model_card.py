@@ -46,7 +46,7 @@ def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
     if data["choice"]:
         source = (
             f"{data['tasks']} tasks of a Label Studio export ({data['kind']}), tag {data['choice']!r}, "
-            f"in {data['disagreements']} of which annotators chose differently: the majority counts"
+            f"in {data['disagreements']} of which annotators chose differently: settled by {data['settled_by']}"
         )
     lines = [
         "# Text classification",

@@ -3,7 +3,7 @@
 import csv
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -119,11 +119,14 @@ class Predictor:
             ) from error
         self._model = SequenceModel.load(folder)
         self.label_names = self._model.label_names
+        self.on_read: Callable[[int, int], None] | None = None
         self.version = f"PRepAL fine-tuned {self.metrics['fingerprint'][:8]}"
 
     def predict(self, texts: Sequence[Text], threshold: Threshold | None = None) -> Predictions:
-        """Labels of texts; with a threshold also whether they are sure."""
+        """Labels of texts; with a threshold also whether they are sure. `on_read` is told how far it is."""
         several = self._model.multilabel
+        if self.on_read:
+            self._model.on_read = self.on_read
         logits = self._model.logits(texts)
         found = probabilities(logits, multilabel=several)
         labels = [

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
@@ -121,7 +122,24 @@ def _from_tasks(
         disagreements=differing,
         left_out=left_out,
         unlabelled=[text for task in tasks if task.id not in labels and (text := read(task))],
+        votes=None if settling.multiple else _votes([given[task][1] for task in kept], settling),
     )
+
+
+def _votes(annotations: Sequence[Sequence[Annotation]], config: LabelConfig) -> NDArray[np.int64]:
+    """What each annotator chose of each task, `(n, a)`: the newest, if more than once."""
+    annotators = sorted({a.annotator for of in annotations for a in of})
+    column = {annotator: place for place, annotator in enumerate(annotators)}
+    index = {choice: place for place, choice in enumerate(config.choices)}
+    votes = np.full((len(annotations), len(annotators)), -1, np.int64)
+    for row, of in zip(votes, annotations, strict=True):
+        if any(a.ground_truth for a in of):
+            continue
+        for a in sorted(of, key=lambda a: a.updated_at):
+            known = [index[choice] for choice in a.choices[config.from_name] if choice in index]
+            if known:
+                row[column[a.annotator]] = known[0]
+    return votes
 
 
 def _why_none(task: ExportedTask) -> str:

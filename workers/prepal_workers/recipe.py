@@ -14,6 +14,13 @@ _TEXTS_SEEN, _EPOCHS = 1800, (3, 12)
 # Small batches where there are few labels, so that there are steps enough to move; by the fewest labels of each.
 _BATCH_SIZES = {0: 8, 128: 16, 1024: 32}
 _PATIENCE = 3
+# A model of this size with its gradients and moments takes 16 GB; larger ones are trained by LoRA, which wants a
+# learning rate ten times as large (Schulman & Thinking Machines, LoRA Without Regret, 2025).
+_LORA_PARAMETERS, _LORA_GAIN = 1_000_000_000, 10.0
+# Contrast sees so many batches, in which as many pairs as possible meet.
+_CONTRAST_STEPS, _CONTRAST_BATCH_SIZE = 40, 32
+
+Method = Literal["logistic", "fine-tune", "contrast"]
 
 
 @dataclass(frozen=True)
@@ -21,15 +28,20 @@ class Recipe:
     """Hyperparameters of one training.
 
     Attributes:
+        method: `logistic` leaves the model as it is and only fits its head; `contrast` first brings texts with the same
+            label together.
         learning_rate: the largest, after warming up.
         epochs: at most so many.
         batch_size: texts a step, in several parts where memory is short.
+        lora: whether low-rank matrices are trained in place of the model's own numbers.
         patience: epochs without a better one before training stops, where there are texts to judge by.
     """
 
     learning_rate: float
     epochs: int
     batch_size: int
+    method: Method = "fine-tune"
+    lora: bool = False
     patience: int = _PATIENCE
 
 
@@ -40,16 +52,28 @@ class Wishes:
     learning_rate: float | None = None
     epochs: int | None = None
     batch_size: int | None = None
+    method: Method | None = None
+    lora: bool | None = None
 
 
 def choose_recipe(n_labels: int, n_parameters: int, wishes: Wishes) -> Recipe:
     """The recipe for so many labels and so large a model."""
-    fewest, most = _EPOCHS
-    epochs = max(fewest, min(most, round(_TEXTS_SEEN / n_labels)))
+    method: Method = "logistic" if wishes.epochs == 0 else wishes.method or "fine-tune"
+    lora = n_parameters > _LORA_PARAMETERS if wishes.lora is None else wishes.lora
+    rate = _LEARNING_RATE * (_MEASURED_PARAMETERS / n_parameters) ** _SIZE_POWER * (_LORA_GAIN if lora else 1.0)
+    if method == "contrast":
+        batch_size = min(wishes.batch_size or _CONTRAST_BATCH_SIZE, n_labels)
+        epochs = round(_CONTRAST_STEPS / -(-n_labels // batch_size))
+    else:
+        batch_size = wishes.batch_size or max(size for least, size in _BATCH_SIZES.items() if n_labels >= least)
+        fewest, most = _EPOCHS
+        epochs = max(fewest, min(most, round(_TEXTS_SEEN / n_labels)))
     return Recipe(
-        learning_rate=wishes.learning_rate or _LEARNING_RATE * (_MEASURED_PARAMETERS / n_parameters) ** _SIZE_POWER,
+        learning_rate=wishes.learning_rate or rate,
         epochs=epochs if wishes.epochs is None else wishes.epochs,
-        batch_size=wishes.batch_size or max(size for least, size in _BATCH_SIZES.items() if n_labels >= least),
+        batch_size=batch_size,
+        method=method,
+        lora=lora,
     )
 
 

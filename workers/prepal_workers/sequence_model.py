@@ -6,9 +6,9 @@ Out-of-Distribution (2022).
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from prepal.errors import PrepalError
+from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn
-from prepal.learning.prior import Prior, spread_power
+from prepal.learning.label_names import name_text
 from prepal_workers.encoder import clean, source
 from prepal_workers.text_fields import Text
 
@@ -48,15 +49,21 @@ class SequenceModel:
         multilabel: whether a text may have several classes.
         seed: of what the head is drawn from, where it is not fitted.
 
+    Attributes:
+        on_read: told, while many texts are read, how many of how many are.
+
     Raises:
         PrepalError: the model cannot be loaded.
     """
+
+    on_read: Callable[[int, int], None]
 
     def __init__(self, name: str, n_classes: int, *, multilabel: bool = False, seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.name = name
         self.n_classes = n_classes
         self.multilabel = multilabel
+        self.on_read = _tell_nobody
         self.tokenizer, self.model = _load(
             name,
             num_labels=n_classes,
@@ -75,6 +82,7 @@ class SequenceModel:
         """
         found = cls.__new__(cls)
         found.name = str(folder)
+        found.on_read = _tell_nobody
         found.tokenizer, found.model = _load(str(folder))
         found.n_classes = found.model.config.num_labels
         found.multilabel = found.model.config.problem_type == "multi_label_classification"
@@ -102,19 +110,35 @@ class SequenceModel:
         encoded = self.tokenizer(*parts, truncation=True, max_length=self.max_tokens)
         return [{key: encoded[key][place] for key in encoded} for place in range(len(texts))]
 
-    def start_head(self, texts: Sequence[Text], labels: Labels, unlabelled: Sequence[Text] = ()) -> bool:
+    def start_head(
+        self,
+        texts: Sequence[Text],
+        labels: Labels,
+        unlabelled: Sequence[Text] = (),
+        label_names: Sequence[str] = (),
+    ) -> bool:
         """Fit the head's last layer as a logistic regression on what it sees of the texts; False if nothing can be.
 
-        Texts without a label tell in which directions texts differ at all: with enough of them that is the prior, as it
-        is while texts are being labelled.
+        With enough texts without a label it is the classifier of the live loop, to which they and the names of the
+        labels say what to expect. With fewer, a name is one more text with its label.
         """
-        seen = self._run(self.tokenize([*texts, *unlabelled[:_MOST_UNLABELLED]]), hidden=True)
+        k = self.n_classes
+        names = [name_text(name) for name in label_names] if self._reads_names(texts) else []
+        others = [*unlabelled[:_MOST_UNLABELLED]] if len(unlabelled) >= _LEAST_UNLABELLED else []
+        seen = self._run(self.tokenize([*texts, *names, *others]), hidden=True)
         length = float(np.linalg.norm(seen, axis=1).mean()) or 1.0
-        seen /= length
-        prior = Prior.of(seen, spread_power(self.n_classes)) if len(unlabelled) >= _LEAST_UNLABELLED else None
-        classifier = LogisticRegression(self.n_classes, multilabel=self.multilabel, prior=prior)
+        own, named, rest = np.split(seen / np.float32(length), [len(texts), len(texts) + len(names)])
+        classifier: LogisticRegression
         try:
-            classifier.fit(seen[: len(texts)], labels)
+            if others:
+                learner = ActiveLearner(k, "random", multilabel=self.multilabel, name_vectors=named if names else None)
+                learner.fit(own, labels, rest)
+                learner.weigh_names()
+                learner.fit(own, labels, rest)
+                classifier = cast(LogisticRegression, learner.classifier)
+            else:
+                classifier = LogisticRegression(k, multilabel=self.multilabel)
+                classifier.fit(*((np.vstack([own, named]), np.r_[labels, np.arange(k)]) if names else (own, labels)))
         except NothingToLearn:
             return False
         coefficients = classifier.get_state()["coefficients"].astype(np.float64)
@@ -127,6 +151,15 @@ class SequenceModel:
             head.weight.copy_(torch.from_numpy(coefficients[:-1].T / length))
             head.bias.copy_(torch.from_numpy(biases))
         return True
+
+    def _reads_names(self, texts: Sequence[Text]) -> bool:
+        """Whether names of labels can be taken for texts: not for pairs, nor where a text may have several labels."""
+        return not self.multilabel and bool(texts) and isinstance(texts[0], str)
+
+    def vectors(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+        """What the head sees of texts `(n, d)` float32, at a mean length of 1."""
+        seen = self._run(self.tokenize(texts), hidden=True)
+        return np.asarray(seen / np.linalg.norm(seen, axis=1).mean(), np.float32)
 
     def logits(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Logits `(n, k)` float32."""
@@ -156,6 +189,7 @@ class SequenceModel:
         self.model.eval()
         head = last_layer(self.model)
         found = np.empty((len(encoded), head.in_features if hidden else self.n_classes), np.float32)
+        done = 0
         caught: list[torch.Tensor] = []
         hook = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
         try:
@@ -165,9 +199,15 @@ class SequenceModel:
                     caught.clear()
                     logits = self.model(**batch.to(self.model.device)).logits
                     found[places] = (caught[0] if hidden else logits).float().cpu().numpy()
+                    done += len(places)
+                    self.on_read(done, len(encoded))
         finally:
             hook.remove()
         return found
+
+
+def _tell_nobody(done: int, total: int) -> None:
+    del done, total
 
 
 def probabilities(logits: NDArray[np.float32], *, multilabel: bool) -> NDArray[np.float32]:

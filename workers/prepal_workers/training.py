@@ -1,15 +1,12 @@
 """Fine-tunes a pretrained model on labelled texts."""
 
 import contextlib
-import json
 import logging
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,52 +18,26 @@ from transformers import (
     EvalPrediction,
     PrinterCallback,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 from transformers.utils import logging as transformers_logging
 
 from prepal.errors import PrepalError
 from prepal.learning.classifier import Labels
-from prepal_workers.measures import log_loss, macro_f1, right
+from prepal_workers.contrastive import PairLoss
+from prepal_workers.epochs import Epoch, Progress, Watch, last_complete, read_epochs, start_score
+from prepal_workers.lora import add_lora, merge_lora
+from prepal_workers.measures import macro_f1, right, score
+from prepal_workers.memory import tokens_at_once
 from prepal_workers.recipe import Recipe, Wishes, choose_recipe, precision
-from prepal_workers.sequence_model import SequenceModel
+from prepal_workers.sequence_model import SequenceModel, last_layer
 from prepal_workers.text_fields import Text
 
 log = logging.getLogger(__name__)
 
-# Padded tokens of one part of a batch: fills two cores or a small GPU, and needs little memory.
-_TOKENS_AT_ONCE = 8192
 _WARMUP, _WEIGHT_DECAY = 0.1, 0.01
-# Of two epochs that are right equally often, the one whose wrong answers are less sure is better.
-_LOSS_WEIGHT, _LARGEST_LOSS = 0.01, 5.0
-# Sorting texts by length saves padding, and makes batches of few labels all the same.
-_SORTED_FROM = 2000
-_COMPLETE = "complete.json"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave; the measures are None where there are no texts to judge by."""
-
-    number: int
-    loss: float
-    seconds: float
-    accuracy: float | None = None
-    macro_f1: float | None = None
-    score: float | None = None
-
-
-class Watch(Protocol):
-    """Is told of what happens."""
-
-    def step(self, done: int, total: int) -> None:
-        """After each step: how many of how many are done."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """After each epoch: what it gave."""
+# Batches of similar length save padding; of fewer texts, batches would be the same in every epoch.
+_SORTED_FROM = 128
 
 
 @dataclass
@@ -102,6 +73,7 @@ def train(
     out: Path | None = None,
     validation: tuple[Sequence[Text], Labels] | None = None,
     unlabelled: Sequence[Text] = (),
+    label_names: Sequence[str] = (),
     wishes: Wishes | None = None,
     resume: bool = False,
     watch: Watch | None = None,
@@ -118,6 +90,7 @@ def train(
         validation: texts and labels to judge by: training stops when it no longer becomes better for them, and the best
             epoch is taken. Without them all epochs are run and the last one is taken.
         unlabelled: texts without a label, in any order, which make the logistic regression better.
+        label_names: of the k classes, if they say something.
         wishes: hyperparameters that are given; the others are chosen.
         resume: go on where a training with the same arguments was ended.
         watch: is told of progress.
@@ -126,16 +99,22 @@ def train(
         PrepalError: the model cannot be loaded, or its numbers overflow.
     """
     began = SequenceModel(model, n_classes, multilabel=labels.ndim == 2, seed=seed)
+    if watch:
+        began.on_read = watch.read
     recipe = choose_recipe(len(texts), began.parameters, wishes or Wishes())
-    began.start_head(texts, labels, unlabelled)
-    if recipe.epochs == 0:
+    began.start_head(texts, labels, unlabelled, label_names)
+    if recipe.method == "logistic":
         return Trained(began, recipe, 0)
+    validation = validation if recipe.method == "fine-tune" else None
     start = {name: tensor.clone() for name, tensor in began.model.state_dict().items()} if validation else {}
+    if recipe.lora:
+        add_lora(began)
     with _folder(out) as folder, _quiet():
-        trainer = _trainer(began, texts, labels, validation, recipe, folder, seed, keeps=out is not None)
-        progress = _Progress(watch)
+        loss = PairLoss(last_layer(began.model)) if recipe.method == "contrast" else _loss(labels, n_classes)
+        trainer = _trainer(began, texts, labels, validation, recipe, loss, folder, seed, keeps=out is not None)
+        progress = Progress(watch)
         trainer.add_callback(progress)
-        checkpoint = str(_last_complete(folder) or "") if resume else ""
+        checkpoint = str(last_complete(folder) or "") if resume else ""
         interrupted = False
         try:
             trainer.train(resume_from_checkpoint=checkpoint or None)
@@ -144,15 +123,14 @@ def train(
             if trainer.state.best_model_checkpoint:
                 trainer._load_best_model()
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        epochs = _epochs(trainer.state.log_history, progress.seconds)
-        best = len(epochs)
-        if validation:
-            best, score = max(
-                enumerate((e.score or 0.0 for e in epochs), start=1), key=lambda b: b[1], default=(0, 0.0)
-            )
-            if not epochs or _start_score(trainer.state.log_history) >= score:
-                best = 0
-                began.model.load_state_dict(start)
+        epochs = read_epochs(trainer.state.log_history, progress.seconds)
+        best = _best(epochs, trainer) if validation else len(epochs)
+        merge_lora(began, keep=bool(best))
+        if validation and not best:
+            began.model.load_state_dict(start)
+    if isinstance(loss, PairLoss):
+        loss.close()
+        began.start_head(texts, labels, unlabelled, label_names)
     if not all(torch.isfinite(p).all() for p in began.model.parameters()):
         raise PrepalError(
             f"The numbers of {model} overflowed at the learning rate {recipe.learning_rate:.1e}: choose a smaller one."
@@ -160,32 +138,10 @@ def train(
     return Trained(began, recipe, best, epochs, interrupted)
 
 
-class _Progress(TrainerCallback):
-    """Tells the watch; marks checkpoints that are whole."""
-
-    def __init__(self, watch: Watch | None) -> None:
-        self.seconds: dict[int, float] = {}
-        self._watch = watch
-        self._began = time.monotonic()
-
-    def on_epoch_begin(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
-        self._began = time.monotonic()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002
-        if self._watch:
-            self._watch.step(state.global_step, state.max_steps)
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002
-        number = round(state.epoch or 0)
-        waits_for = "eval_loss" if args.eval_strategy != "no" else "loss"
-        if number and waits_for in state.log_history[-1]:
-            self.seconds.setdefault(number, time.monotonic() - self._began)
-            if self._watch:
-                self._watch.epoch(_epochs(state.log_history, self.seconds)[-1])
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / _COMPLETE).write_text(json.dumps({"seconds": self.seconds}))
+def _best(epochs: Sequence[Epoch], trainer: Trainer) -> int:
+    """The number of the best epoch; 0 if the model was better before the first one."""
+    scores = [start_score(trainer.state.log_history), *(epoch.score or 0.0 for epoch in epochs)]
+    return int(np.argmax(scores))
 
 
 def _trainer(
@@ -194,6 +150,7 @@ def _trainer(
     labels: Labels,
     validation: tuple[Sequence[Text], Labels] | None,
     recipe: Recipe,
+    loss: Callable[..., torch.Tensor],
     folder: Path,
     seed: int,
     *,
@@ -201,7 +158,10 @@ def _trainer(
 ) -> Trainer:
     rows = _rows(began, texts, labels)
     longest = max(len(row["input_ids"]) for row in rows)
-    parts = max(1, -(-recipe.batch_size * longest // _TOKENS_AT_ONCE))
+    trained = sum(p.numel() for p in began.model.parameters() if p.requires_grad)
+    at_once = tokens_at_once(began.model.config, trained, longest)
+    # Pairs are of one part; otherwise a batch may be taken in several where memory is short.
+    parts = 1 if recipe.method == "contrast" else max(1, -(-recipe.batch_size * longest // at_once))
     arithmetic = precision()
     saves = keeps or validation is not None
     arguments = TrainingArguments(
@@ -212,7 +172,7 @@ def _trainer(
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=-(-recipe.batch_size // parts),
         gradient_accumulation_steps=parts,
-        per_device_eval_batch_size=max(1, _TOKENS_AT_ONCE // longest),
+        per_device_eval_batch_size=max(1, at_once // longest),
         warmup_steps=_WARMUP,
         weight_decay=_WEIGHT_DECAY,
         bf16=arithmetic == "bf16",
@@ -240,7 +200,7 @@ def _trainer(
         train_dataset=rows,
         eval_dataset=_rows(began, *validation) if validation else None,
         data_collator=DataCollatorWithPadding(began.tokenizer),
-        compute_loss_func=partial(_loss, _class_weights(labels, began.n_classes)),
+        compute_loss_func=loss,
         compute_metrics=_metrics,
         callbacks=[EarlyStoppingCallback(recipe.patience)] if validation else None,
     )
@@ -255,18 +215,21 @@ def _rows(model: SequenceModel, texts: Sequence[Text], labels: Labels) -> list[d
     return [{**row, "labels": target} for row, target in zip(model.tokenize(texts), targets, strict=True)]
 
 
-def _loss(class_weights: torch.Tensor | None, outputs: Any, labels: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: ANN401
-    logits = outputs.logits.float()
-    if labels.ndim == 2:
-        return functional.binary_cross_entropy_with_logits(logits, labels.float())
-    weights = None if class_weights is None else class_weights.to(logits.device)
-    return functional.cross_entropy(logits, labels, weight=weights)
+def _loss(labels: Labels, n_classes: int) -> Callable[..., torch.Tensor]:
+    """Log loss; where a text has one class, rare ones count more."""
+    class_weights = None if labels.ndim == 2 else _class_weights(labels, n_classes)
+
+    def loss(outputs: Any, labels: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: ANN401
+        logits = outputs.logits.float()
+        if class_weights is None:
+            return functional.binary_cross_entropy_with_logits(logits, labels.float())
+        return functional.cross_entropy(logits, labels, weight=class_weights.to(logits.device))
+
+    return loss
 
 
-def _class_weights(labels: Labels, n_classes: int) -> torch.Tensor | None:
-    """Rare classes count more, by the root of how rare they are: half-way to all classes counting the same."""
-    if labels.ndim == 2:
-        return None
+def _class_weights(labels: Labels, n_classes: int) -> torch.Tensor:
+    """Weights by the root of how rare classes are: half-way to all classes counting the same."""
     counts = np.bincount(labels, minlength=n_classes)
     weights = 1 / np.sqrt(np.maximum(counts, 1))
     return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
@@ -276,36 +239,7 @@ def _metrics(prediction: EvalPrediction) -> dict[str, float]:
     logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
     labels = labels > 0 if labels.ndim == 2 else labels
     accuracy, f1 = float(right(logits, labels).mean()), macro_f1(logits, labels)
-    score = (accuracy + f1) / 2 - _LOSS_WEIGHT * min(log_loss(logits, labels), _LARGEST_LOSS)
-    return {"accuracy": accuracy, "macro_f1": f1, "score": score}
-
-
-def _epochs(history: Sequence[dict[str, Any]], seconds: dict[int, float]) -> list[Epoch]:
-    found: dict[int, dict[str, Any]] = {}
-    for entry in history:
-        found.setdefault(round(entry.get("epoch") or 0), {}).update(entry)
-    return [
-        Epoch(
-            number=number,
-            loss=entry.get("loss", float("nan")),
-            seconds=seconds.get(number, 0.0),
-            accuracy=entry.get("eval_accuracy"),
-            macro_f1=entry.get("eval_macro_f1"),
-            score=entry.get("eval_score"),
-        )
-        for number, entry in sorted(found.items())
-        if number and "loss" in entry
-    ]
-
-
-def _start_score(history: Sequence[dict[str, Any]]) -> float:
-    return next((entry["eval_score"] for entry in history if "eval_score" in entry and not entry.get("epoch")), -1.0)
-
-
-def _last_complete(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_COMPLETE}")]
-    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    return {"accuracy": accuracy, "macro_f1": f1, "score": score(logits, labels)}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,95 @@
+"""What is known of a training's epochs: told while it runs, and read from the trainer's log."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+COMPLETE = "complete.json"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave; the measures are None where there are no texts to judge by."""
+
+    number: int
+    loss: float
+    seconds: float
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    score: float | None = None
+
+
+class Watch(Protocol):
+    """Is told of what happens."""
+
+    def read(self, done: int, total: int) -> None:
+        """While texts are read without learning: how many of how many are."""
+
+    def step(self, done: int, total: int) -> None:
+        """After each step: how many of how many are done."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """After each epoch: what it gave."""
+
+
+class Progress(TrainerCallback):
+    """Tells the watch; marks checkpoints that are whole."""
+
+    def __init__(self, watch: Watch | None) -> None:
+        self.seconds: dict[int, float] = {}
+        self._watch = watch
+        self._began = time.monotonic()
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:  # noqa: ANN401, D102
+        self._began = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
+        if self._watch:
+            self._watch.step(state.global_step, state.max_steps)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
+        number = round(state.epoch or 0)
+        waits_for = "eval_loss" if args.eval_strategy != "no" else "loss"
+        if number and waits_for in state.log_history[-1]:
+            self.seconds.setdefault(number, time.monotonic() - self._began)
+            if self._watch:
+                self._watch.epoch(read_epochs(state.log_history, self.seconds)[-1])
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        (folder / COMPLETE).write_text(json.dumps({"seconds": self.seconds}))
+
+
+def read_epochs(history: Sequence[dict[str, Any]], seconds: dict[int, float]) -> list[Epoch]:
+    """What a trainer's log says of each epoch."""
+    found: dict[int, dict[str, Any]] = {}
+    for entry in history:
+        found.setdefault(round(entry.get("epoch") or 0), {}).update(entry)
+    return [
+        Epoch(
+            number=number,
+            loss=entry.get("loss", float("nan")),
+            seconds=seconds.get(number, 0.0),
+            accuracy=entry.get("eval_accuracy"),
+            macro_f1=entry.get("eval_macro_f1"),
+            score=entry.get("eval_score"),
+        )
+        for number, entry in sorted(found.items())
+        if number and "loss" in entry
+    ]
+
+
+def start_score(history: Sequence[dict[str, Any]]) -> float:
+    """How good the model was before the first epoch."""
+    return next((entry["eval_score"] for entry in history if "eval_score" in entry and not entry.get("epoch")), -1.0)
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)

@@ -1,0 +1,221 @@
+"""Judges a way of training by texts that it did not learn from: held-back ones, or all in turn where labels are few."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from prepal.errors import PrepalError
+from prepal_workers.bar import Bar
+from prepal_workers.epochs import Epoch
+from prepal_workers.labelled_data import LabelledData
+from prepal_workers.measures import log_loss, macro_f1, right, score
+from prepal_workers.recipe import Method, Recipe, Wishes
+from prepal_workers.sequence_model import SequenceModel
+from prepal_workers.training import Trained, train
+
+# One text in five is held back to judge by.
+_HELD_BACK = 5
+# With fewer audit tasks, or when hardly anything would be left to learn from, texts are drawn instead.
+_LEAST_AUDITS, _MOST_AUDIT_SHARE = 30, 0.5
+# So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
+FEW, _PARTS = 64, 4
+METHODS: tuple[Method, ...] = ("logistic", "fine-tune", "contrast")
+_TITLE = "training"
+CROSS_VALIDATION = "each once, by models of the others"
+
+
+@dataclass
+class Judged:
+    """What the texts that were held back say.
+
+    Attributes:
+        held_back: `(n,)` bool.
+        how: they were chosen.
+        logits: `(h, k)` float32, of these.
+        method: the best one.
+        trained: the model that said so; None if there were several.
+        scores: of each method that was tried.
+        epochs: what each gave.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    held_back: NDArray[np.bool_]
+    how: str
+    logits: NDArray[np.float32]
+    method: Method
+    trained: Trained | None = None
+    scores: dict[Method, float] = field(default_factory=dict)
+    epochs: list[Epoch] = field(default_factory=list)
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all trainings of one command have in common.
+
+    Attributes:
+        data: what was labelled.
+        model: name on the Hugging Face hub, or a local folder.
+        checkpoints: folder of what `resume` goes on from.
+        console: gets a line per epoch.
+        wishes: hyperparameters that are given.
+        seed: of everything that is drawn.
+        resume: go on where the same command was ended.
+    """
+
+    data: LabelledData
+    model: str
+    checkpoints: Path
+    console: Console
+    wishes: Wishes
+    seed: int
+    resume: bool
+
+    def run(
+        self,
+        places: NDArray[np.int64],
+        name: str,
+        method: Method | None = None,
+        validation: NDArray[np.int64] | None = None,
+        title: str = _TITLE,
+    ) -> Trained:
+        """Train on the texts at some places; `name` is the checkpoints', `title` the progress bar's."""
+        wishes = self.wishes if method is None else replace(self.wishes, method=method)
+        with Bar(self.console, title, lines=title == _TITLE) as bar:
+            return train(
+                self.model,
+                [self.data.texts[place] for place in places],
+                self.data.labels[places],
+                len(self.data.label_names),
+                seed=self.seed,
+                out=self.checkpoints / name,
+                validation=None
+                if validation is None
+                else ([self.data.texts[place] for place in validation], self.data.labels[validation]),
+                unlabelled=self.data.unlabelled,
+                label_names=self.data.label_names,
+                wishes=wishes,
+                resume=self.resume,
+                watch=bar,
+            )
+
+
+def judge(training: Training) -> Judged:
+    """Find out how good the model will be, and which method is best where labels are few.
+
+    Raises:
+        PrepalError: there are too few labels to hold some back.
+    """
+    data = training.data
+    if len(data.texts) <= FEW and not _audits_suffice(data):
+        return _cross_validate(training)
+    held_back, how = split(data, training.seed)
+    console = training.console
+    console.print(f"Judged by {int(held_back.sum())} texts ({how}), learning from {int((~held_back).sum())}.")
+    done, kept = training.checkpoints / "judged.json", training.checkpoints / "judged"
+    if training.resume and done.exists():
+        said = json.loads(done.read_text())
+        epochs = [Epoch(**epoch) for epoch in said["epochs"]]
+        trained = Trained(SequenceModel.load(kept), Recipe(**said["recipe"]), said["best_epoch"], epochs)
+        logits = np.array(said["logits"], np.float32)
+    else:
+        places = np.flatnonzero(held_back)
+        trained = training.run(np.flatnonzero(~held_back), "part", validation=places)
+        logits = trained.model.logits([data.texts[place] for place in places])
+        if not trained.interrupted:
+            trained.model.save(kept, data.label_names)
+            said = {"epochs": [asdict(e) for e in trained.epochs], "recipe": asdict(trained.recipe)}
+            _write(done, {**said, "logits": logits.tolist(), "best_epoch": trained.best_epoch})
+    if trained.interrupted:
+        console.print("Ended early: the best so far is kept.")
+    elif trained.best_epoch == 0 and trained.recipe.method == "fine-tune":
+        console.print("No epoch was better than the logistic regression that training started from: it is taken.")
+    method: Method = trained.recipe.method if trained.best_epoch else "logistic"
+    return Judged(held_back, how, logits, method, trained, epochs=trained.epochs, interrupted=trained.interrupted)
+
+
+def split(data: LabelledData, seed: int) -> tuple[NDArray[np.bool_], str]:
+    """Which texts `(n,)` are held back to judge by, and how they were chosen.
+
+    Audit tasks were drawn at random, so what they say holds for all texts. Where they are too few, a fifth of every
+    class is drawn, and no class is left without an example to learn from.
+    """
+    marks = data.marks
+    if _audits_suffice(data):
+        held_back, how = data.is_audit.copy(), "the audit tasks"
+    else:
+        held_back, how = _dealt(marks, _HELD_BACK, seed) == _HELD_BACK // 2, "drawn at random within each class"
+    for missing in np.flatnonzero(~marks[~held_back].any(axis=0)):
+        held_back[np.flatnonzero(marks[:, missing])] = False
+    if not held_back.any():
+        raise PrepalError(f"{len(marks)} labels are too few to hold some back to judge by: label more.")
+    return held_back, how
+
+
+def _cross_validate(training: Training) -> Judged:
+    """Try every method, each text being held back once."""
+    data, console = training.data, training.console
+    parts = _dealt(data.marks, _PARTS, training.seed)
+    methods = METHODS if training.wishes.method is None else ("logistic", training.wishes.method)
+    if training.wishes.epochs == 0:
+        methods = ("logistic",)
+    console.print(f"{len(parts)} labels are few: {_PARTS} times a part of them is held back, to choose how to train.")
+    shape = (len(parts), len(data.label_names))
+    logits = {method: np.zeros(shape, np.float32) for method in methods}
+    interrupted = False
+    for method in methods:
+        for part in range(_PARTS):
+            asked = np.flatnonzero(parts == part)
+            done = training.checkpoints / f"{method}-{part}.json"
+            if not len(asked):
+                continue
+            if training.resume and done.exists():
+                logits[method][asked] = json.loads(done.read_text())
+                continue
+            trained = training.run(
+                np.flatnonzero(parts != part), f"{method}-{part}", method, title=f"{method}, part {part + 1}"
+            )
+            if trained.interrupted:
+                interrupted = True
+                break
+            logits[method][asked] = trained.model.logits([data.texts[place] for place in asked])
+            _write(done, logits[method][asked].tolist())
+        if interrupted:
+            # What was tried whole is judged; the logistic regression takes no time and comes first.
+            logits = {tried: logits[tried] for tried in methods[: methods.index(method)]}
+            console.print("Ended early: the best so far is kept.")
+            break
+    scores = {method: score(found, data.labels) for method, found in logits.items()}
+    for method, found in logits.items():
+        accuracy, f1 = right(found, data.labels).mean(), macro_f1(found, data.labels)
+        console.print(
+            f"{method:10}  accuracy {accuracy:.3f}  macro-F1 {f1:.3f}  loss {log_loss(found, data.labels):.3f}"
+        )
+    best = max(logits, key=lambda method: scores[method])
+    everything = np.ones(len(parts), bool)
+    return Judged(everything, CROSS_VALIDATION, logits[best], best, scores=scores, interrupted=interrupted)
+
+
+def _audits_suffice(data: LabelledData) -> bool:
+    return bool(_LEAST_AUDITS <= data.is_audit.sum() <= _MOST_AUDIT_SHARE * len(data.texts))
+
+
+def _dealt(marks: NDArray[np.bool_], parts: int, seed: int) -> NDArray[np.int64]:
+    """A part for each text `(n,)`: those whose rarest class is the same are dealt to all in turn."""
+    rarest = np.where(marks, marks.sum(axis=0), len(marks) + 1).argmin(axis=1)
+    order = np.random.default_rng(seed).permutation(len(marks))
+    order = order[np.argsort(rarest[order], kind="stable")]
+    dealt = np.empty(len(marks), np.int64)
+    dealt[order] = np.arange(len(marks)) % parts
+    return dealt
+
+
+def _write(path: Path, said: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(said))
+    partial.replace(path)
