@@ -1,5 +1,6 @@
 """Trains a few numbers beside a large model's frozen ones, which are added to these in the end: LoRA, by peft."""
 
+import warnings
 from typing import TYPE_CHECKING, Any, cast
 
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
@@ -25,7 +26,10 @@ def add_lora(model: "SequenceModel") -> None:
         target_modules="all-linear",
         exclude_modules=frozen or None,
     )
-    model.model = get_peft_model(model.model, config)
+    with warnings.catch_warnings():
+        # peft asks for what transformers has renamed.
+        warnings.simplefilter("ignore", FutureWarning)
+        model.model = get_peft_model(model.model, config)
 
 
 def merge_lora(model: "SequenceModel", *, keep: bool) -> None:
