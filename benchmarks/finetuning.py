@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import click
@@ -22,7 +21,6 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer
 from transformers import TrainingArguments as Arguments
 
-import prepal_workers
 from benchmarks import results
 from benchmarks.results import GOAL_HEADER, Goal, Lines, Record, table, told
 from prepal.learning.classifier import Labels
@@ -52,7 +50,6 @@ WANTED_ACCURACY, PROVED_ACCURACY, TREC_GAIN, LIMIT_S = 0.95, 0.94, 0.03, 240.0
 LABELS = Lines(results.FOLDER / "finetune-labels.jsonl", ("set", "seed"))
 MEASURED = Lines(results.FOLDER / "finetune.jsonl", ("set", "labels", "seed", "arm"))
 _PACKAGES = ("prepal-label-studio", "torch", "transformers", "accelerate", "numpy", "scikit-learn")
-_CODE = ("sequence_model.py", "recipe.py", "training.py", "contrastive.py", "judging.py", "finetune.py", "measures.py")
 # Its texts are short, so that its whole training set is embedded in a minute.
 _WHOLE = "trec6"
 
@@ -75,7 +72,10 @@ class Trial:
 
 @click.group()
 def main() -> None:
-    """Compare the final model with its alternatives; what was measured before is kept."""
+    """Compare the final model with its alternatives.
+
+    What was measured before is kept: delete results/finetune.jsonl after a change of the recipe.
+    """
 
 
 @main.command("run")
@@ -90,6 +90,7 @@ def run_all(data: Path, seeds: int, texts: int, pool: int, only: str) -> None:
     results.FOLDER.mkdir(exist_ok=True)
     wanted = [(name, n, seed) for seed in range(seeds) for name, n in TRIALS if only in name]
     environment = {**results.environment(_PACKAGES), "seeds": seeds, "texts": texts, "pool": pool}
+    results.write_json("finetune.json", {"environment": environment})
     with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), console=console) as p:
         bar = p.add_task("trials", total=len(wanted))
         for name, n, seed in wanted:
@@ -97,7 +98,6 @@ def run_all(data: Path, seeds: int, texts: int, pool: int, only: str) -> None:
             _measure(data / name, n, seed, texts, pool)
             p.advance(bar)
     MEASURED.compact()
-    results.write_json("finetune.json", {"environment": environment})
     _end(write(), console)
 
 
@@ -108,17 +108,11 @@ def write_report() -> None:
 
 
 def _measure(folder: Path, n: int, seed: int, texts: int, pool: int) -> None:
-    code = _fingerprint()
     known = MEASURED.read()
     arms = {MAJORITY: _majority, PLAIN: _plain, TUNED: _tuned}
     if n == MANY and folder.name in MAIN:
         arms[DEFAULTS] = _defaults
-    missing = [
-        arm
-        for arm in arms
-        if (folder.name, n, seed, arm) not in known
-        or (arm == TUNED and known[folder.name, n, seed, arm]["code"] != code)
-    ]
+    missing = [arm for arm in arms if (folder.name, n, seed, arm) not in known]
     if not missing:
         return
     trial, own = _trial(folder, n, seed, texts, pool)
@@ -128,14 +122,7 @@ def _measure(folder: Path, n: int, seed: int, texts: int, pool: int) -> None:
         began = time.perf_counter()
         found, more = arms[arm](trial)
         seconds = round(time.perf_counter() - began, 1)
-        MEASURED.append(
-            {**about, "arm": arm, **_scores(found, trial.test_truth), "seconds": seconds, "code": code, **more}
-        )
-
-
-def _fingerprint() -> str:
-    folder = Path(prepal_workers.__file__).parent
-    return sha256(b"".join((folder / name).read_bytes() for name in _CODE)).hexdigest()[:8]
+        MEASURED.append({**about, "arm": arm, **_scores(found, trial.test_truth), "seconds": seconds, **more})
 
 
 def _trial(folder: Path, n: int, seed: int, texts: int, pool: int) -> tuple[Trial, Record]:
@@ -297,9 +284,8 @@ def write() -> list[Goal]:
         "## The final model",
         f"`make bench-finetune DATA=FOLDER` · {told(environment, _PACKAGES)}",
         f"`auto` chooses from the first {environment['pool']:,} training texts ({_WHOLE}: from all), in batches of "
-        f"{BATCH}; accuracy and macro-F1 are of the first {environment['texts']:,} test texts, mean over "
-        f"{environment['seeds']} seeds. Every "
-        "row of a table learnt from the same labels: always the most frequent answer; scikit-learn's "
+        f"{BATCH}; accuracy and macro-F1 are of the first {environment['texts']:,} test texts, mean over the seeds. "
+        "Every row of a table learnt from the same labels: always the most frequent answer; scikit-learn's "
         "LogisticRegression(C=10) on the vectors of all-MiniLM-L6-v2; the classifier of the live loop on these "
         "vectors, which also knows the names of the choices and the texts without a label; `prepal finetune` of "
         "all-MiniLM-L6-v2, which knows the labels alone; and transformers' Trainer as it comes.",
@@ -320,6 +306,11 @@ def _by_trial() -> ByTrial:
     found: ByTrial = defaultdict(lambda: defaultdict(list))
     for record in MEASURED.read().values():
         found[record["set"], record["labels"]][record["arm"]].append(record)
+    for arms in found.values():
+        # An interrupted run may have some of a seed only.
+        shared = set.intersection(*({record["seed"] for record in records} for records in arms.values()))
+        for arm, records in arms.items():
+            arms[arm] = [record for record in records if record["seed"] in shared]
     return found
 
 
@@ -331,7 +322,7 @@ def _goals(measured: ByTrial) -> list[Goal]:
     goals = []
     for name, labels in TRIALS:
         of = measured.get((name, labels), {})
-        if TUNED not in of:
+        if not of.get(TUNED):
             continue
         what = "macro_f1" if name in OTHERS else "accuracy"
         tuned = _mean(of[TUNED], what)
@@ -359,12 +350,13 @@ def _table(measured: ByTrial, labels: int) -> str:
     rows = []
     for name, n in TRIALS:
         of = measured.get((name, n), {})
-        if n != labels or TUNED not in of:
+        if n != labels or not of.get(TUNED):
             continue
         for what in ("accuracy", "macro_f1"):
             shown = [f"{_mean(of[arm], what):.3f}" if of.get(arm) else "–" for arm in arms]
-            rows.append([name, what.replace("_f1", "-F1"), *shown, f"{_mean(of[TUNED], 'cpu_s'):.0f}"])
-    return table(["set", "measure", *arms.values(), "finetune, CPU s"], rows, text_columns=2)
+            more = [f"{_mean(of[TUNED], 'cpu_s'):.0f}", str(len(of[TUNED]))]
+            rows.append([name, what.replace("_f1", "-F1"), *shown, *more])
+    return table(["set", "measure", *arms.values(), "finetune, CPU s", "seeds"], rows, text_columns=2)
 
 
 def _sure_table(measured: ByTrial) -> str:

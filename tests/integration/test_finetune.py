@@ -345,7 +345,7 @@ def killed(command: list[str], begun: Callable[[], object], wait_until: Callable
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-m", "prepal.cli", *command], env=environment, stderr=subprocess.PIPE)
     try:
-        wait_until(lambda: begun() or process.poll() is not None)
+        wait_until(lambda: begun() or process.poll() is not None, timeout_s=300)
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()

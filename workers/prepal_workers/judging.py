@@ -83,7 +83,11 @@ class Training:
         validation: NDArray[np.int64] | None = None,
         title: str = _TITLE,
     ) -> Trained:
-        """Train on the texts at some places; `name` is the checkpoints', `title` the progress bar's."""
+        """Train on the texts at some places.
+
+        `name` is that of the folder of checkpoints; of few labels none are kept, because writing them would take longer
+        than training once more. `title` is the progress bar's.
+        """
         wishes = self.wishes if method is None else replace(self.wishes, method=method)
         with Bar(self.console, title, lines=title == _TITLE) as bar:
             return train(
@@ -92,7 +96,7 @@ class Training:
                 self.data.labels[places],
                 len(self.data.label_names),
                 seed=self.seed,
-                out=self.checkpoints / name,
+                out=self.checkpoints / name if len(self.data.texts) > FEW else None,
                 validation=None
                 if validation is None
                 else ([self.data.texts[place] for place in validation], self.data.labels[validation]),
