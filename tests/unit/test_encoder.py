@@ -230,11 +230,11 @@ import torch
 from prepal_workers.encoder import DEFAULT_ENCODER, Encoder
 
 logging.basicConfig(level=logging.WARNING)
-encoder = Encoder(DEFAULT_ENCODER, dtype=torch.float32, batch_tokens=400_000)
-texts = ["word " * 250] * 1500
+encoder = Encoder(DEFAULT_ENCODER, dtype=torch.float32, batch_tokens=100_000)
+texts = ["word " * 250] * 300
 expected = encoder.encode(texts[:2])
 held = next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmSize")) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (held + 1_500_000_000, -1))
+resource.setrlimit(resource.RLIMIT_AS, (held + 400_000_000, -1))
 found = encoder.encode(texts)
 np.testing.assert_allclose(found.astype(float), np.resize(expected[0].astype(float), found.shape), atol=2e-3)
 """
