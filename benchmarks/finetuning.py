@@ -50,6 +50,8 @@ WANTED_ACCURACY, PROVED_ACCURACY, TREC_GAIN, LIMIT_S = 0.95, 0.94, 0.03, 240.0
 LABELS = Lines(results.FOLDER / "finetune-labels.jsonl", ("set", "seed"))
 MEASURED = Lines(results.FOLDER / "finetune.jsonl", ("set", "labels", "seed", "arm"))
 _PACKAGES = ("prepal-label-studio", "torch", "transformers", "accelerate", "numpy", "scikit-learn")
+# The same as that of benchmarks.choosing.
+_CACHE = ".prepal/bench-vectors"
 # Its texts are short, so that its whole training set is embedded in a minute.
 _WHOLE = "trec6"
 
@@ -136,8 +138,7 @@ def _trial(folder: Path, n: int, seed: int, texts: int, pool: int) -> tuple[Tria
         Labelled(dataset.test.texts[:texts], dataset.test.labels[:texts]),
     )
     names = [name_text(choice) for choice in dataset.choices]
-    cache = Settings().prepal_vectors
-    vectors = Vectors(*(embed(part, ENCODER, cache) for part in (dataset.train.texts, dataset.test.texts, names)))
+    vectors = Vectors(*(embed(part, ENCODER, _CACHE) for part in (dataset.train.texts, dataset.test.texts, names)))
     if (folder.name, seed) not in LABELS.read():
         # The first labels do not depend on how many there will be.
         rows = list(
@@ -292,7 +293,8 @@ def write() -> list[Goal]:
         table(GOAL_HEADER, [goal.row() for goal in goals]),
     ]
     for labels, title in ((MANY, f"{MANY} labels"), (FEW, f"{FEW} labels")):
-        parts += [f"### {title}", _table(measured, labels)]
+        if any(measured.get((name, n), {}).get(TUNED) for name, n in TRIALS if n == labels):
+            parts += [f"### {title}", _table(measured, labels)]
     parts += [f"### Sure at {WANTED_ACCURACY:.0%}".replace("%", " %"), _sure_table(measured)]
     results.write_section("\n\n".join(parts), "benchmarks.finetuning")
     return goals

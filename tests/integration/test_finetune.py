@@ -245,7 +245,7 @@ def test_a_killed_cross_validation_goes_on_and_ends_the_same(
 ) -> None:
     out = tmp_path / "model"
     command = ["finetune", str(few), "--model", str(encoder), "--out", str(out)]
-    killed(command, lambda: (out / "checkpoints" / "fine-tune-1.json").exists(), wait_until)
+    killed(command, lambda: (out / "checkpoints" / "fine-tune-0.json").exists(), wait_until)
     done = CliRunner().invoke(main, [*command, "--resume"])
     assert done.exit_code == 0, done.output
     again = json.loads((out / "metrics.json").read_text())
