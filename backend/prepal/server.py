@@ -26,8 +26,8 @@ from prepal.waiting import WaitingTexts
 
 log = logging.getLogger(__name__)
 
-# Label Studio gives an event one second; a Redis that does not answer must not use it up.
-_REDIS_TIMEOUT_S = 0.25
+# Label Studio gives an event one second; a Redis that does not answer must not use it up. People can wait for a page.
+_REDIS_TIMEOUT_S, _PAGES_TIMEOUT_S = 0.25, 5.0
 # Two processes, so that one that reads an import of thousands of tasks does not keep the annotators waiting.
 _WORKERS, _THREADS = 2, 8
 # Tasks that one annotator may have before them.
@@ -50,14 +50,8 @@ def create_app(settings: Settings) -> Flask:
     """The WSGI application."""
     app = Flask("prepal", static_folder=None, template_folder=_PAGES)
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
-    connection = redis.Redis.from_url(
-        settings.redis_url,
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),
-    )
-    answers = _Answers(connection, settings.prepal_encoder)
-    pages = _Pages(connection, settings)
+    answers = _Answers(_redis(settings, _REDIS_TIMEOUT_S), settings.prepal_encoder)
+    pages = _Pages(_redis(settings, _PAGES_TIMEOUT_S), settings)
     app.add_url_rule("/health", "health", answers.health, methods=["GET"])
     # Label Studio asks here for JSON too; only browsers say that they prefer HTML.
     app.add_url_rule("/", "index", lambda: pages.index() if _prefers_html() else answers.health(), methods=["GET"])
@@ -183,6 +177,15 @@ class _Pages:
         if found is None:
             raise NotFound(f"No project {number} is connected: `prepal connect {number}` connects it.")
         return found
+
+
+def _redis(settings: Settings, timeout_s: float) -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 1),
+    )
 
 
 def _prefers_html() -> bool:
