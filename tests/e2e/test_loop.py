@@ -113,14 +113,14 @@ def test_after_each_of_100_annotations_the_first_of_the_newest_ranking_is_served
         assert served is not None
         assert record.labels == len(labelled)
         assert served["id"] == record.head[0]
-        # The ranking is by a classifier of all labels: but for audit tasks, and every third place that covers the
-        # space, its head is of the most doubtful texts.
+        # The ranking is by a classifier of all labels: but for audit tasks, every third place that covers the space and
+        # every fourth that checks the names, its head is of the most doubtful texts.
         places = [place[text] for text in labelled]
         margins = reference.margins(places, [answers[text] for text in labelled], record.name_weight or 0.0)
         doubtful = np.sort(np.delete(margins, places))[CANDIDATES - 1] + 1e-4
         chosen = [task for task in record.head if task not in record.head_audit]
         in_doubt = sum(bool(margins[place[text_of[task]]] <= doubtful) for task in chosen)
-        assert in_doubt >= len(chosen) // 2
+        assert in_doubt >= len(chosen) // 4
         assert in_doubt == len(chosen) or len(labelled) < COVERED
     p95 = statistics.quantiles(seconds, n=20)[-1]
     print(f"saved to served by the new ranking: median {statistics.median(seconds):.3f} s, 95th percentile {p95:.3f} s")
