@@ -1,15 +1,13 @@
 """Compares strategies side by side with scikit-activeml's and small-text's, and writes RESULTS.md."""
 
-import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import paper, quality, report, speed
 from benchmarks.labelled_sets import SETS
-from benchmarks.results import Goal
+from benchmarks.results import end
 
 _RACES = [race.name for race in speed.races(1)]
 
@@ -40,7 +38,7 @@ def run_quality(data: Path, cache: str, sets: str, seeds: int, jobs: int, only: 
     """Accuracy against labels; runs only what is missing or was run by other code."""
     console = Console(stderr=True)
     quality.run(data, cache, sets.split(","), seeds, jobs, only, console)
-    _end(report.write(), console)
+    end(report.write(), console)
 
 
 @main.command("speed")
@@ -51,7 +49,7 @@ def run_speed(rounds: int, repeats: int, races: list[str]) -> None:
     """Time and memory of a round."""
     console = Console(stderr=True)
     speed.run(rounds, repeats, list(races), console)
-    _end(report.write(), console)
+    end(report.write(), console)
 
 
 @main.command("paper")
@@ -63,7 +61,7 @@ def run_paper(data: Path, cache: str, presets: list[str], jobs: int) -> None:
     """The paper's claims: fine-tuning in every round, and labels for another model."""
     console = Console(stderr=True)
     paper.run(data, cache, list(presets), jobs, console)
-    _end(report.write(), console)
+    end(report.write(), console)
 
 
 @main.command("all")
@@ -75,22 +73,13 @@ def run_all(data: Path, cache: str) -> None:
     quality.run(data, cache, _ALL_SETS, 5, 2, "", console)
     speed.run(5, 3, _RACES, console)
     paper.run(data, cache, list(paper.PRESET_NAMES), 1, console)
-    _end(report.write(), console)
+    end(report.write(), console)
 
 
 @main.command("report")
 def write_report() -> None:
     """Write RESULTS.md from what was measured before."""
-    _end(report.write(), Console(stderr=True))
-
-
-def _end(goals: list[Goal], console: Console) -> None:
-    """Show the goals; exit with 1 if one was missed."""
-    shown = Table("goal", "reached", "wanted", "met")
-    for goal in goals:
-        shown.add_row(*goal.row(), style=None if goal.is_met else "red")
-    console.print(shown)
-    sys.exit(0 if all(goal.is_met for goal in goals) else 1)
+    end(report.write(), Console(stderr=True))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 import prepal
 
@@ -170,6 +174,15 @@ def table(header: list[str], rows: Iterable[list[str]], text_columns: int = 1) -
     """Return a Markdown table; columns beyond the first few hold numbers."""
     ruler = ["---" if column < text_columns else "---:" for column in range(len(header))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ruler, *rows])
+
+
+def end(goals: list[Goal], console: Console) -> None:
+    """Show the goals; exit with 1 if one was missed."""
+    shown = Table("goal", "reached", "wanted", "met")
+    for goal in goals:
+        shown.add_row(*goal.row(), style=None if goal.is_met else "red")
+    console.print(shown)
+    sys.exit(0 if all(goal.is_met for goal in goals) else 1)
 
 
 def told(environment: Record, packages: Iterable[str] = _PACKAGES) -> str:
