@@ -96,7 +96,6 @@ class Own:
         with suppress(NothingToLearn):
             self.learner.fit(known, labels, pool)
         chosen = self._texts[self.learner.select(pool, n, self._rng)]
-        self.learner.weigh_names()  # which the live loop does when the head is published
         return chosen
 
     def _take_out(self, place: int) -> None:

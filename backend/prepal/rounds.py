@@ -130,8 +130,6 @@ def run(
     previous = project.round
     stability = _stability(memory, config, ranking, int(is_labelled.sum()), previous)
     before = memory.estimate
-    name_weight = learner.name_weight
-    learner.weigh_names()
     accuracy, suspicious = _estimate(memory, config, learner, is_labelled, labelled_rows, audits)
     if accuracy is not None and memory.estimate is not before:
         project.add_accuracy(int(is_labelled.sum()), accuracy)
@@ -156,7 +154,7 @@ def run(
         strategy=learner.strategy.name,
         classifier=learner.can_predict,
         changed=changed,
-        name_weight=name_weight,
+        name_weight=learner.name_weight,
         stability=asdict(stability),
         suspected=suspicious,
         notes=notes,

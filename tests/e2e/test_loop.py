@@ -48,7 +48,7 @@ class Reference:
         config = label_config.parse(LABEL_CONFIG)
         self.choices = config.choices
         self.vectors = loop.vectors(texts).astype(np.float64)
-        self.names = name_weights(self.vectors.astype(np.float32), loop.vectors([name_text(w) for w in config.words]))
+        self.names = loop.vectors([name_text(w) for w in config.words])
         variances, directions = np.linalg.eigh(np.cov(self.vectors.T, bias=True))
         mapped = (
             (self.vectors - self.vectors.mean(axis=0))
@@ -57,25 +57,31 @@ class Reference:
         )
         self.mapped = mapped / np.sqrt((mapped**2).sum(axis=1).mean())
 
-    def margins(self, places: list[int], labels: list[str], name_weight: float) -> NDArray[np.float64]:
-        """Margin of every text after labels for the texts at these places."""
-        offsets = name_weight * (self.vectors @ self.names[:-1] + self.names[-1])
+    def margins(self, places: list[int], labels: list[str]) -> tuple[NDArray[np.float64], float]:
+        """Margin of every text after labels for the texts at these places, and how much the names count."""
+        # What names mean rests on the first task of each choice too.
+        first = {self.choices.index(label): at for at, label in sorted(zip(places, labels, strict=True), reverse=True)}
+        examples = [first[choice] for choice in sorted(first)]
+        texts = np.concatenate([self.vectors[examples], np.delete(self.vectors, examples, axis=0)])
+        names = name_weights(texts.astype(np.float32), self.names, np.array(sorted(first), np.int64))
+        offsets = self.vectors @ names[:-1] + names[-1]
         x, y = self.mapped[places], np.array(labels)[:, None] == np.array(self.choices)
         shape = (x.shape[1] + 1, len(self.choices))
         penalty = np.full((shape[0], 1), 1.0)
         penalty[-1] = 10.0
 
         def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            w = flat.reshape(shape)
-            logits = offsets[places] + x @ w[:-1] + w[-1]
+            w, u = flat[:-1].reshape(shape), flat[-1]
+            logits = (1 + u / 2) * offsets[places] + x @ w[:-1] + w[-1]
             residual = softmax(logits, axis=1) - y
-            value = 10 * (logsumexp(logits, axis=1) - logits[y]).sum() + (penalty * w**2).sum() / 2
-            return value, (10 * np.vstack([x.T @ residual, residual.sum(axis=0)]) + penalty * w).ravel()
+            value = 10 * (logsumexp(logits, axis=1) - logits[y]).sum() + ((penalty * w**2).sum() + u**2) / 2
+            gradient = 10 * np.vstack([x.T @ residual, residual.sum(axis=0)]) + penalty * w
+            return value, np.append(gradient, 10 * (residual * offsets[places]).sum() / 2 + u)
 
-        found = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"ftol": 1e-13})
-        w = found.x.reshape(shape)
-        probabilities = np.sort(softmax(offsets + self.mapped @ w[:-1] + w[-1], axis=1), axis=1)
-        return np.asarray(probabilities[:, -1] - probabilities[:, -2])
+        found = minimize(loss, np.zeros(shape[0] * shape[1] + 1), jac=True, method="L-BFGS-B", options={"ftol": 1e-13})
+        w, name_weight = found.x[:-1].reshape(shape), 1 + found.x[-1] / 2
+        probabilities = np.sort(softmax(name_weight * offsets + self.mapped @ w[:-1] + w[-1], axis=1), axis=1)
+        return np.asarray(probabilities[:, -1] - probabilities[:, -2]), float(name_weight)
 
 
 def test_the_names_of_the_choices_predict_before_anyone_has_labelled(loop: Loop, answers: Mapping[str, str]) -> None:
@@ -114,9 +120,10 @@ def test_after_each_of_100_annotations_the_first_of_the_newest_ranking_is_served
         assert record.labels == len(labelled)
         assert served["id"] == record.head[0]
         # The ranking is by a classifier of all labels: but for audit tasks, every third place that covers the space and
-        # every fourth that checks the names, its head is of the most doubtful texts.
+        # every fourth that is drawn at random, its head is of the most doubtful texts.
         places = [place[text] for text in labelled]
-        margins = reference.margins(places, [answers[text] for text in labelled], record.name_weight or 0.0)
+        margins, name_weight = reference.margins(places, [answers[text] for text in labelled])
+        assert record.name_weight == pytest.approx(name_weight, abs=1e-3)
         doubtful = np.sort(np.delete(margins, places))[CANDIDATES - 1] + 1e-4
         chosen = [task for task in record.head if task not in record.head_audit]
         in_doubt = sum(bool(margins[place[text_of[task]]] <= doubtful) for task in chosen)

@@ -6,9 +6,10 @@ import time
 
 import httpx
 from api import LabelStudioApi
-from projects import LABEL_CONFIG, Loop, tickets
+from projects import ENCODER, LABEL_CONFIG, Loop, tickets
 
 from prepal.up import Installation
+from prepal.waiting import WaitingTexts
 
 TASKS = 5000
 
@@ -28,11 +29,15 @@ def test_requests_are_answered_while_a_round_an_embed_job_and_an_import_run(
     }
     setup = {"project": f"{loop.id}.1", "schema": LABEL_CONFIG}
     seconds: dict[str, list[float]] = {"/webhook": [], "/health": [], "/setup": []}
+    waiting = WaitingTexts(loop.redis, ENCODER)
     imported.start()
     with httpx.Client(base_url=installation.backend_url, timeout=10) as client:
         end = time.monotonic() + 25
         while time.monotonic() < end:
             loop.known.add_fact()
+            if not len(waiting):  # not begun yet, or on a quick machine done already
+                time.sleep(0.1)
+                continue
             for path, body in (("/webhook", label), ("/health", None), ("/setup", setup)):
                 began = time.perf_counter()
                 answer = client.get(path) if body is None else client.post(path, json=body)
@@ -40,9 +45,8 @@ def test_requests_are_answered_while_a_round_an_embed_job_and_an_import_run(
                 assert answer.status_code == 200
             time.sleep(0.02)
     imported.join()
-    status = loop.status()
-    assert status["waiting"] > 0, "the embed worker was done before the measuring was"
     for path, measured in seconds.items():
+        assert len(measured) >= 100, "the embed worker was done before much was measured"
         p99 = statistics.quantiles(measured, n=100)[-1]
         print(
             f"{path}: median {1000 * statistics.median(measured):.0f} ms, 99th {1000 * p99:.0f} ms, n={len(measured)}"

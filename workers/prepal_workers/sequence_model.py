@@ -133,8 +133,6 @@ class SequenceModel:
             if others:
                 learner = ActiveLearner(k, "random", multilabel=self.multilabel, name_vectors=named if names else None)
                 learner.fit(own, labels, rest)
-                learner.weigh_names()
-                learner.fit(own, labels, rest)
                 classifier = cast(LogisticRegression, learner.classifier)
             else:
                 classifier = LogisticRegression(k, multilabel=self.multilabel)

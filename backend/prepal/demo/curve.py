@@ -50,7 +50,6 @@ def learning_curve(
         known = np.asarray(order[:step])
         try:
             learner.fit(vectors[known], targets[known], np.delete(vectors, known, axis=0))
-            learner.weigh_names()
             predicted = learner.classifier.predict_proba(test[0]).argmax(axis=1)
         except NothingToLearn:
             # Labels of one choice: it is the answer to every text.

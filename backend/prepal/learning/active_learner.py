@@ -20,13 +20,8 @@ from prepal.learning.threads import one_blas_thread
 _MEASURE_AGAIN = 1.5
 # Of larger pools, so many texts are measured: it takes tenths of seconds, and more say the same.
 _MEASURED_ON = 50_000
-# How much the names count, as a multiple of what they say by themselves, is tried out on the labels when there are so
-# many, and again whenever there are so many times more, on a part of the labels at most so large.
-_NAME_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0)
-_LEAST_LABELS, _TRY_AGAIN, _MOST_LABELS = 10, 1.2, 200
-_FOLDS = 5
-# A single surprise may not decide how much the names count: every choice is as likely as this at least.
-_DOUBT = 0.05
+# Names that count less than this say nothing worth relying on.
+_LEAST_NAME_WEIGHT = 0.1
 
 
 class ActiveLearner:
@@ -37,7 +32,8 @@ class ActiveLearner:
         strategy: a name in `strategies`.
         multilabel: whether a text may have several choices.
         name_vectors: `(k, d)` float32, the vectors of the choices' names; None to do without them, as is done anyway
-            where a text may have several choices, of which names do not say how many.
+            where a text may have several choices, of which names do not say how many. The first text with a choice
+            is an example of what its name means; all labels together decide how much that counts.
         classifier: a logistic regression, or a network with one hidden layer, which has no use for names.
     """
 
@@ -55,14 +51,12 @@ class ActiveLearner:
         self.strategy = strategies.get(strategy)
         kinds = {"logistic": LogisticRegression, "network": Network}
         self.classifier: LogisticRegression | Network = kinds[classifier](n_classes, multilabel=multilabel)
-        self._name_weight = 1.0
         unusable = multilabel or n_classes < 2 or classifier == "network"
         self._name_vectors = None if unusable else name_vectors
-        self._names: NDArray[np.float64] | None = None
         self._prior: Prior | None = None
+        self._examples: NDArray[np.floating] | None = None  # the first text of each choice, after the choice's number
         self._count = 0  # texts at the last fit
         self._measured = 0  # texts that there were when the prior was measured
-        self._tried = 0  # labels that the weight of the names rests on
         self._labelled_vectors: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self._labelled: Labels = np.empty(0, np.int64)
         self.can_predict = False
@@ -71,7 +65,9 @@ class ActiveLearner:
     @property
     def name_weight(self) -> float | None:
         """How much the names count now, as a multiple of what they say by themselves; None where they are not used."""
-        return None if self._names is None else self._name_weight
+        if self._prior is None or self._prior.mean is None or not isinstance(self.classifier, LogisticRegression):
+            return None
+        return self.classifier.mean_weight
 
     @property
     def prior(self) -> Prior | None:
@@ -93,21 +89,10 @@ class ActiveLearner:
         self.can_predict = False
         with one_blas_thread():
             self._measure(vectors, pool)
-        self.classifier.prior = self._prior_with(self._name_weight)
+            self._understand_names(vectors, labels, pool)
+        self.classifier.prior = self._prior
         self.classifier.fit(vectors, labels)
         self.can_predict = True
-
-    def weigh_names(self) -> None:
-        """Decide how much the names count from the next fit on, when there are enough more labels than the last time.
-
-        Apart from `fit`, because it takes many fits: the live loop does it when nobody waits.
-        """
-        m = len(self._labelled)
-        if self._names is None or m < max(_LEAST_LABELS, _TRY_AGAIN * self._tried):
-            return
-        self._tried = m
-        part = np.random.default_rng(0).permutation(m)[:_MOST_LABELS]
-        self._name_weight = max(_NAME_WEIGHTS, key=lambda weight: self._likelihood(weight, part))
 
     def predict_proba(self, vectors: Vectors) -> NDArray[np.float32] | None:
         """Return the probability `(n, k)` of each choice, or None while nothing can be predicted."""
@@ -132,7 +117,7 @@ class ActiveLearner:
             multilabel=self.multilabel,
             classifier=self.classifier if self.can_predict else None,
             prior=self._prior,
-            knows_names=self._names is not None and self._name_weight > 0,
+            knows_names=(self.name_weight or 0.0) >= _LEAST_NAME_WEIGHT,
         )
         with one_blas_thread():
             return self.strategy.select(seen, n, rng)
@@ -144,30 +129,26 @@ class ActiveLearner:
         if count < 2 or not (none_came or count >= _MEASURE_AGAIN * self._measured):
             return
         self._measured = count
-        part = as_float32(pool[:: math.ceil(max(len(pool), 1) / _MEASURED_ON)])
+        part = _part(pool)
         texts = np.concatenate([vectors, part]) if len(vectors) else part
-        power = spread_power(self.n_classes)
-        self._prior = Prior.of(texts, power)
-        if self._name_vectors is not None:
-            self._names = name_weights(texts, self._name_vectors)
+        self._prior = Prior.of(texts, spread_power(self.n_classes))
+        self._examples = None
 
-    def _prior_with(self, name_weight: float) -> Prior | None:
-        if self._prior is None or self._names is None:
-            return self._prior
-        return replace(self._prior, mean=self._names * name_weight)
+    def _understand_names(self, vectors: NDArray[np.float32], labels: Labels, pool: Vectors) -> None:
+        """Measure what the names say when the space was measured, or other texts are the choices' first ones."""
+        if self._prior is None or self._name_vectors is None:
+            return
+        choices, first = np.unique(np.asarray(labels, np.int64), return_index=True)
+        examples = np.column_stack([choices, vectors[first]])
+        if self._examples is not None and np.array_equal(examples, self._examples):
+            return
+        self._examples = examples
+        texts = np.concatenate([vectors[first], np.delete(vectors, first, axis=0), _part(pool)])
+        self._prior = replace(self._prior, mean=name_weights(texts, self._name_vectors, choices))
 
-    def _likelihood(self, name_weight: float, part: NDArray[np.int64]) -> float:
-        """How little held-back labels surprise a classifier of the others, if names count so much."""
-        vectors, labels = self._labelled_vectors[part], self._labelled[part]
-        fold = np.arange(len(part)) % _FOLDS
-        classifier = LogisticRegression(self.n_classes, prior=self._prior_with(name_weight))
-        total = 0.0
-        for held_back in range(_FOLDS):
-            test = fold == held_back
-            probabilities = classifier.fit(vectors[~test], labels[~test]).predict_proba(vectors[test])
-            right = probabilities[np.arange(int(test.sum())), labels[test]]
-            total += float(np.log((1 - _DOUBT) * right + _DOUBT / self.n_classes).sum())
-        return total
+
+def _part(pool: Vectors) -> NDArray[np.float32]:
+    return as_float32(pool[:: math.ceil(max(len(pool), 1) / _MEASURED_ON)])
 
 
 __all__ = ["ActiveLearner", "NothingToLearn"]

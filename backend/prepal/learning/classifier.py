@@ -19,6 +19,10 @@ GEOMETRY_REACH = 1.25
 # Labels that a strategy picked say little of how frequent a choice is, so they may hardly move the intercepts.
 INTERCEPT_PENALTY = 10.0
 
+# How far from 1 the weight of the prior's mean lies, as a standard deviation: labels of a few texts can turn off a mean
+# that misleads. A weight for each choice was no better, and worse where there are many.
+MEAN_DEVIATION = 0.5
+
 
 class NothingToLearn(ValueError):  # noqa: N818
     """The labels do not tell any two texts apart yet."""
@@ -36,7 +40,8 @@ class LogisticRegression:
         multilabel: whether a text may have several.
         C: the inverse of the regularisation; 10 suits unit vectors of sentence encoders.
         prior: of the weights. The norm that is penalised is then that of their difference to its mean, in its shape;
-            and where it has a mean, intercepts are penalised too and choices without a label stay possible.
+            and where it has a mean, how much that counts is learnt too (a hierarchical prior), intercepts are
+            penalised and choices without a label stay possible.
     """
 
     def __init__(
@@ -51,7 +56,8 @@ class LogisticRegression:
         self.multilabel = multilabel
         self.C = C
         self.prior = prior
-        self._learnt: Floats | None = None  # (d + 1, k), the intercepts last: what labels add to the prior's mean
+        # (d + 1, k), the intercepts last: what labels add to the prior's mean; and one row more for that one's weight.
+        self._learnt: Floats | None = None
         self._coefficients: Floats | None = None  # (d + 1, k), of plain vectors
         self._classes_seen: NDArray[np.bool_] = np.zeros(n_classes, bool)
         self._geometry: Geometry | None = None
@@ -60,6 +66,13 @@ class LogisticRegression:
     def classes_seen(self) -> NDArray[np.bool_]:
         """Which choices `(k,)` the labels of the last fit had."""
         return self._classes_seen
+
+    @property
+    def mean_weight(self) -> float:
+        """How much the prior's mean counts: 1 before any label; below zero if labels say the opposite."""
+        if self._learnt is None or self.prior is None or self.prior.mean is None:
+            return 1.0
+        return 1.0 + MEAN_DEVIATION * float(self._learnt[-1, 0])
 
     def fit(self, vectors: NDArray[np.float32], labels: Labels, weights: NDArray[np.floating] | None = None) -> Self:
         """Learn from labelled vectors.
@@ -89,8 +102,9 @@ class LogisticRegression:
         design = np.ones((len(vectors), vectors.shape[1] + 1))
         design[:, :-1] = vectors if self.prior is None else self.prior.map(vectors)
         start = self._learnt
-        if start is None or len(start) != design.shape[1]:
-            start = np.zeros((design.shape[1], self.n_classes))
+        rows = design.shape[1] + (believed is not None)
+        if start is None or len(start) != rows:
+            start = np.zeros((rows, self.n_classes))
         with one_blas_thread():
             if believed is not None:
                 offsets = vectors @ believed[:-1] + believed[-1]
@@ -98,9 +112,10 @@ class LogisticRegression:
             else:
                 solve = self._solve_multiple if self.multilabel else self._solve_single
                 self._learnt = solve(design, labels, self.C * importance, start)
-            self._coefficients = self._learnt if self.prior is None else self.prior.fold(self._learnt)
+            learnt = self._learnt[: design.shape[1]]
+            self._coefficients = learnt if self.prior is None else self.prior.fold(learnt)
             if believed is not None:
-                self._coefficients = self._coefficients + believed
+                self._coefficients = self._coefficients + self.mean_weight * believed
         self._classes_seen = seen if believed is None else np.ones(self.n_classes, bool)
         return self
 
@@ -183,28 +198,18 @@ class LogisticRegression:
         """What labels add to the prior's mean; nothing without labels."""
         if not len(design):
             return np.zeros(start.shape)
-        near = self._near(design)
-        if self.multilabel:
-            targets = labels.astype(np.float64)
-            return minimise(
-                Sigmoids(), design, targets, weights, start, near, offsets=offsets, intercept_penalty=INTERCEPT_PENALTY
-            )
-        targets = (labels[:, None] == np.arange(self.n_classes)).astype(np.float64)
-        if self.n_classes > 2:
-            return minimise(
-                Softmax(), design, targets, weights, start, near, offsets=offsets, intercept_penalty=INTERCEPT_PENALTY
-            )
-        z = minimise(
-            Sigmoids(),
+        targets = labels if self.multilabel else labels[:, None] == np.arange(self.n_classes)
+        return minimise(
+            Sigmoids() if self.multilabel else Softmax(),
             design,
-            targets[:, 1:],
+            targets.astype(np.float64),
             weights,
-            start[:, 1:] - start[:, :1],
-            near,
-            offsets=offsets[:, 1:] - offsets[:, :1],
+            start,
+            self._near(design),
+            offsets=offsets,
+            offset_deviation=MEAN_DEVIATION,
             intercept_penalty=INTERCEPT_PENALTY,
         )
-        return z * [-0.5, 0.5]
 
     def _near(self, design: Floats) -> Geometry:
         known = self._geometry

@@ -11,6 +11,8 @@ from prepal.learning.float16 import as_float32
 _WORD_BREAK = re.compile(r"[\s_\-/.:|&+]+|(?<=[a-z])(?=[A-Z])")
 # So many texts nearest to a name stand for it: names are words, and texts are rarely like single words.
 _NEAREST = 10
+# An example says as much of its choice as so many texts of which the choice is only supposed.
+_EXAMPLE_COUNTS = 3
 # How sure the names alone make the classifier on average, from 0 (any choice is as likely) to 1.
 _CONFIDENCE = 0.6
 # The scale is found on so many texts, by halving an interval of its logarithm so often.
@@ -22,16 +24,22 @@ def name_text(name: str) -> str:
     return " ".join(word for word in _WORD_BREAK.split(name) if word).lower() or name
 
 
-def name_weights(vectors: NDArray[np.float16] | NDArray[np.float32], names: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the weights of a classifier that knows the choices' names and no label.
+def name_weights(
+    vectors: NDArray[np.float16] | NDArray[np.float32],
+    names: NDArray[np.float32],
+    labels: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
+    """Return the weights of a classifier that knows the choices' names, and which texts are like each other.
 
-    The texts nearest to a name stand for its choice, every text goes to the choice whose texts it is most like, and
-    the choices' mean texts are the weights: one step of k-means that begins at the names. It is a zero-shot classifier
-    after Chang et al., Importance of Semantic Representation: Dataless Classification (2008).
+    The texts nearest to a name stand for its choice, and so do its examples; every other text goes to the choice whose
+    texts it is most like, and the choices' mean texts are the weights: one step of k-means that begins at the names.
+    Without examples it is a zero-shot classifier after Chang et al., Importance of Semantic Representation: Dataless
+    Classification (2008), with them seeded k-means after Basu et al., Semi-supervised Clustering by Seeding (2002).
 
     Args:
         vectors: `(n, d)` of the texts, n > 0.
         names: `(k, d)` of the names, k > 1, by the same encoder.
+        labels: `(m,)`, the choices of the first m texts, which are examples.
 
     Returns:
         `(d + 1, k)`, the intercepts last; their probabilities are moderately sure on average.
@@ -40,13 +48,14 @@ def name_weights(vectors: NDArray[np.float16] | NDArray[np.float32], names: NDAr
     centre = texts.mean(axis=0)
     moved = _unit(texts - centre)
     likeness = moved @ _unit(names - names.mean(axis=0)).T
-    nearest = np.argsort(-likeness, axis=0, kind="stable")[:_NEAREST]
-    standing = _unit(moved[nearest].mean(axis=0))
-    choice = (moved @ standing.T).argmax(axis=1)
-    means = np.stack(
-        [moved[choice == c].mean(axis=0) if (choice == c).any() else standing[c] for c in range(len(names))]
-    )
-    weights = _unit(means).T.astype(np.float64)
+    labels = np.empty(0, np.int64) if labels is None else labels
+    m = len(labels)
+    examples = np.float32(_EXAMPLE_COUNTS) * (labels == np.arange(len(names))[:, None]) @ moved[:m]
+    nearest = m + np.argsort(-likeness[m:], axis=0, kind="stable")[:_NEAREST]
+    standing = _unit(moved[nearest].sum(axis=0) + examples)
+    choice = (moved[m:] @ standing.T).argmax(axis=1)
+    sums = np.stack([moved[m:][choice == c].sum(axis=0) for c in range(len(names))]) + examples
+    weights = np.where(sums.any(axis=1, keepdims=True), _unit(sums), standing).T.astype(np.float64)
     whole = np.vstack([weights, -centre @ weights])
     # A part that is the same in whatever order the texts come.
     part = np.argsort(texts[:, 0], kind="stable")[:: math.ceil(len(texts) / _SCALED_ON)]

@@ -117,53 +117,62 @@ def minimise(
     start: Floats,
     geometry: Geometry,
     *,
-    offsets: Floats | float = 0.0,
+    offsets: Floats | None = None,
+    offset_deviation: float = 0.0,
     intercept_penalty: float = 0.0,
 ) -> Floats:
-    """Return the coefficients of least `weights · loss(design @ coefficients + offsets, targets) + ½‖coefficients‖²`.
+    """Return the coefficients of least `weights · loss(logits, targets) + ½‖coefficients‖²`.
 
-    The design's last column is ones, and the coefficients `(d, k)` have the intercepts in their last row.
+    Logits are `design @ coefficients`. The design's last column is ones, and the coefficients `(d, k)` have the
+    intercepts in their last row. With offsets there is one row more, k times the same number u, of which the penalty
+    is ½u², and `(1 + offset_deviation * u) * offsets` is added to the logits.
 
     Args:
         loss: the loss and its derivatives in the logits.
         design: `(n, d)`.
         targets: `(n, k)` of 0 and 1.
         weights: `(n,)`, positive.
-        start: `(d, k)`; decides how long it takes, never what is found.
+        start: like what is returned; decides how long it takes, never what is found.
         geometry: of this design or of one like it; it too decides only how long it takes.
         offsets: `(n, k)`, what the logits are before anything is learnt.
+        offset_deviation: how far from 1 the weight of the offsets lies, as a standard deviation.
         intercept_penalty: of the intercepts, relative to that of the other coefficients.
     """
     weights = weights[:, None]
-    penalty = np.ones((design.shape[1], 1))
-    penalty[-1] = intercept_penalty
+    penalty = np.ones((len(start), 1))
+    penalty[design.shape[1] - 1] = intercept_penalty
+    if offsets is not None:
+        penalty[-1] = 1.0 / start.shape[1]
     # Intercepts without a penalty to hold them have only the labels, and the rarest one the least.
     rarest = float(min((weights * targets).sum(axis=0).min(), (weights * (1.0 - targets)).sum(axis=0).min()))
     rarest = max(rarest, intercept_penalty)
-    tolerance = DECREMENT_TOLERANCE * min(1.0, rarest) / max(1.0, float(np.linalg.norm(design, axis=1).max()))
+    logits = _Logits(design, None if offsets is None else offset_deviation * offsets)
+    tolerance = DECREMENT_TOLERANCE * min(1.0, rarest) / max(1.0, logits.longest())
 
     def objective(coefficients: Floats) -> tuple[float, Floats]:
-        value, probabilities = loss.value(design @ coefficients + offsets, targets, weights)
+        reached = np.asarray(logits.of(coefficients), np.float64)
+        value, probabilities = loss.value(reached if offsets is None else reached + offsets, targets, weights)
         return value + 0.5 * float((penalty * coefficients**2).sum()), probabilities
 
     # Steps are only ever corrections, so the products that find them may be single precision, at half the price; the
     # objective and its gradient, which say where the optimum is, stay double.
     condition = float(weights.sum() * geometry.eigenvalues.max())
     precision: type[np.floating] = np.float32 if condition < SINGLE_PRECISION_CONDITION else np.float64
-    rows, row_weights = design.astype(precision), weights.astype(precision)
-    columns = np.ascontiguousarray(rows.T)
+    quick, row_weights = logits.astype(precision), weights.astype(precision)
 
     def curve(probabilities: Reals, direction: Floats) -> Floats:
-        moved = loss.curve(probabilities, rows @ direction.astype(precision))
+        moved = loss.curve(probabilities, quick.of(direction.astype(precision)))
         moved *= row_weights
-        curved: Floats = columns @ moved + penalty * direction
+        curved: Floats = quick.back(moved) + penalty * direction
         return curved
 
     coefficients = start
     value, probabilities = objective(coefficients)
     for _ in range(MAX_NEWTON_STEPS):
-        gradient = design.T @ (weights * (probabilities - targets)) + penalty * coefficients
-        precondition = _preconditioner(geometry, loss.curvature(probabilities, weights))
+        gradient = logits.back(weights * (probabilities - targets)) + penalty * coefficients
+        precondition = _preconditioner(
+            geometry, loss.curvature(probabilities, weights), logits.curvature(loss, probabilities, weights)
+        )
         decrement = max(0.0, float(np.vdot(gradient, precondition(gradient)))) ** 0.5
         if decrement <= tolerance:
             return coefficients
@@ -185,16 +194,62 @@ def minimise(
     return coefficients
 
 
-def _preconditioner(geometry: Geometry, curvature: Floats) -> Callable[[Floats], Floats]:
-    """Return the inverse of `1 + geometry ⊗ curvature`: the second derivative, were all rows equally uncertain."""
+class _Logits:
+    """What coefficients add to the logits: by the design, and by what their last row's number multiplies `(n, k)`."""
+
+    def __init__(self, design: Reals, multiplied: Reals | None) -> None:
+        self._design, self._multiplied = design, multiplied
+        self._columns = np.ascontiguousarray(design.T)
+
+    def astype(self, precision: type[np.floating]) -> "_Logits":
+        """Return the same in another precision."""
+        multiplied = self._multiplied
+        return _Logits(self._design.astype(precision), None if multiplied is None else multiplied.astype(precision))
+
+    def longest(self) -> float:
+        """Return how far a step of length 1 can move a logit."""
+        squares = np.square(self._design).sum(axis=1)
+        if self._multiplied is not None:
+            squares += np.square(self._multiplied).max(axis=1)
+        return float(np.sqrt(squares.max()))
+
+    def of(self, coefficients: Reals) -> Reals:
+        """Return the logits `(n, k)`."""
+        if self._multiplied is None:
+            return self._design @ coefficients
+        logits: Reals = self._design @ coefficients[:-1]
+        logits += coefficients[-1].mean() * self._multiplied
+        return logits
+
+    def back(self, logits: Reals) -> Reals:
+        """Return the coefficients of the transposed map."""
+        coefficients = self._columns @ logits
+        if self._multiplied is None:
+            return coefficients
+        k = logits.shape[1]
+        return np.vstack([coefficients, np.full(k, np.vdot(self._multiplied, logits) / k)])
+
+    def curvature(self, loss: Loss, probabilities: Floats, weights: Floats) -> float | None:
+        """Return the loss's second derivative in the last row's number; None without one."""
+        if self._multiplied is None:
+            return None
+        return float(np.vdot(self._multiplied, weights * loss.curve(probabilities, self._multiplied)))
+
+
+def _preconditioner(geometry: Geometry, curvature: Floats, last: float | None) -> Callable[[Floats], Floats]:
+    """Return the inverse of `1 + geometry ⊗ curvature`: the second derivative, were all rows equally uncertain.
+
+    If there is one row of coefficients more, k times the same number, the second derivative in that is `1 + last`.
+    """
     curvatures, rotation = np.linalg.eigh(curvature)
     inverse = 1.0 / (1.0 + np.outer(geometry.eigenvalues, np.maximum(curvatures, 0.0)))
     basis = geometry.eigenvectors
 
     def precondition(residual: Floats) -> Floats:
-        seen = basis.T @ (residual @ rotation).astype(np.float32)
+        shared = residual if last is None else residual[:-1]
+        seen = basis.T @ (shared @ rotation).astype(np.float32)
         moved: Floats = (basis @ (seen * inverse).astype(np.float32)).astype(np.float64) @ rotation.T
-        return moved
+        return moved if last is None else np.vstack([moved, residual[-1] * len(curvatures) / (1.0 + last)])
 
     return precondition
 

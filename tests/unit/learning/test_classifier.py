@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression as Reference
 
-from prepal.learning.classifier import LogisticRegression, NothingToLearn
+from prepal.learning.classifier import INTERCEPT_PENALTY, MEAN_DEVIATION, LogisticRegression, NothingToLearn
 from prepal.learning.float16 import as_float32
+from prepal.learning.prior import Prior
 from prepal.learning.threads import CHUNK_ROWS
 
 
@@ -108,6 +111,37 @@ def test_a_choice_can_come_and_go_between_warm_fits() -> None:
     for wanted in (two, labels, two):
         warm = classifier.fit(vectors, wanted).predict_proba(vectors)
         np.testing.assert_allclose(warm, LogisticRegression(4).fit(vectors, wanted).predict_proba(vectors), atol=1e-5)
+
+
+@pytest.mark.parametrize(("k", "multilabel"), [(2, False), (5, False), (3, True)])
+def test_how_much_the_mean_of_the_prior_counts_is_learnt_with_the_rest(k: int, multilabel: bool) -> None:
+    rng = np.random.default_rng(k)
+    vectors = unit_vectors(rng, 60, 8)
+    mean = np.vstack([4 * rng.normal(size=(8, k)), np.zeros(k)])
+    offsets = vectors @ mean[:-1]
+    for sign in (1, -1):
+        truth = offsets * sign > 0 if multilabel else (sign * offsets).argmax(axis=1)
+        targets = truth if multilabel else truth[:, None] == np.arange(k)
+        prior = Prior(np.zeros(8, np.float32), np.eye(8, dtype=np.float32), mean)
+        classifier = LogisticRegression(k, multilabel=multilabel, prior=prior)
+        assert classifier.fit(vectors[:0], truth[:0]).mean_weight == 1.0
+        warm = classifier.fit(vectors[:30], truth[:30]).fit(vectors, truth)
+
+        def loss(flat: np.ndarray, targets: np.ndarray = targets) -> float:
+            w, u = flat[:-1].reshape(9, k), flat[-1]
+            logits = (1 + MEAN_DEVIATION * u) * offsets + vectors @ w[:-1] + w[-1]
+            if multilabel:
+                losses = np.logaddexp(0, logits) - targets * logits
+            else:
+                losses = logsumexp(logits, axis=1) - logits[targets]
+            penalties = (w[:-1] ** 2).sum() + INTERCEPT_PENALTY * (w[-1] ** 2).sum() + u**2
+            return float(10 * losses.sum() + penalties / 2)
+
+        best = minimize(loss, np.zeros(9 * k + 1), method="BFGS", options={"gtol": 1e-4})
+        assert warm.mean_weight == pytest.approx(1 + MEAN_DEVIATION * best.x[-1], abs=1e-3)
+        assert (warm.mean_weight > 1) == (sign == 1)
+        cold = LogisticRegression(k, multilabel=multilabel, prior=prior).fit(vectors, truth)
+        np.testing.assert_allclose(warm.predict_proba(vectors), cold.predict_proba(vectors), atol=1e-5)
 
 
 def test_another_encoder_means_a_cold_start() -> None:

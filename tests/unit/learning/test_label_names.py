@@ -30,6 +30,18 @@ def test_texts_go_to_the_name_they_are_like() -> None:
     assert (logits.argmax(axis=1) == kind).mean() > 0.95
 
 
+def test_one_example_of_each_choice_puts_names_right_that_say_nothing() -> None:
+    rng = np.random.default_rng(0)
+    kind = np.arange(300) % 3
+    vectors = (np.eye(3, 16)[kind] + 0.3 * rng.normal(size=(300, 16))).astype(np.float32)
+    names = rng.normal(size=(3, 16)).astype(np.float32)
+    right = []
+    for labels in (None, kind[:3]):
+        weights = name_weights(vectors, names, labels)
+        right.append(float(((vectors @ weights[:-1] + weights[-1]).argmax(axis=1) == kind).mean()))
+    assert right[1] > max(0.9, right[0])
+
+
 def test_names_alone_are_only_moderately_sure() -> None:
     vectors = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32)
     weights = name_weights(vectors, np.eye(4, 16, dtype=np.float32))

@@ -29,10 +29,20 @@ def test_later_picks_are_doubtful_and_of_different_kinds() -> None:
     probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
     doubtful = np.flatnonzero(np.arange(len(vectors)) % 6 == 0)
     probabilities[doubtful] = 0.5
-    pool = Pool(vectors, probabilities, vectors[:20], np.arange(20) % 2, multilabel=False)
+    pool = Pool(vectors, probabilities, vectors[:40], np.arange(40) % 2, multilabel=False)
     picks = get("auto").select(pool, 5, np.random.default_rng(0))
     assert set(picks) <= set(doubtful)
     assert len(set(kind[picks].tolist())) >= 4
+
+
+def test_some_picks_are_drawn_at_random_while_labels_are_few() -> None:
+    vectors, _ = blobs(5, 60)
+    probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
+    probabilities[::3] = 0.5
+    for labels, drawn in ((8, [False, True, False, False, False, True]), (40, [False] * 6)):
+        pool = Pool(vectors, probabilities, vectors[:labels], np.arange(labels) % 2, multilabel=False)
+        rounds = [get("auto").select(pool, 6, np.random.default_rng(seed)) for seed in range(10)]
+        assert np.any(np.array(rounds) % 3 != 0, axis=0).tolist() == drawn
 
 
 def test_with_names_doubtful_texts_come_from_the_start() -> None:
@@ -57,10 +67,10 @@ def test_some_of_the_first_picks_check_whether_names_are_right() -> None:
     for _ in range(3):
         free = np.setdiff1d(np.arange(len(vectors)), labelled)
         learner.fit(vectors[labelled], kind[labelled], vectors[free])
-        learner.weigh_names()
         labelled = np.concatenate([labelled, free[learner.select(vectors[free], 10, np.random.default_rng(0))]])
     learner.fit(vectors[labelled], kind[labelled], vectors)
-    assert learner.name_weight == 0
+    assert learner.name_weight is not None
+    assert learner.name_weight < 0.1
     probabilities = learner.predict_proba(vectors)
     assert probabilities is not None
     assert (probabilities.argmax(axis=1) == kind).mean() > 0.95

@@ -140,7 +140,6 @@ class _OnVectors:
         self._only = None
         try:
             self._learner.fit(self._vectors.train[labelled], labels, self._vectors.train[free])
-            self._learner.weigh_names()
         except NothingToLearn:
             # All that is known is one choice, if any.
             self._only = int(labels[0]) if len(labels) and not self._dataset.multilabel else None

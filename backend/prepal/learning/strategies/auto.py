@@ -10,12 +10,12 @@ from prepal.learning.strategies import typiclust
 from prepal.learning.strategies.base import Pool, best, draw
 from prepal.learning.strategies.margin import closeness
 
-# Without label names to begin with, so many labels per choice are spent on covering the space.
-_COVERING_LABELS = 2
-# With them, while there are few labels for each choice, every so many-th text covers the space and every so many-th is
-# drawn at random, to check the names: texts near the boundary do not show that names are wrong, and typical texts are
-# often those that names are right about, or wrong about, by chance.
-_COVER_EVERY, _DRAW_EVERY, _CHECKING_LABELS = 3, 4, 10
+# Without label names to begin with, so many labels per choice are spent on covering the space, with them every so
+# many-th text while labels are few.
+_COVERING_LABELS, _COVER_EVERY = 2, 3
+# While there are fewer labels than this for each choice, without names and with them, every so many-th text is drawn at
+# random: a classifier that learns only from texts that it doubts does not notice where it is wrong, or the names are.
+_FEW_LABELS, _FEW_LABELS_WITH_NAMES, _DRAW_EVERY = 15, 10, 4
 # Of so many doubtful texts for each pick, and of at least so many, the picks are as different as can be.
 _CANDIDATES_PER_PICK, _LEAST_CANDIDATES = 5, 50
 
@@ -24,8 +24,8 @@ _CANDIDATES_PER_PICK, _LEAST_CANDIDATES = 5, 50
 class Auto:
     """TypiClust (Hacohen et al. 2022), then clustered margins: Brinker (2003), Citovsky et al. (2021).
 
-    Where the classifier already knows something from the choices' names, it covers less, and draws some texts at random
-    to check them. While all labels are of one choice, it draws all, because what is typical is of frequent choices.
+    Where the classifier already knows something from the choices' names, it covers less. Some of the first texts are
+    drawn at random, and all are while all labels are of one choice, because what is typical is of frequent choices.
     """
 
     name: str = "auto"
@@ -39,13 +39,12 @@ class Auto:
         n = min(n, len(pool))
         labels_per_choice = len(pool.labelled) / pool.probabilities.shape[1]
         numbers = len(pool.labelled) + np.arange(n)
+        few = labels_per_choice < (_FEW_LABELS_WITH_NAMES if pool.knows_names else _FEW_LABELS)
         if pool.knows_names:
-            few = labels_per_choice < _CHECKING_LABELS
             covers = (numbers % _COVER_EVERY == 0) & few
-            drawn = (numbers % _DRAW_EVERY == 1) & few & ~covers
         else:
             covers = np.full(n, labels_per_choice < _COVERING_LABELS)
-            drawn = np.zeros(n, bool)
+        drawn = (numbers % _DRAW_EVERY == 1) & few & ~covers
         picks = np.full(n, -1)
         for places, found in (
             (drawn, draw(len(pool), int(drawn.sum()), rng)),
