@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from prepal.learning import strategies
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn, Vectors
-from prepal.learning.float16 import as_float32
 from prepal.learning.label_names import name_weights
 from prepal.learning.network import Network
 from prepal.learning.prior import Prior, spread_power
@@ -18,8 +17,9 @@ from prepal.learning.threads import one_blas_thread
 
 # While texts come in, the space is measured again when there are so many times more, and once more when none came.
 _MEASURE_AGAIN = 1.5
-# Of larger pools, so many texts are measured: it takes tenths of seconds, and more say the same.
-_MEASURED_ON = 50_000
+# Of larger pools, so many texts are measured, and so many tell what the names mean: it takes tenths of seconds, and
+# more say the same.
+_MEASURED_ON, _NAMED_ON = 50_000, 20_000
 # Names that count less than this say nothing worth relying on.
 _LEAST_NAME_WEIGHT = 0.1
 
@@ -129,8 +129,8 @@ class ActiveLearner:
         if count < 2 or not (none_came or count >= _MEASURE_AGAIN * self._measured):
             return
         self._measured = count
-        part = _part(pool)
-        texts = np.concatenate([vectors, part]) if len(vectors) else part
+        part = _part(pool, _MEASURED_ON)
+        texts = np.concatenate([vectors.astype(pool.dtype), part]) if len(vectors) else part
         self._prior = Prior.of(texts, spread_power(self.n_classes))
         self._examples = None
 
@@ -143,12 +143,12 @@ class ActiveLearner:
         if self._examples is not None and np.array_equal(examples, self._examples):
             return
         self._examples = examples
-        texts = np.concatenate([vectors[first], np.delete(vectors, first, axis=0), _part(pool)])
+        texts = np.concatenate([vectors[first], np.delete(vectors, first, axis=0), _part(pool, _NAMED_ON)])
         self._prior = replace(self._prior, mean=name_weights(texts, self._name_vectors, choices))
 
 
-def _part(pool: Vectors) -> NDArray[np.float32]:
-    return as_float32(pool[:: math.ceil(max(len(pool), 1) / _MEASURED_ON)])
+def _part(pool: Vectors, most: int) -> Vectors:
+    return pool[:: math.ceil(max(len(pool), 1) / most)]
 
 
 __all__ = ["ActiveLearner", "NothingToLearn"]

@@ -20,11 +20,9 @@ def kmeans(points: Points, k: int, rng: np.random.Generator) -> tuple[Points, ND
         before, nearest = nearest, squared_distances(points, centres).argmin(axis=1)
         if (before == nearest).all():
             break
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, points)
-        sizes = np.bincount(nearest, minlength=k)
-        filled = sizes > 0
-        centres[filled] = sums[filled] / sizes[filled, None]
+        filled, starts, sizes = np.unique(np.sort(nearest), return_index=True, return_counts=True)
+        sums = np.add.reduceat(points[np.argsort(nearest, kind="stable")], starts)
+        centres[filled] = sums / sizes[:, None].astype(np.float32)
     return centres, nearest
 
 
