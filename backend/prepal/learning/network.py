@@ -3,18 +3,19 @@
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from prepal.learning.classifier import Labels, NothingToLearn, Vectors, check_labels
 from prepal.learning.float16 import as_float32
 from prepal.learning.prior import Prior
 from prepal.learning.threads import CHUNK_ROWS
+
+if TYPE_CHECKING:
+    from sklearn.neural_network import MLPClassifier
 
 HIDDEN_UNITS = 128
 # So often half the squared norm of the weights is added to the sum of the log losses, as 1 / C is elsewhere. From 50 to
@@ -112,7 +113,11 @@ class Network:
     def _mapped(self, vectors: Vectors) -> NDArray[np.float32]:
         return as_float32(vectors) if self._map is None else self._map.map(vectors)
 
-    def _train(self, vectors: NDArray[np.float32], labels: Labels, weights: NDArray[np.float64]) -> MLPClassifier:
+    def _train(self, vectors: NDArray[np.float32], labels: Labels, weights: NDArray[np.float64]) -> "MLPClassifier":
+        # Scikit-learn is 160 MB in memory, which those who have the logistic regression do without.
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.neural_network import MLPClassifier
+
         network = MLPClassifier(HIDDEN_UNITS, solver="lbfgs", alpha=PENALTY, max_iter=MAX_STEPS, random_state=0)
         single = labels.ndim == 2 and labels.shape[1] == 1
         with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
