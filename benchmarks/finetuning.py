@@ -219,11 +219,10 @@ def _tuned(trial: Trial) -> Answer:
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
         predictor = Predictor(Path(folder) / "model")
         logits = SequenceModel.load(Path(folder) / "model").logits(trial.tested)
+        sure = predictor.predict(trial.tested, WANTED_ACCURACY).sure
+    assert sure is not None
     found = np.full((len(trial.tested), len(trial.names)), -1e3, np.float32)
     found[:, [trial.names.index(name) for name in data.label_names]] = logits
-    threshold = predictor.threshold(WANTED_ACCURACY)
-    least = np.inf if threshold.confidence is None else threshold.confidence
-    sure = measures.confidences(logits, multilabel=data.multilabel) >= least
     right = measures.right(found, trial.test_truth)
     return found, {
         "training_s": round(took, 1),

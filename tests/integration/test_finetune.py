@@ -368,14 +368,13 @@ def test_predictions_go_from_a_file_to_a_file(run: Run, tmp_path: Path) -> None:
         assert [row["predicted"] for row in csv.DictReader(file)] == [line["predicted"] for line in lines]
 
 
-def test_a_threshold_that_nothing_proves_marks_nothing(run: Run) -> None:
-    predictor = Predictor(run.folder)
-    limit = predictor.threshold(0.999)
-    assert limit.confidence is None
-    assert "prove 99.9 % for no confidence: label more." in str(limit)
-    marks = predictor.predict(["Where is my parcel?"], limit).sure
-    assert marks is not None
-    assert not marks.any()
+def test_an_accuracy_that_is_safe_for_no_text_marks_none(run: Run) -> None:
+    found = Predictor(run.folder).predict(["Where is my parcel?"], 0.99999)
+    assert found.threshold is not None
+    assert found.threshold.confidence is None
+    assert "is safe for none: label more." in str(found.threshold)
+    assert found.sure is not None
+    assert not found.sure.any()
 
 
 def test_wrong_use_is_told_in_one_sentence(run: Run, encoder: Path, export: Path, tmp_path: Path) -> None:

@@ -80,25 +80,24 @@ def predict(
         PrepalError: the model, the file or the project cannot be used.
     """
     predictor = Predictor(model)
-    limit = None if threshold is None else predictor.threshold(threshold)
-    if limit:
-        console.print(str(limit), markup=False)
     with Bar(console) as bar:
         predictor.on_read = bar.read
         if source is not None and out is not None:
-            found, without = predict_file(predictor, _read(source), _name(source), out, limit), 0
+            found, without = predict_file(predictor, _read(source), _name(source), out, threshold), 0
             where = str(out)
         else:
             assert project is not None
             with _label_studio(settings) as label_studio:
                 config = label_config.parse(label_studio.project(project)["label_config"])
-                found, without = predict_project(predictor, label_studio, project, config, limit)
+                found, without = predict_project(predictor, label_studio, project, config, threshold)
             where = f"Label Studio as predictions of version {predictor.version!r}"
+    if found.threshold:
+        console.print(str(found.threshold), markup=False)
     sure = None if found.sure is None else int(found.sure.sum())
     marked = "" if sure is None else f", {sure} of them sure"
     left_out = f"; {without} tasks without a text are left out" if without else ""
     console.print(f"{len(found.labels)} texts labelled{marked}, in {where}{left_out}.", markup=False)
-    return {"labelled": len(found.labels), "sure": sure, "without_text": without, "threshold": _plain(limit)}
+    return {"labelled": len(found.labels), "sure": sure, "without_text": without, "threshold": _plain(found.threshold)}
 
 
 def _labelled(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 
 from prepal.errors import PrepalError
@@ -95,6 +94,7 @@ def finetune(
         "majority_accuracy": _majority(data.labels[~judged.held_back] if judged.trained else data.labels, truth),
         "calibration": {
             "temperature": temperature,
+            "highest_temperature": measures.highest_temperature(logits, truth, temperature),
             "error_before": measures.calibration_error(logits, truth),
             "error_after": measures.calibration_error(logits / np.float32(temperature), truth),
             "log_loss_before": measures.log_loss(logits, truth),
@@ -127,7 +127,6 @@ def finetune(
         "fingerprint": fingerprint,
         "precision": precision(),
         "versions": _versions(),
-        "sureness": _sureness(logits / np.float32(temperature), truth),
     }
     if onnx:
         console.print("Writing ONNX, and checking it against the original.")
@@ -168,13 +167,6 @@ def _majority(labels: Labels, truth: Labels) -> float:
     answers, counts = np.unique(labels, axis=0, return_counts=True)
     alike = truth == answers[counts.argmax()]
     return float((alike.all(axis=1) if truth.ndim == 2 else alike).mean())
-
-
-def _sureness(logits: NDArray[np.float32], truth: Labels) -> dict[str, list[Any]]:
-    """How sure each judgement was, surest first, and whether it was right: what thresholds are found on."""
-    sure, hit = measures.confidences(logits, multilabel=truth.ndim == 2), measures.right(logits, truth)
-    order = np.argsort(-sure, kind="stable")
-    return {"confidence": [round(float(c), 6) for c in sure[order]], "right": [bool(h) for h in hit[order]]}
 
 
 def _versions() -> dict[str, str]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit, log_softmax, softmax
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chi2
 from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, precision_recall_fscore_support
 
 from prepal.learning.classifier import Labels
@@ -15,6 +15,8 @@ from prepal.learning.classifier import Labels
 # A few texts that all happen to be right would otherwise make the model look infinitely sure.
 _TEMPERATURES = (0.25, 10.0)
 _BINS = 10
+# How sure it must be that confidences are not too high.
+_SURE = 0.9
 # Of two models that are right equally often, the one whose wrong answers are less sure is better.
 _LOSS_WEIGHT, _LARGEST_LOSS = 0.01, 5.0
 
@@ -81,15 +83,36 @@ def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
     Guo et al., On Calibration of Modern Neural Networks (2017). One text of each class more, that the model finds as
     likely as any other, keeps a perfect score on few texts from looking like certainty.
     """
-    k = logits.shape[1]
-
-    def surprise(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        uniform = -log_softmax(scaled, axis=1).mean() if labels.ndim == 1 else np.logaddexp(0, -scaled).mean()
-        return log_loss(scaled, labels) * len(labels) + float(uniform) * min(k, len(labels)) / k
-
     low, high = np.log(_TEMPERATURES)
-    return float(np.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x))
+    found = minimize_scalar(lambda log: _surprise(logits, labels, log), bounds=(low, high), method="bounded")
+    return float(np.exp(found.x))
+
+
+def highest_temperature(logits: NDArray[np.float32], labels: Labels, fitted: float) -> float:
+    """The highest temperature that the labels leave possible, one-sided, by the ratio of likelihoods.
+
+    Divided by it, a model of few judged texts is not surer than they allow; with many it comes near the fitted one.
+    Wilks, The Large-Sample Distribution of the Likelihood Ratio for Testing Composite Hypotheses (1938).
+
+    Args:
+        logits: `(n, k)`.
+        labels: of these.
+        fitted: what `fit_temperature` found.
+    """
+    least, most = np.log(fitted), np.log(_TEMPERATURES[1])
+    limit = _surprise(logits, labels, least) + chi2.ppf(2 * _SURE - 1, 1) / 2
+
+    def beyond(log_temperature: float) -> float:
+        return float(_surprise(logits, labels, log_temperature) - limit)
+
+    return float(np.exp(brentq(beyond, least, most) if beyond(most) > 0 else most))
+
+
+def _surprise(logits: NDArray[np.float32], labels: Labels, log_temperature: float) -> float:
+    k = logits.shape[1]
+    scaled = logits / np.exp(log_temperature)
+    uniform = -log_softmax(scaled, axis=1).mean() if labels.ndim == 1 else np.logaddexp(0, -scaled).mean()
+    return log_loss(scaled, labels) * len(labels) + float(uniform) * min(k, len(labels)) / k
 
 
 def calibration_error(logits: NDArray[np.float32], labels: Labels) -> float:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How sure it must be that a threshold keeps its promise.
-_PROOF = 0.9
 # A text may well have none of several labels, so it is given those that are more likely than not.
 _MORE_LIKELY = 0.5
 _WRITERS = (".jsonl", ".csv")
@@ -36,29 +33,25 @@ _WRITERS = (".jsonl", ".csv")
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which confidence on predictions are sure, and what that rests on.
+    """From which confidence on predictions are sure.
 
     Attributes:
         accuracy: the one that is wanted.
-        confidence: the least that is sure; None where nothing proves any.
-        texts: by how many texts it was judged.
-        sure: how many of these are as sure.
-        right: how many of the sure ones were right.
+        confidence: the least that is sure; None where none is.
+        judged: by how many texts the model was judged.
     """
 
     accuracy: float
     confidence: float | None
-    texts: int
-    sure: int = 0
-    right: int = 0
+    judged: int
 
     def __str__(self) -> str:
         wanted = f"{self.accuracy:.1%}".replace("%", " %").replace(".0 ", " ")
         if self.confidence is None:
-            return f"The {self.texts} texts that the model was judged by prove {wanted} for no confidence: label more."
+            return f"By the {self.judged} texts that the model was judged by, {wanted} is safe for none: label more."
         return (
-            f"Sure from a confidence of {self.confidence:.3f} on: of {self.texts} texts that the model was judged by, "
-            f"{self.sure} reach it and {self.right} of these are right, which proves {wanted}."
+            f"Sure from a confidence of {self.confidence:.3f} on: by the {self.judged} texts that the model was judged "
+            f"by, {wanted} of these or more are right."
         )
 
 
@@ -69,35 +62,34 @@ class Predictions:
     Attributes:
         labels: of each text, most likely first.
         confidences: `(n,)` float64, how likely each prediction is right.
-        sure: `(n,)` bool; None where no threshold was asked for.
+        sure: `(n,)` bool; None where no accuracy was asked for.
+        threshold: from where on they are sure; None likewise.
     """
 
     labels: list[list[str]]
     confidences: NDArray[np.float64]
-    sure: NDArray[np.bool_] | None
+    sure: NDArray[np.bool_] | None = None
+    threshold: Threshold | None = None
 
 
-def find_threshold(confidences: Sequence[float], right: Sequence[bool], accuracy: float) -> Threshold:
-    """The least confidence that proves an accuracy.
+def find_threshold(confidences: NDArray[np.float64], careful: NDArray[np.float64], accuracy: float) -> float | None:
+    """The least confidence from which on predictions are right as often as wanted; None where none is.
 
-    Of the thresholds with which Wilson's one-sided bound of the accuracy is as large, the one that most texts reach;
-    after Geifman & El-Yaniv, Selective Classification for Deep Neural Networks (2017).
+    What is expected right among the surest texts is the mean of their confidences. So it is known of the very texts
+    that are predicted, also where those that the model was judged by are harder, because they were chosen to teach.
 
     Args:
-        confidences: of n judged texts, surest first.
-        right: which of them were right.
+        confidences: `(n,)`, of the texts that are predicted.
+        careful: `(n,)`, the same by the highest temperature that the judged texts leave possible.
         accuracy: the one that is wanted.
     """
-    hits = np.cumsum(right)
-    best = Threshold(accuracy, None, len(confidences))
-    for n, confidence in enumerate(confidences, start=1):
-        # Texts that are equally sure are sure together.
-        if n < len(confidences) and confidences[n] == confidence:
-            continue
-        found = int(hits[n - 1])
-        if binomtest(found, n, alternative="greater").proportion_ci(_PROOF, method="wilson").low >= accuracy:
-            best = Threshold(accuracy, float(confidence), len(confidences), n, found)
-    return best
+    order = np.argsort(-confidences, kind="stable")
+    ranked = confidences[order]
+    expected = np.cumsum(careful[order]) / np.arange(1, len(order) + 1)
+    # Texts that are equally sure are sure together.
+    ends = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True)) if len(ranked) else np.empty(0, np.int64)
+    enough = ends[expected[ends] >= accuracy]
+    return float(ranked[enough[-1]]) if len(enough) else None
 
 
 class Predictor:
@@ -122,8 +114,8 @@ class Predictor:
         self.on_read: Callable[[int, int], None] | None = None
         self.version = f"PRepAL fine-tuned {self.metrics['fingerprint'][:8]}"
 
-    def predict(self, texts: Sequence[Text], threshold: Threshold | None = None) -> Predictions:
-        """Labels of texts; with a threshold also whether they are sure. `on_read` is told how far it is."""
+    def predict(self, texts: Sequence[Text], accuracy: float | None = None) -> Predictions:
+        """Labels of texts, and which of them are sure enough for an accuracy; `on_read` is told how far it is."""
         several = self._model.multilabel
         if self.on_read:
             self._model.on_read = self.on_read
@@ -135,15 +127,17 @@ class Predictor:
             else [self.label_names[int(row.argmax())]]
             for row in found
         ]
-        sure = measures.confidences(logits, multilabel=several)
-        least = None if threshold is None else threshold.confidence
-        marks = None if threshold is None else sure >= (np.inf if least is None else least)
-        return Predictions(labels, sure, marks)
-
-    def threshold(self, accuracy: float) -> Threshold:
-        """The least confidence that proves an accuracy, by the texts that the model was judged by."""
-        said = self.metrics["sureness"]
-        return find_threshold(said["confidence"], said["right"], accuracy)
+        confidences = measures.confidences(logits, multilabel=several)
+        if accuracy is None:
+            return Predictions(labels, confidences)
+        said = self.metrics["calibration"]
+        # The fitted temperature is in the weights already.
+        more = np.float32(said["highest_temperature"] / said["temperature"])
+        least = find_threshold(confidences, measures.confidences(logits / more, multilabel=several), accuracy)
+        sure = confidences >= (np.inf if least is None else least)
+        return Predictions(
+            labels, confidences, sure, Threshold(accuracy, least, int(self.metrics["judged_by"]["texts"]))
+        )
 
     def texts(self, rows: Iterable[Row], name: str) -> list[Text]:
         """The texts of a file's rows, from the fields that the model learnt from.
@@ -166,10 +160,8 @@ class Predictor:
         return texts
 
 
-def predict_file(
-    predictor: Predictor, content: bytes, name: str, out: Path, threshold: Threshold | None
-) -> Predictions:
-    """Label the texts of a file; writes its rows with `predicted`, `confidence` and, with a threshold, `sure`.
+def predict_file(predictor: Predictor, content: bytes, name: str, out: Path, accuracy: float | None) -> Predictions:
+    """Label the texts of a file; writes its rows with `predicted`, `confidence` and, with an accuracy, `sure`.
 
     Raises:
         PrepalError: the file cannot be read, or `out` not be written.
@@ -180,7 +172,7 @@ def predict_file(
         _, rows = parse_rows(content.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
         raise PrepalError(f"{name} is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
-    found = predictor.predict(predictor.texts(rows, name), threshold)
+    found = predictor.predict(predictor.texts(rows, name), accuracy)
     several = predictor.metrics["data"]["multilabel"]
     told = []
     for place, row in enumerate(rows):
@@ -201,7 +193,7 @@ def predict_file(
 
 
 def predict_project(
-    predictor: Predictor, label_studio: "LabelStudio", project: int, config: LabelConfig, threshold: Threshold | None
+    predictor: Predictor, label_studio: "LabelStudio", project: int, config: LabelConfig, accuracy: float | None
 ) -> tuple[Predictions, int]:
     """Label a project's unlabelled tasks, as predictions in Label Studio with their confidence. Safe to repeat.
 
@@ -236,7 +228,7 @@ def predict_project(
         else:
             known.append(int(task["id"]))
             texts.append(text)
-    found = predictor.predict(texts, threshold)
+    found = predictor.predict(texts, accuracy)
     index = {choice: place for place, choice in enumerate(config.choices)}
     predictions = [
         {
