@@ -30,12 +30,12 @@ _KEPT_VERSIONS = timedelta(minutes=10)
 # Lance itself tries a commit again that another one overtook; this is for the folder that is made or deleted meanwhile.
 _APPEND_ATTEMPTS = 5
 # Rows that are read in one go: of ids alone, and with vectors, of which Lance would otherwise hold many pieces at once.
-_ID_ROWS, _VECTOR_ROWS = 4_194_304, 32_768
+_ID_ROWS, _VECTOR_ROWS = 4_194_304, 8192
 # Rows of one piece.
 _PIECE_ROWS = 16_384
-# Lance keeps a second row with the same key out of concurrent appends only when the schema names the key.
 # Odd numbers that spread the digits of an id over all bits.
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
+# Lance keeps a second row with the same key out of concurrent appends only when the schema names the key.
 _KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 
@@ -348,11 +348,14 @@ class _Asked:
         keys = text_keys(ids)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
-        first = np.append(True, self._keys[1:] != self._keys[:-1])
-        same = np.empty(len(ids), np.int64)
-        same[self._order] = self._order[np.maximum.accumulate(np.where(first, np.arange(len(ids)), 0))]
-        self.same = same
+
+    @property
+    def same(self) -> NDArray[np.int64]:
         """(n,) int64: of each id, the place of the first that is equal to it."""
+        first = np.append(True, self._keys[1:] != self._keys[:-1])
+        same = np.empty(len(self._ids), np.int64)
+        same[self._order] = self._order[np.maximum.accumulate(np.where(first, np.arange(len(same)), 0))]
+        return same
 
     def places(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(m,) int64: places of those asked for that are among `ids`; and (m,) int64, where among `ids`."""
