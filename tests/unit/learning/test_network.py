@@ -1,6 +1,8 @@
 """The network against the logistic regression, whose place it takes."""
 
 import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 
@@ -151,3 +153,9 @@ def test_a_pool_is_predicted_in_chunks_whatever_its_type() -> None:
 def test_what_does_not_fit_is_refused(ask: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ask()
+
+
+def test_who_asks_for_no_network_does_not_load_scikit_learn() -> None:
+    code = "import sys, prepal.learning.active_learner; print('sklearn' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "False\n"
