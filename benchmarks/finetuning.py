@@ -69,6 +69,11 @@ class Trial:
     vectors: Vectors
     picked: NDArray[np.int64]
 
+    @property
+    def each(self) -> measures.HowMany:
+        """How many labels a text has."""
+        return measures.how_many(self.truth)
+
 
 @click.group()
 def main() -> None:
@@ -122,7 +127,7 @@ def _measure(folder: Path, n: int, seed: int, texts: int, pool: int) -> None:
         began = time.perf_counter()
         found, more = arms[arm](trial)
         seconds = round(time.perf_counter() - began, 1)
-        MEASURED.append({**about, "arm": arm, **_scores(found, trial.test_truth), "seconds": seconds, **more})
+        MEASURED.append({**about, "arm": arm, **_scores(found, trial), "seconds": seconds, **more})
 
 
 def _trial(folder: Path, n: int, seed: int, texts: int, pool: int) -> tuple[Trial, Record]:
@@ -223,7 +228,7 @@ def _tuned(trial: Trial) -> Answer:
     assert sure is not None
     found = np.full((len(trial.tested), len(trial.names)), -1e3, np.float32)
     found[:, [trial.names.index(name) for name in data.label_names]] = logits
-    right = measures.right(found, trial.test_truth)
+    right = measures.right(found, trial.test_truth, trial.each)
     return found, {
         "training_s": round(took, 1),
         "cpu_s": round(cpu, 1),
@@ -231,7 +236,7 @@ def _tuned(trial: Trial) -> Answer:
         "recipe": said["recipe"],
         "sure": int(sure.sum()),
         "sure_right": int((sure & right).sum()),
-        "calibration": measures.calibration_error(found, trial.test_truth),
+        "calibration": measures.calibration_error(found, trial.test_truth, trial.each),
         "own_estimate": said["accuracy"],
     }
 
@@ -263,10 +268,10 @@ def _defaults(trial: Trial) -> Answer:
         return SequenceModel.load(Path(folder)).logits(trial.tested), {}
 
 
-def _scores(logits: NDArray[np.float32], truth: Labels) -> Record:
+def _scores(logits: NDArray[np.float32], trial: Trial) -> Record:
     return {
-        "accuracy": round(float(measures.right(logits, truth).mean()), 4),
-        "macro_f1": round(measures.macro_f1(logits, truth), 4),
+        "accuracy": round(float(measures.right(logits, trial.test_truth, trial.each).mean()), 4),
+        "macro_f1": round(measures.macro_f1(logits, trial.test_truth, trial.each), 4),
     }
 
 

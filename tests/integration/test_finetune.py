@@ -114,6 +114,10 @@ def test_it_tells_what_it_read_and_what_it_measured(run: Run) -> None:
     assert metrics["calibration"]["log_loss_after"] <= metrics["calibration"]["log_loss_before"]
     assert set(metrics["per_class"]) == set(TOPICS)
     assert len(metrics["epochs"]) == metrics["recipe"]["epochs"] == 3
+    assert run.told.count("tokens/s") >= 3
+    tokens = sum(map(len, SequenceModel.load(run.folder).tokenizer([t.text for t in LEARNT])["input_ids"]))
+    for epoch in metrics["epochs"]:
+        assert 0.5 * tokens < epoch["tokens_per_second"] * epoch["seconds"] < 2 * tokens
 
 
 def test_the_card_is_one_that_the_hub_reads(run: Run) -> None:
@@ -338,6 +342,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(
     again = json.loads((out / "metrics.json").read_text())
     for measured in ("accuracy", "macro_f1", "log_loss", "per_class", "confusion", "calibration", "best_epoch"):
         assert again[measured] == run.metrics[measured]
+    assert all(epoch["seconds"] > 0 for epoch in again["epochs"])
 
 
 def killed(command: list[str], begun: Callable[[], object], wait_until: Callable[..., None]) -> None:

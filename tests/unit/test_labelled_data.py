@@ -104,6 +104,15 @@ def test_several_labels_a_text(kind: str, tmp_path: Path) -> None:
     assert data.labels.tolist() == [[True, n % 2 == 1] for n in range(1, 9)]
 
 
+def test_a_text_without_a_label_that_most_annotators_share_is_left_out() -> None:
+    tasks = [task(n, annotation(1, "Billing", "Shipping"), annotation(2, "Billing")) for n in range(1, 5)]
+    tasks += [task(n, *(annotation(who, label) for who, label in enumerate("abc"))) for n in (5, 6)]
+    data = read(tasks)
+    assert data.task_ids.tolist() == [1, 2, 3, 4]
+    assert data.left_out == {"without a choice that most annotators share": 2}
+    assert data.how_many == "some"
+
+
 @pytest.mark.parametrize("kind", ["JSON", "JSON_MIN", "CSV", "TSV"])
 def test_of_several_choices_tags_one_must_be_named(kind: str, tmp_path: Path) -> None:
     tasks = []

@@ -44,7 +44,7 @@ class Bar:
         line = f"epoch {epoch.number:2}  loss {epoch.loss:.3f}"
         if epoch.accuracy is not None:
             line += f"  accuracy {epoch.accuracy:.3f}  macro-F1 {epoch.macro_f1:.3f}"
-        self._progress.console.print(f"{line}  {epoch.seconds:.0f} s")
+        self._progress.console.print(f"{line}  {epoch.seconds:.0f} s  {epoch.tokens_per_second:,.0f} tokens/s")
 
     def _update(self, title: str, done: int, total: int) -> None:
         if title not in self._tasks:

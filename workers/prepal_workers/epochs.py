@@ -14,11 +14,15 @@ COMPLETE = "complete.json"
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave; the measures are None where there are no texts to judge by."""
+    """What one epoch gave; the measures are None where there are no texts to judge by.
+
+    `seconds` has the judging in it; `tokens_per_second` is of learning alone, and padding does not count.
+    """
 
     number: int
     loss: float
     seconds: float
+    tokens_per_second: float
     accuracy: float | None = None
     macro_f1: float | None = None
     score: float | None = None
@@ -38,12 +42,39 @@ class Watch(Protocol):
 
 
 class Progress(TrainerCallback):
-    """Tells the watch; marks checkpoints that are whole."""
+    """Tells the watch; marks checkpoints that are whole.
 
-    def __init__(self, watch: Watch | None) -> None:
-        self.seconds: dict[int, float] = {}
+    Args:
+        watch: is told.
+        tokens: of all texts that are learnt from.
+        checkpoint: that training goes on from, if it does.
+    """
+
+    def __init__(self, watch: Watch | None, tokens: int, checkpoint: Path | None) -> None:
+        before = json.loads((checkpoint / COMPLETE).read_text()) if checkpoint else {"seconds": {}, "learning": {}}
+        self._seconds, self._learning = ({int(n): s for n, s in before[of].items()} for of in ("seconds", "learning"))
         self._watch = watch
+        self._tokens = tokens
         self._began = time.monotonic()
+
+    def epochs(self, history: Sequence[dict[str, Any]]) -> list[Epoch]:
+        """What a trainer's log says of each epoch."""
+        found: dict[int, dict[str, Any]] = {}
+        for entry in history:
+            found.setdefault(round(entry.get("epoch") or 0), {}).update(entry)
+        return [
+            Epoch(
+                number=number,
+                loss=entry["loss"],
+                seconds=self._seconds[number],
+                tokens_per_second=self._tokens / self._learning[number],
+                accuracy=entry.get("eval_accuracy"),
+                macro_f1=entry.get("eval_macro_f1"),
+                score=entry.get("eval_score"),
+            )
+            for number, entry in sorted(found.items())
+            if number in self._seconds
+        ]
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:  # noqa: ANN401, D102
         self._began = time.monotonic()
@@ -53,35 +84,18 @@ class Progress(TrainerCallback):
             self._watch.step(state.global_step, state.max_steps)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
-        number = round(state.epoch or 0)
-        waits_for = "eval_loss" if args.eval_strategy != "no" else "loss"
-        if number and waits_for in state.log_history[-1]:
-            self.seconds.setdefault(number, time.monotonic() - self._began)
+        number, said = round(state.epoch or 0), state.log_history[-1]
+        seconds = time.monotonic() - self._began
+        if "loss" in said:
+            self._learning[number] = seconds
+        if number and ("loss" if args.eval_strategy == "no" else "eval_loss") in said:
+            self._seconds[number] = seconds
             if self._watch:
-                self._watch.epoch(read_epochs(state.log_history, self.seconds)[-1])
+                self._watch.epoch(self.epochs(state.log_history)[-1])
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).write_text(json.dumps({"seconds": self.seconds}))
-
-
-def read_epochs(history: Sequence[dict[str, Any]], seconds: dict[int, float]) -> list[Epoch]:
-    """What a trainer's log says of each epoch."""
-    found: dict[int, dict[str, Any]] = {}
-    for entry in history:
-        found.setdefault(round(entry.get("epoch") or 0), {}).update(entry)
-    return [
-        Epoch(
-            number=number,
-            loss=entry.get("loss", float("nan")),
-            seconds=seconds.get(number, 0.0),
-            accuracy=entry.get("eval_accuracy"),
-            macro_f1=entry.get("eval_macro_f1"),
-            score=entry.get("eval_score"),
-        )
-        for number, entry in sorted(found.items())
-        if number and "loss" in entry
-    ]
+        (folder / COMPLETE).write_text(json.dumps({"seconds": self._seconds, "learning": self._learning}))
 
 
 def start_score(history: Sequence[dict[str, Any]]) -> float:

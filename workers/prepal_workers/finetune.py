@@ -85,18 +85,18 @@ def finetune(
             delivered = final
             held_back_from_it = np.zeros(len(data.texts), bool)
     learnt_from = int((~held_back_from_it).sum())
-    logits, truth = judged.logits, data.labels[judged.held_back]
+    logits, truth, each = judged.logits, data.labels[judged.held_back], data.how_many
     temperature = measures.fit_temperature(logits, truth)
     delivered.model.soften(temperature)
     delivered.model.save(out, data.label_names)
     metrics = {
-        **measures.report(logits, truth, data.label_names),
+        **measures.report(logits, truth, data.label_names, each),
         "majority_accuracy": _majority(data.labels[~judged.held_back] if judged.trained else data.labels, truth),
         "calibration": {
             "temperature": temperature,
             "highest_temperature": measures.highest_temperature(logits, truth, temperature),
-            "error_before": measures.calibration_error(logits, truth),
-            "error_after": measures.calibration_error(logits / np.float32(temperature), truth),
+            "error_before": measures.calibration_error(logits, truth, each),
+            "error_after": measures.calibration_error(logits / np.float32(temperature), truth, each),
             "log_loss_before": measures.log_loss(logits, truth),
             "log_loss_after": measures.log_loss(logits / temperature, truth),
         },
@@ -114,7 +114,7 @@ def finetune(
             "fields": list(data.fields),
             "pairs": data.pairs,
             "choice": data.choice,
-            "multilabel": data.multilabel,
+            "how_many": each,
             "counts": data.counts,
             "disagreements": data.disagreements,
             "settled_by": data.settled_by,

@@ -193,9 +193,10 @@ def _cross_validate(training: Training) -> Judged:
             logits = {tried: logits[tried] for tried in methods[: methods.index(method)]}
             console.print("Ended early: the best so far is kept.")
             break
-    scores = {method: score(found, data.labels) for method, found in logits.items()}
+    scores = {method: score(found, data.labels, data.how_many) for method, found in logits.items()}
     for method, found in logits.items():
-        accuracy, f1 = right(found, data.labels).mean(), macro_f1(found, data.labels)
+        accuracy = right(found, data.labels, data.how_many).mean()
+        f1 = macro_f1(found, data.labels, data.how_many)
         console.print(
             f"{method:10}  accuracy {accuracy:.3f}  macro-F1 {f1:.3f}  loss {log_loss(found, data.labels):.3f}"
         )

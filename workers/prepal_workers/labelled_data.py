@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
+from prepal_workers.measures import HowMany, how_many
 from prepal_workers.text_fields import Text
 
 _LEAST_EXAMPLES = 2
@@ -58,6 +59,11 @@ class LabelledData:
     def multilabel(self) -> bool:
         """Whether a text may have several labels."""
         return self.labels.ndim == 2
+
+    @property
+    def how_many(self) -> HowMany:
+        """How many labels a text has."""
+        return how_many(self.labels)
 
     @property
     def pairs(self) -> bool:

@@ -1,7 +1,7 @@
 """How good predictions are: figures with their intervals, and a temperature that makes confidences honest."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ _BINS = 10
 _SURE = 0.9
 # Of two models that are right equally often, the one whose wrong answers are less sure is better.
 _LOSS_WEIGHT, _LARGEST_LOSS = 0.01, 5.0
+
+# How many labels a text has: exactly one; one or more; or any number, none too.
+HowMany = Literal["one", "some", "any"]
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,42 @@ class Share:
         return cls(right / n, float(interval.low), float(interval.high), n)
 
 
-def right(logits: NDArray[np.float32], labels: Labels) -> NDArray[np.bool_]:
-    """Which texts `(n,)` are predicted right; all of a text's classes must be, where it may have several."""
-    if labels.ndim == 2:
-        return np.asarray(((logits > 0) == labels).all(axis=1))
-    return np.asarray(logits.argmax(axis=1) == labels)
+def how_many(labels: Labels) -> HowMany:
+    """How many labels a text has, by what these texts have."""
+    if labels.ndim == 1:
+        return "one"
+    return "some" if labels.any(axis=1).all() else "any"
 
 
-def confidences(logits: NDArray[np.float32], *, multilabel: bool) -> NDArray[np.float64]:
-    """How likely `(n,)` the model holds it that its prediction of a text is right."""
-    if multilabel:
-        certain = expit(np.abs(logits.astype(np.float64)))
-        return np.asarray(certain.prod(axis=1))
-    return np.asarray(softmax(logits.astype(np.float64), axis=1).max(axis=1))
+def decide(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.bool_]:
+    """The labels `(n, k)` that texts are given, where each has so many.
+
+    Of several, those that are more likely than not. Where every text has some but none is that likely, the likeliest.
+    """
+    if each == "one":
+        return np.asarray(logits.argmax(axis=1)[:, None] == np.arange(logits.shape[1]))
+    given = np.asarray(logits > 0)
+    if each == "some":
+        none = np.flatnonzero(~given.any(axis=1))
+        given[none, logits[none].argmax(axis=1)] = True
+    return given
+
+
+def right(logits: NDArray[np.float32], labels: Labels, each: HowMany) -> NDArray[np.bool_]:
+    """Which texts `(n,)` are given all of their labels, and no other."""
+    return np.asarray((decide(logits, each) == _marks(labels, logits.shape[1])).all(axis=1))
+
+
+def confidences(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.float64]:
+    """How likely `(n,)` the model holds it that what a text is given is right."""
+    z = logits.astype(np.float64)
+    if each == "one":
+        return np.asarray(softmax(z, axis=1).max(axis=1))
+    likely = expit(np.where(decide(logits, each), z, -z)).prod(axis=1)
+    if each == "any":
+        return np.asarray(likely)
+    # That a text has no label at all is ruled out.
+    return np.asarray(likely / -np.expm1(-np.logaddexp(0, z).sum(axis=1)))
 
 
 def log_loss(logits: NDArray[np.floating], labels: Labels) -> float:
@@ -63,17 +89,17 @@ def log_loss(logits: NDArray[np.floating], labels: Labels) -> float:
     return float(-log_softmax(z, axis=1)[np.arange(len(labels)), labels].mean())
 
 
-def macro_f1(logits: NDArray[np.float32], labels: Labels) -> float:
+def macro_f1(logits: NDArray[np.float32], labels: Labels, each: HowMany) -> float:
     """Mean F1 over the classes that labels or predictions have."""
-    truth, predicted = _marks(logits, labels)
+    truth, predicted = _marks(labels, logits.shape[1]), decide(logits, each)
     mentions = truth.sum(axis=0) + predicted.sum(axis=0)
     used = mentions > 0
     return float((2 * (truth & predicted).sum(axis=0)[used] / mentions[used]).mean()) if used.any() else 1.0
 
 
-def score(logits: NDArray[np.float32], labels: Labels) -> float:
+def score(logits: NDArray[np.float32], labels: Labels, each: HowMany) -> float:
     """One number to choose by: the mean of accuracy and macro-F1, and of those alike the less surprised one."""
-    agreed = (float(right(logits, labels).mean()) + macro_f1(logits, labels)) / 2
+    agreed = (float(right(logits, labels, each).mean()) + macro_f1(logits, labels, each)) / 2
     return agreed - _LOSS_WEIGHT * min(log_loss(logits, labels), _LARGEST_LOSS)
 
 
@@ -115,17 +141,17 @@ def _surprise(logits: NDArray[np.float32], labels: Labels, log_temperature: floa
     return log_loss(scaled, labels) * len(labels) + float(uniform) * min(k, len(labels)) / k
 
 
-def calibration_error(logits: NDArray[np.float32], labels: Labels) -> float:
+def calibration_error(logits: NDArray[np.float32], labels: Labels, each: HowMany) -> float:
     """Expected calibration error: how far confidence and accuracy lie apart on average, over ten ranges."""
-    sure, hit = confidences(logits, multilabel=labels.ndim == 2), right(logits, labels)
+    sure, hit = confidences(logits, each), right(logits, labels, each)
     bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
     parts = [bins == b for b in range(_BINS)]
     return float(sum(abs(hit[p].mean() - sure[p].mean()) * p.mean() for p in parts if p.any()))
 
 
-def report(logits: NDArray[np.float32], labels: Labels, label_names: tuple[str, ...]) -> dict[str, Any]:
+def report(logits: NDArray[np.float32], labels: Labels, label_names: tuple[str, ...], each: HowMany) -> dict[str, Any]:
     """Accuracy, macro-F1, figures per class and the confusion matrix, as plain JSON."""
-    truth, predicted = _marks(logits, labels)
+    truth, predicted = _marks(labels, logits.shape[1]), decide(logits, each)
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, average=None, zero_division=0)
     counts = truth.sum(axis=0)
     matrix = (
@@ -134,8 +160,8 @@ def report(logits: NDArray[np.float32], labels: Labels, label_names: tuple[str, 
         else confusion_matrix(labels, logits.argmax(axis=1), labels=np.arange(len(label_names)))
     )
     return {
-        "accuracy": asdict(Share.of(int(right(logits, labels).sum()), len(labels))),
-        "macro_f1": macro_f1(logits, labels),
+        "accuracy": asdict(Share.of(int(right(logits, labels, each).sum()), len(labels))),
+        "macro_f1": macro_f1(logits, labels, each),
         "log_loss": log_loss(logits, labels),
         "per_class": {
             name: {
@@ -158,9 +184,6 @@ def _interval(found: int, n: int) -> list[float] | None:
     return [share.low, share.high]
 
 
-def _marks(logits: NDArray[np.float32], labels: Labels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Truth and prediction as `(n, k)` bool."""
-    if labels.ndim == 2:
-        return np.asarray(labels, bool), logits > 0
-    classes = np.arange(logits.shape[1])
-    return labels[:, None] == classes, logits.argmax(axis=1)[:, None] == classes
+def _marks(labels: Labels, k: int) -> NDArray[np.bool_]:
+    """Which of k labels each text has, `(n, k)`."""
+    return np.asarray(labels, bool) if labels.ndim == 2 else np.asarray(labels[:, None] == np.arange(k))

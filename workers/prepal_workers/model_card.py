@@ -7,6 +7,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 _TASK = "text-classification"
+_HOW_MANY = {
+    "one": "one label",
+    "some": "one label or more (those with a score above 0.5, or the highest one)",
+    "any": "any number of labels (those with a score above 0.5)",
+}
 
 
 def write_card(path: Path, metrics: dict[str, Any], label_names: Sequence[str]) -> None:
@@ -37,9 +42,9 @@ def _header(metrics: dict[str, Any]) -> str:
 def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
     data, accuracy, calibration = metrics["data"], metrics["accuracy"], metrics["calibration"]
     what = "pairs of texts" if data["pairs"] else "texts"
-    how_many = "any number of labels" if data["multilabel"] else "one label"
+    how_many = _HOW_MANY[data["how_many"]]
     example = '{"text": "First text", "text_pair": "Second text"}' if data["pairs"] else '"A text."'
-    more = ", top_k=None" if data["multilabel"] else ""
+    more = "" if data["how_many"] == "one" else ", top_k=None"
     left_out = ", ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none"
     recipe = metrics["recipe"]
     source = f"{data['tasks']} rows of a {data['kind']} file"

@@ -17,7 +17,7 @@ from prepal.label_config import LabelConfig, UnembeddableError
 from prepal_workers import measures
 from prepal_workers.exports import Row, parse_rows
 from prepal_workers.finetune import METRICS
-from prepal_workers.sequence_model import SequenceModel, probabilities
+from prepal_workers.sequence_model import SequenceModel
 from prepal_workers.text_fields import Text, text_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A text may well have none of several labels, so it is given those that are more likely than not.
-_MORE_LIKELY = 0.5
 _WRITERS = (".jsonl", ".csv")
 
 
@@ -111,29 +109,25 @@ class Predictor:
             ) from error
         self._model = SequenceModel.load(folder)
         self.label_names = self._model.label_names
+        self.how_many: measures.HowMany = self.metrics["data"]["how_many"]
         self.on_read: Callable[[int, int], None] | None = None
         self.version = f"PRepAL fine-tuned {self.metrics['fingerprint'][:8]}"
 
     def predict(self, texts: Sequence[Text], accuracy: float | None = None) -> Predictions:
         """Labels of texts, and which of them are sure enough for an accuracy; `on_read` is told how far it is."""
-        several = self._model.multilabel
         if self.on_read:
             self._model.on_read = self.on_read
         logits = self._model.logits(texts)
-        found = probabilities(logits, multilabel=several)
-        labels = [
-            [self.label_names[c] for c in np.argsort(-row, kind="stable") if row[c] > _MORE_LIKELY]
-            if several
-            else [self.label_names[int(row.argmax())]]
-            for row in found
-        ]
-        confidences = measures.confidences(logits, multilabel=several)
+        given = measures.decide(logits, self.how_many)
+        likeliest = np.argsort(-logits, axis=1, kind="stable")
+        labels = [[self.label_names[c] for c in order if row[c]] for row, order in zip(given, likeliest, strict=True)]
+        confidences = measures.confidences(logits, self.how_many)
         if accuracy is None:
             return Predictions(labels, confidences)
         said = self.metrics["calibration"]
         # The fitted temperature is in the weights already.
         more = np.float32(said["highest_temperature"] / said["temperature"])
-        least = find_threshold(confidences, measures.confidences(logits / more, multilabel=several), accuracy)
+        least = find_threshold(confidences, measures.confidences(logits / more, self.how_many), accuracy)
         sure = confidences >= (np.inf if least is None else least)
         return Predictions(
             labels, confidences, sure, Threshold(accuracy, least, int(self.metrics["judged_by"]["texts"]))
@@ -173,7 +167,7 @@ def predict_file(predictor: Predictor, content: bytes, name: str, out: Path, acc
     except UnicodeDecodeError as error:
         raise PrepalError(f"{name} is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
     found = predictor.predict(predictor.texts(rows, name), accuracy)
-    several = predictor.metrics["data"]["multilabel"]
+    several = predictor.how_many != "one"
     told = []
     for place, row in enumerate(rows):
         labels = found.labels[place]

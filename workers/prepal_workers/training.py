@@ -25,9 +25,9 @@ from transformers.utils import logging as transformers_logging
 from prepal.errors import PrepalError
 from prepal.learning.classifier import Labels
 from prepal_workers.contrastive import PairLoss
-from prepal_workers.epochs import Epoch, Progress, Watch, last_complete, read_epochs, start_score
+from prepal_workers.epochs import Epoch, Progress, Watch, last_complete, start_score
 from prepal_workers.lora import add_lora, merge_lora
-from prepal_workers.measures import macro_f1, right, score
+from prepal_workers.measures import HowMany, how_many, macro_f1, right, score
 from prepal_workers.memory import tokens_at_once
 from prepal_workers.recipe import Recipe, Wishes, choose_recipe, precision
 from prepal_workers.sequence_model import SequenceModel, last_layer
@@ -111,19 +111,21 @@ def train(
         add_lora(began)
     with _folder(out) as folder, _quiet():
         loss = PairLoss(last_layer(began.model)) if recipe.method == "contrast" else _loss(labels, n_classes)
-        trainer = _trainer(began, texts, labels, validation, recipe, loss, folder, seed, keeps=out is not None)
-        progress = Progress(watch)
+        rows = _rows(began, texts, labels)
+        each = how_many(labels)
+        trainer = _trainer(began, rows, validation, recipe, loss, each, folder, seed, keeps=out is not None)
+        checkpoint = last_complete(folder) if resume else None
+        progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint)
         trainer.add_callback(progress)
-        checkpoint = str(last_complete(folder) or "") if resume else ""
         interrupted = False
         try:
-            trainer.train(resume_from_checkpoint=checkpoint or None)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except KeyboardInterrupt:
             interrupted = True
             if trainer.state.best_model_checkpoint:
                 trainer._load_best_model()
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        epochs = read_epochs(trainer.state.log_history, progress.seconds)
+        epochs = progress.epochs(trainer.state.log_history)
         best = _best(epochs, trainer) if validation else len(epochs)
         merge_lora(began, keep=bool(best))
         if validation and not best:
@@ -146,17 +148,16 @@ def _best(epochs: Sequence[Epoch], trainer: Trainer) -> int:
 
 def _trainer(
     began: SequenceModel,
-    texts: Sequence[Text],
-    labels: Labels,
+    rows: list[dict[str, Any]],
     validation: tuple[Sequence[Text], Labels] | None,
     recipe: Recipe,
     loss: Callable[..., torch.Tensor],
+    each: HowMany,
     folder: Path,
     seed: int,
     *,
     keeps: bool,
 ) -> Trainer:
-    rows = _rows(began, texts, labels)
     longest = max(len(row["input_ids"]) for row in rows)
     trained = sum(p.numel() for p in began.model.parameters() if p.requires_grad)
     at_once = tokens_at_once(began.model.config, trained, longest)
@@ -201,7 +202,7 @@ def _trainer(
         eval_dataset=_rows(began, *validation) if validation else None,
         data_collator=DataCollatorWithPadding(began.tokenizer),
         compute_loss_func=loss,
-        compute_metrics=_metrics,
+        compute_metrics=_measure(each),
         callbacks=[EarlyStoppingCallback(recipe.patience)] if validation else None,
     )
     trainer.loss_is_scaled_for_ga = False
@@ -235,11 +236,16 @@ def _class_weights(labels: Labels, n_classes: int) -> torch.Tensor:
     return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
 
 
-def _metrics(prediction: EvalPrediction) -> dict[str, float]:
-    logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-    labels = labels > 0 if labels.ndim == 2 else labels
-    accuracy, f1 = float(right(logits, labels).mean()), macro_f1(logits, labels)
-    return {"accuracy": accuracy, "macro_f1": f1, "score": score(logits, labels)}
+def _measure(each: HowMany) -> Callable[[EvalPrediction], dict[str, float]]:
+    """What is measured after an epoch, of texts that have so many labels each."""
+
+    def measure(prediction: EvalPrediction) -> dict[str, float]:
+        logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        labels = labels > 0 if labels.ndim == 2 else labels
+        accuracy, f1 = float(right(logits, labels, each).mean()), macro_f1(logits, labels, each)
+        return {"accuracy": accuracy, "macro_f1": f1, "score": score(logits, labels, each)}
+
+    return measure
 
 
 @contextlib.contextmanager
