@@ -13,6 +13,7 @@ from prepal_workers.measures import (
     fit_temperature,
     highest_temperature,
     how_many,
+    how_much_surer,
     macro_f1,
     report,
     right,
@@ -122,6 +123,13 @@ def test_more_judged_texts_leave_less_in_doubt() -> None:
         doubts.append(highest_temperature(logits, labels, fitted) / fitted)
     assert doubts == sorted(doubts, reverse=True)
     assert 1.0 < doubts[-1] < 1.05
+
+
+def test_a_model_may_be_surer_than_another() -> None:
+    logits, _ = draw(100)
+    assert how_much_surer(3 * logits + 1, logits) == pytest.approx(3)
+    assert how_much_surer(logits, 3 * logits) == 1.0
+    assert how_much_surer(logits, np.zeros_like(logits)) == 1.0
 
 
 def test_texts_that_are_equally_sure_are_sure_together() -> None:

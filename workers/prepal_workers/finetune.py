@@ -19,18 +19,19 @@ from prepal_workers import measures, onnx_export
 from prepal_workers.bar import Bar
 from prepal_workers.confusion import draw_confusion
 from prepal_workers.crowd import overlaps_enough, settle_by_crowdlab
-from prepal_workers.judging import Training, judge
+from prepal_workers.judging import Judged, Training, judge
 from prepal_workers.labelled_data import LabelledData
 from prepal_workers.model_card import write_card
 from prepal_workers.recipe import Method, Wishes, precision
 from prepal_workers.sequence_model import SequenceModel
+from prepal_workers.training import Trained
 
 METRICS = "metrics.json"
 _CHECKPOINTS = "checkpoints"
 # Up to so many labels every one counts, and training once more on all of them takes minutes.
 _LEARN_FROM_ALL = 2000
-# So many texts show whether an export is the same model.
-_CHECKED_TEXTS = 64
+# So many texts show whether an export is the same model, and how much surer one model is than another.
+_CHECKED_TEXTS, _COMPARED_TEXTS = 64, 256
 
 
 def finetune(
@@ -87,6 +88,7 @@ def finetune(
     learnt_from = int((~held_back_from_it).sum())
     logits, truth, each = judged.logits, data.labels[judged.held_back], data.how_many
     temperature = measures.fit_temperature(logits, truth)
+    highest = measures.highest_temperature(logits, truth, temperature) * _how_much_surer(delivered, judged, data)
     delivered.model.soften(temperature)
     delivered.model.save(out, data.label_names)
     metrics = {
@@ -94,7 +96,7 @@ def finetune(
         "majority_accuracy": _majority(data.labels[~judged.held_back] if judged.trained else data.labels, truth),
         "calibration": {
             "temperature": temperature,
-            "highest_temperature": measures.highest_temperature(logits, truth, temperature),
+            "highest_temperature": highest,
             "error_before": measures.calibration_error(logits, truth, each),
             "error_after": measures.calibration_error(logits / np.float32(temperature), truth, each),
             "log_loss_before": measures.log_loss(logits, truth),
@@ -160,6 +162,17 @@ def _prepare(out: Path, fingerprint: str, *, resume: bool) -> None:
 def _fingerprint(data: LabelledData, model: str, wishes: Wishes, seed: int) -> str:
     said = json.dumps([data.texts, data.labels.tolist(), data.label_names, model, asdict(wishes), seed])
     return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _how_much_surer(delivered: Trained, judged: Judged, data: LabelledData) -> float:
+    """By what factor the delivered model is surer than the judged one, of texts that both learnt from.
+
+    It may have learnt for more epochs, and then the judged texts do not vouch for how sure it is.
+    """
+    if judged.trained is None or delivered is judged.trained:
+        return 1.0
+    texts = [data.texts[place] for place in np.flatnonzero(~judged.held_back)[:_COMPARED_TEXTS]]
+    return measures.how_much_surer(delivered.model.logits(texts), judged.trained.model.logits(texts))
 
 
 def _majority(labels: Labels, truth: Labels) -> float:

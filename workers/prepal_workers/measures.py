@@ -81,6 +81,12 @@ def confidences(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.float6
     return np.asarray(likely / -np.expm1(-np.logaddexp(0, z).sum(axis=1)))
 
 
+def how_much_surer(logits: NDArray[np.float32], than: NDArray[np.float32]) -> float:
+    """By what factor logits of the same texts lie further from their text's mean than others do; at least 1."""
+    spread, other = (float(np.square(z - z.mean(axis=1, keepdims=True)).mean()) for z in (logits, than))
+    return max(1.0, (spread / other) ** 0.5) if other else 1.0
+
+
 def log_loss(logits: NDArray[np.floating], labels: Labels) -> float:
     """Mean negative log likelihood of the labels, per class where a text may have several."""
     z = logits.astype(np.float64)
