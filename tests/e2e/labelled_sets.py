@@ -52,7 +52,7 @@ class LabelledSet:
     def answers(self, annotators: int) -> Iterator[list[tuple[str, ...]]]:
         """What each annotator chooses of each text: the truth, but one of them something else of every tenth text."""
         drawn = random.Random(self.name)
-        disputed = set(drawn.sample(range(len(self.texts)), len(self.texts) // _DISPUTED))
+        disputed = set(drawn.sample(range(len(self.texts)), self.disputed))
         for place, truth in enumerate(self.labels):
             given = [truth] * annotators
             if place in disputed:
@@ -61,6 +61,7 @@ class LabelledSet:
 
     @property
     def disputed(self) -> int:
+        """Of how many texts one annotator chooses something else."""
         return len(self.texts) // _DISPUTED
 
 

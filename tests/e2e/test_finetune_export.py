@@ -29,7 +29,7 @@ def label(label_studio: LabelStudioApi, annotators: list[str | None], labelled_s
     """A project of the set, all of it labelled by all annotators, and of tasks that nobody labelled; returns its id."""
     project = label_studio.create_project(labelled_set.label_config, maximum_annotations=ANNOTATORS)
     more = [{field: f"{text} Once more." for field, text in data.items()} for data in labelled_set.data[:MORE]]
-    label_studio.import_tasks(project, labelled_set.data + more)
+    label_studio.import_tasks(project, [{**data, "source": "mail"} for data in labelled_set.data + more])
     tasks = [task["id"] for task in label_studio.tasks(project)]
     for task, answers in zip(tasks, labelled_set.answers(ANNOTATORS), strict=False):
         for token, chosen in zip(annotators, answers, strict=True):

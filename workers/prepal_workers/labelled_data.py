@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal_workers.measures import HowMany, how_many
+from prepal_workers.measures import HowMany, how_many, marks
 from prepal_workers.text_fields import Text
 
 _LEAST_EXAMPLES = 2
@@ -73,9 +73,7 @@ class LabelledData:
     @property
     def marks(self) -> NDArray[np.bool_]:
         """Which labels each text has, `(n, k)`."""
-        if self.labels.ndim == 2:
-            return np.asarray(self.labels, bool)
-        return np.asarray(self.labels[:, None] == np.arange(len(self.label_names)))
+        return marks(self.labels, len(self.label_names))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -137,12 +135,12 @@ def assemble(
             f"All {len(texts)} labels of {name} are {label_names[used[0]] if len(used) else 'empty'!r}: a model needs "
             "examples of two."
         )
-    marks = chosen[order][:, used]
+    kept = chosen[order][:, used]
     names = [label_names[column] for column in used]
     return LabelledData(
         kind=kind,
         texts=[texts[place] for place in order],
-        labels=marks if multilabel else marks.argmax(axis=1).astype(np.int64),
+        labels=kept if multilabel else kept.argmax(axis=1).astype(np.int64),
         label_names=tuple(names),
         is_audit=is_audit[order],
         task_ids=task_ids[order],

@@ -66,7 +66,7 @@ def decide(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.bool_]:
 
 def right(logits: NDArray[np.float32], labels: Labels, each: HowMany) -> NDArray[np.bool_]:
     """Which texts `(n,)` are given all of their labels, and no other."""
-    return np.asarray((decide(logits, each) == _marks(labels, logits.shape[1])).all(axis=1))
+    return np.asarray((decide(logits, each) == marks(labels, logits.shape[1])).all(axis=1))
 
 
 def confidences(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.float64]:
@@ -97,7 +97,7 @@ def log_loss(logits: NDArray[np.floating], labels: Labels) -> float:
 
 def macro_f1(logits: NDArray[np.float32], labels: Labels, each: HowMany) -> float:
     """Mean F1 over the classes that labels or predictions have."""
-    truth, predicted = _marks(labels, logits.shape[1]), decide(logits, each)
+    truth, predicted = marks(labels, logits.shape[1]), decide(logits, each)
     mentions = truth.sum(axis=0) + predicted.sum(axis=0)
     used = mentions > 0
     return float((2 * (truth & predicted).sum(axis=0)[used] / mentions[used]).mean()) if used.any() else 1.0
@@ -157,7 +157,7 @@ def calibration_error(logits: NDArray[np.float32], labels: Labels, each: HowMany
 
 def report(logits: NDArray[np.float32], labels: Labels, label_names: tuple[str, ...], each: HowMany) -> dict[str, Any]:
     """Accuracy, macro-F1, figures per class and the confusion matrix, as plain JSON."""
-    truth, predicted = _marks(labels, logits.shape[1]), decide(logits, each)
+    truth, predicted = marks(labels, logits.shape[1]), decide(logits, each)
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, average=None, zero_division=0)
     counts = truth.sum(axis=0)
     matrix = (
@@ -190,6 +190,6 @@ def _interval(found: int, n: int) -> list[float] | None:
     return [share.low, share.high]
 
 
-def _marks(labels: Labels, k: int) -> NDArray[np.bool_]:
+def marks(labels: Labels, k: int) -> NDArray[np.bool_]:
     """Which of k labels each text has, `(n, k)`."""
     return np.asarray(labels, bool) if labels.ndim == 2 else np.asarray(labels[:, None] == np.arange(k))

@@ -165,7 +165,8 @@ class SequenceModel:
 
     def predict_proba(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Probabilities `(n, k)` float32; rows sum to 1 unless several classes may be right."""
-        return probabilities(self.logits(texts), multilabel=self.multilabel)
+        logits = torch.from_numpy(self.logits(texts))
+        return np.asarray((logits.sigmoid() if self.multilabel else logits.softmax(dim=1)).numpy(), np.float32)
 
     def soften(self, temperature: float) -> None:
         """Divide all logits by a number, in the weights themselves, so that every user of the model gets that."""
@@ -206,12 +207,6 @@ class SequenceModel:
 
 def _tell_nobody(done: int, total: int) -> None:
     del done, total
-
-
-def probabilities(logits: NDArray[np.float32], *, multilabel: bool) -> NDArray[np.float32]:
-    """Probabilities `(n, k)` of logits `(n, k)`."""
-    found = torch.from_numpy(logits)
-    return np.asarray((found.sigmoid() if multilabel else found.softmax(dim=1)).numpy(), np.float32)
 
 
 def last_layer(model: nn.Module) -> nn.Linear:
