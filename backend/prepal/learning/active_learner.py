@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from prepal.learning import strategies
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn, Vectors
-from prepal.learning.label_names import name_weights
+from prepal.learning.label_names import Names
 from prepal.learning.network import Network
 from prepal.learning.prior import Prior, spread_power
 from prepal.learning.strategies.base import Pool
@@ -17,9 +17,8 @@ from prepal.learning.threads import one_blas_thread
 
 # While texts come in, the space is measured again when there are so many times more, and once more when none came.
 _MEASURE_AGAIN = 1.5
-# Of larger pools, so many texts are measured, and so many tell what the names mean: it takes tenths of seconds, and
-# more say the same.
-_MEASURED_ON, _NAMED_ON = 50_000, 20_000
+# Of larger pools so many texts are measured: it takes tenths of seconds, and more say the same.
+_MEASURED_ON = 50_000
 # Names that count less than this say nothing worth relying on.
 _LEAST_NAME_WEIGHT = 0.1
 
@@ -32,8 +31,8 @@ class ActiveLearner:
         strategy: a name in `strategies`.
         multilabel: whether a text may have several choices.
         name_vectors: `(k, d)` float32, the vectors of the choices' names; None to do without them, as is done anyway
-            where a text may have several choices, of which names do not say how many. The first text with a choice
-            is an example of what its name means; all labels together decide how much that counts.
+            where a text may have several choices, of which names do not say how many. The first text that was given
+            a choice is an example of what its name means; all labels together decide how much that counts.
         classifier: a logistic regression, or a network with one hidden layer, which has no use for names.
     """
 
@@ -78,7 +77,7 @@ class ActiveLearner:
         """Learn from all labels so far.
 
         Args:
-            vectors: `(m, d)`, of the labelled texts.
+            vectors: `(m, d)`, of the labelled texts, in the order in which they were labelled.
             labels: `(m,)` int64, or `(m, k)` bool if multilabel.
             pool: `(n, d)`, of the texts without a label.
 
@@ -135,7 +134,7 @@ class ActiveLearner:
         self._examples = None
 
     def _understand_names(self, vectors: NDArray[np.float32], labels: Labels, pool: Vectors) -> None:
-        """Measure what the names say when the space was measured, or other texts are the choices' first ones."""
+        """Ask the names anew when the space was measured, or other texts are the choices' first ones."""
         if self._prior is None or self._name_vectors is None:
             return
         choices, first = np.unique(np.asarray(labels, np.int64), return_index=True)
@@ -143,8 +142,7 @@ class ActiveLearner:
         if self._examples is not None and np.array_equal(examples, self._examples):
             return
         self._examples = examples
-        texts = np.concatenate([vectors[first], np.delete(vectors, first, axis=0), _part(pool, _NAMED_ON)])
-        self._prior = replace(self._prior, mean=name_weights(texts, self._name_vectors, choices))
+        self._prior = replace(self._prior, mean=Names(self._name_vectors, pool))
 
 
 def _part(pool: Vectors, most: int) -> Vectors:

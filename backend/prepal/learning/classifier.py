@@ -92,7 +92,7 @@ class LogisticRegression:
         check_labels(vectors, labels, weights, self.n_classes, multilabel=self.multilabel)
         importance = np.ones(len(vectors)) if weights is None else weights.astype(np.float64)
         vectors, labels, importance = vectors[importance > 0], labels[importance > 0], importance[importance > 0]
-        believed = None if self.prior is None else self.prior.mean
+        believed = None if self.prior is None else self.prior.mean_of(vectors, labels)
         seen = np.asarray(labels.any(axis=0) if self.multilabel else np.isin(np.arange(self.n_classes), labels))
         if believed is None and self.multilabel and not seen.any():
             raise NothingToLearn(f"There is nothing to learn from: none of the {len(labels)} labels has a choice.")

@@ -16,12 +16,44 @@ _EXAMPLE_COUNTS = 3
 # How sure the names alone make the classifier on average, from 0 (any choice is as likely) to 1.
 _CONFIDENCE = 0.6
 # The scale is found on so many texts, by halving an interval of its logarithm so often.
-_SCALED_ON, _HALVINGS, _LOG_SCALES = 5000, 40, (-3.0, 9.0)
+_SCALED_ON, _HALVINGS, _LOG_SCALES = 5000, 20, (-3.0, 9.0)
+# Of larger pools so many texts tell what the names mean: more say the same.
+_NAMED_ON = 20_000
 
 
 def name_text(name: str) -> str:
     """Return the words of a choice's name as a text that an encoder can read: `SCIENCE_TECH` is "science tech"."""
     return " ".join(word for word in _WORD_BREAK.split(name) if word).lower() or name
+
+
+class Names:
+    """What the names say of a project's texts, told anew for each set of labels: a `Belief` for a `Prior`.
+
+    The first labelled text of each choice is an example of what its name means. Whoever learns from some labels only,
+    because others are held out, gets the weights that these labels alone suggest.
+
+    Args:
+        names: `(k, d)` float32 of the names, k > 1, by the encoder of the texts.
+        pool: `(n, d)` of the texts without a label; a part of many is looked at.
+    """
+
+    def __init__(self, names: NDArray[np.float32], pool: NDArray[np.float16] | NDArray[np.float32]) -> None:
+        self._names = names
+        # A copy: a view of a part would keep all of a large pool in memory.
+        self._pool = pool[:: math.ceil(max(len(pool), 1) / _NAMED_ON)].copy()
+        self._told: tuple[NDArray[np.floating], NDArray[np.float64]] | None = None
+
+    def __call__(self, vectors: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the weights `(d + 1, k)` for labels `(m,)` of vectors `(m, d)`, in the order in which they were given.
+
+        As long as the examples are the same, so are the weights.
+        """
+        choices, first = np.unique(labels, return_index=True)
+        examples = np.column_stack([choices, vectors[first]])
+        if self._told is None or not np.array_equal(self._told[0], examples):
+            texts = [vectors[first], np.delete(vectors, first, axis=0), as_float32(self._pool)]
+            self._told = (examples, name_weights(np.concatenate(texts), self._names, choices))
+        return self._told[1]
 
 
 def name_weights(
@@ -51,7 +83,8 @@ def name_weights(
     labels = np.empty(0, np.int64) if labels is None else labels
     m = len(labels)
     examples = np.float32(_EXAMPLE_COUNTS) * (labels == np.arange(len(names))[:, None]) @ moved[:m]
-    nearest = m + np.argsort(-likeness[m:], axis=0, kind="stable")[:_NEAREST]
+    few = min(_NEAREST, len(likeness) - m)
+    nearest = m + np.argpartition(-likeness[m:], few - 1, axis=0)[:few] if few else np.empty((0, len(names)), np.int64)
     standing = _unit(moved[nearest].sum(axis=0) + examples)
     choice = (moved[m:] @ standing.T).argmax(axis=1)
     sums = np.stack([moved[m:][choice == c].sum(axis=0) for c in range(len(names))]) + examples

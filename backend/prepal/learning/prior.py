@@ -1,6 +1,7 @@
 """What is believed about the classifier's weights before any label: how they vary, and where they lie."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,6 +20,10 @@ _SPREAD_BY_CLASSES = 2.0
 _LEAST_SHARE = 1e-6
 _CHUNK_ROWS = 16384
 
+# From labelled vectors `(m, d)` and their labels `(m,)` to weights `(d + 1, k)`: a belief that some labels shape, and
+# that is therefore formed anew wherever a classifier learns from other ones, as when some are held out.
+Belief = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float64]]
+
 
 def spread_power(n_classes: int) -> float:
     """Return the power of the texts' variance that suits so many choices."""
@@ -32,12 +37,13 @@ class Prior:
     Attributes:
         centre: `(d,)` float32, the mean of the texts.
         shape: `(d, d)` float32; mapped vectors have a mean squared length of 1.
-        mean: `(d + 1, k)` float64 weights of plain vectors, the intercepts last; None for zero.
+        mean: `(d + 1, k)` float64 weights of plain vectors, the intercepts last, or the belief that forms them; None
+            for zero.
     """
 
     centre: NDArray[np.float32]
     shape: NDArray[np.float32]
-    mean: NDArray[np.float64] | None = None
+    mean: NDArray[np.float64] | Belief | None = None
 
     @classmethod
     def of(cls, vectors: NDArray[np.float16] | NDArray[np.float32], power: float = SPREAD_POWER) -> Self:
@@ -59,6 +65,10 @@ class Prior:
         # Symmetric, so that a classifier's last solution is a good start after the texts were measured again.
         shape = (directions * (widths / length)) @ directions.T
         return cls(centre.astype(np.float32), shape.astype(np.float32))
+
+    def mean_of(self, vectors: NDArray[np.float32], labels: NDArray[np.generic]) -> NDArray[np.float64] | None:
+        """Return the mean `(d + 1, k)` for whoever learns from these labelled vectors and no others."""
+        return self.mean(vectors, labels.astype(np.int64)) if callable(self.mean) else self.mean
 
     def map(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Return vectors `(n, d)` as the prior sees them: distances count in directions that matter."""
