@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import numpy as np
-import orjson
 import redis
 from numpy.typing import NDArray
 from redis.client import Pipeline
 
+from prepal import records
 from prepal.id_map import IdMap
 
 # The version of our predictions. It is never a backend's title: for a version that is one, Label Studio asks the
@@ -125,13 +125,13 @@ class Project:
     def info(self) -> Info:
         """What the project is."""
         raw = _get(self.connection, self.key("info"))
-        return Info(**orjson.loads(raw)) if raw else Info()
+        return (records.read(Info, raw) if raw else None) or Info()
 
     def set_info(self, info: Info) -> None:
         """Remember what the project is."""
         if info != self.info:
             with self.connection.pipeline() as pipe:
-                pipe.set(self.key("info"), orjson.dumps(asdict(info)))
+                pipe.set(self.key("info"), records.dumps(asdict(info)))
                 pipe.incr(self.key("facts"))
                 pipe.execute()
 
@@ -173,7 +173,7 @@ class Project:
             with self.connection.pipeline() as pipe:
                 pipe.hset(
                     self.key("annotations"),
-                    mapping={str(key): orjson.dumps(asdict(value)) for key, value in news.items()},
+                    mapping={str(key): records.dumps(asdict(value)) for key, value in news.items()},
                 )
                 pipe.incr(self.key("facts"))
                 pipe.execute()
@@ -192,7 +192,8 @@ class Project:
             wanted = list(ids)
             values = cast(list[bytes | None], self.connection.hmget(self.key("annotations"), [str(i) for i in wanted]))
             pairs = zip(wanted, values, strict=True)
-        return {int(key): Annotation(**orjson.loads(value)) for key, value in pairs if value}
+        found = ((int(key), records.read(Annotation, value)) for key, value in pairs if value)
+        return {key: annotation for key, annotation in found if annotation}
 
     # -- tasks --------------------------------------------------------------------------------------------------
 
@@ -365,31 +366,31 @@ class Project:
     def round(self) -> RoundRecord | None:
         """The newest finished round."""
         raw = _get(self.connection, self.key("round"))
-        return RoundRecord(**orjson.loads(raw)) if raw else None
+        return records.read(RoundRecord, raw) if raw else None
 
     def finish_round(self, record: RoundRecord) -> None:
         """Make a round the newest finished one."""
-        self.connection.set(self.key("round"), orjson.dumps(asdict(record)))
+        self.connection.set(self.key("round"), records.dumps(asdict(record)))
 
     def add_accuracy(self, labels: int, accuracy: Mapping[str, float]) -> None:
         """Remember how accurate the classifier of so many labels was."""
-        self.connection.rpush(self.key("accuracies"), orjson.dumps({"labels": labels, **accuracy}))
+        self.connection.rpush(self.key("accuracies"), records.dumps({"labels": labels, **accuracy}))
         self.connection.ltrim(self.key("accuracies"), -_ACCURACIES, -1)
 
     def accuracies(self) -> list[dict[str, float]]:
         """Accuracy by number of labels, oldest first."""
         raw = cast(list[bytes], self.connection.lrange(self.key("accuracies"), 0, -1))
-        return [orjson.loads(value) for value in raw]
+        return [records.loads(value) for value in raw]
 
     def expect(self, labels: int, accuracy: float) -> None:
         """Remember how accurate the first classifier, of so many labels, expects to be; later calls change nothing."""
-        self.connection.setnx(self.key("expected"), orjson.dumps({"labels": labels, "accuracy": accuracy}))
+        self.connection.setnx(self.key("expected"), records.dumps({"labels": labels, "accuracy": accuracy}))
 
     @property
     def expected(self) -> dict[str, float] | None:
         """What `expect` was told first."""
         raw = _get(self.connection, self.key("expected"))
-        return None if raw is None else dict(orjson.loads(raw))
+        return None if raw is None else dict(records.loads(raw))
 
     @property
     def fresh_round(self) -> int:

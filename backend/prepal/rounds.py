@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal import label_config, labels
+from prepal import label_config, labels, records
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig
 from prepal.label_studio import LabelStudio
@@ -386,7 +386,7 @@ def _stability(
     memory: Memory, config: LabelConfig, ranking: Ranking, labels: int, previous: RoundRecord | None
 ) -> Stability:
     """How well successive classifiers agree on the tasks that both saw without a label."""
-    stability = Stability(**previous.stability) if previous is not None else Stability()
+    stability = (records.fill(Stability, previous.stability) if previous else None) or Stability()
     predicts = len(ranking.task_ids) > 0 and not np.isnan(ranking.confidence[0])
     if not predicts or not labels or (memory.compared is not None and not stability.due(labels)):
         return stability

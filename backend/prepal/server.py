@@ -1,12 +1,10 @@
 """HTTP: what Label Studio calls, the pages and metrics. No request trains, embeds or calls Label Studio."""
 
 import hmac
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import orjson
 import redis
 from flask import Flask, Response, render_template, request, send_from_directory
 from gunicorn.app.base import BaseApplication
@@ -15,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from werkzeug.exceptions import HTTPException, NotFound
 
-from prepal import jobs, label_config, metrics, model, page
+from prepal import jobs, label_config, metrics, model, page, records
 from prepal.chart import accuracy_svg
 from prepal.errors import PrepalError
 from prepal.events import as_list, number, project_of
@@ -225,15 +223,10 @@ class _Unreadable(HTTPException):
 
 
 def _body() -> dict[str, Any]:
-    raw = request.get_data(cache=False)
     try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        try:
-            # Lone surrogates, which orjson refuses and Label Studio passes on.
-            body = json.loads(raw)
-        except (ValueError, RecursionError) as error:
-            raise _Unreadable from error
+        body = records.loads(request.get_data(cache=False))
+    except ValueError as error:
+        raise _Unreadable from error
     if not isinstance(body, dict):
         raise _Unreadable
     return body
@@ -241,7 +234,7 @@ def _body() -> dict[str, Any]:
 
 def _json(body: object, status: str = "200 OK", headers: Mapping[str, str] | None = None) -> Response:
     line = " ".join(status.encode("ascii", "replace").decode().split())
-    return Response(orjson.dumps(body), line, dict(headers or {}), mimetype="application/json")
+    return Response(records.dumps(body), line, dict(headers or {}), mimetype="application/json")
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]

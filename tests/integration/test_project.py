@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from prepal.project import Annotation, Info, Project, all_projects
+from prepal.project import Annotation, Info, Project, RoundRecord, all_projects
+from prepal.records import dumps, loads
 
 
 def annotation(task: int = 1, at: str = "2026-01-01", choice: str = "A") -> Annotation:
@@ -72,6 +73,28 @@ def test_the_same_info_is_no_news(redis: redis.Redis) -> None:
     before = project.facts
     project.set_info(Info(title="A"))
     assert project.facts == before
+
+
+def test_records_of_a_newer_or_an_older_release_are_read(redis: redis.Redis) -> None:
+    project = Project(redis, 1)
+    project.put_annotations({5: annotation()})
+    redis.hset(project.key("annotations"), mapping={"6": '{"task": 1, "of": "an older release"}', "7": "no JSON"})
+    project.set_info(Info(title="A"))
+    project.finish_round(RoundRecord(1, 2, 0, 8, 0.0, {}, [], [], None, "auto", False))
+    for name in ("info", "round"):
+        stored = loads(redis.get(project.key(name)) or b"")
+        redis.set(project.key(name), dumps(stored | {"a_field_of_tomorrow": 1, "drift": None, "notes": 3}))
+    assert project.annotations() == {5: annotation()}
+    assert project.info == Info(title="A")
+    assert project.round is not None
+    assert (project.round.facts, project.round.notes) == (2, [])
+    assert project.put_annotations({6: annotation()}) == 1
+
+
+def test_a_lone_surrogate_in_an_annotation_is_kept_and_is_no_news_twice(redis: redis.Redis) -> None:
+    project = Project(redis, 1)
+    assert project.put_annotations({5: annotation(choice="\ud800")}) == 1
+    assert project.put_annotations({5: annotation(choice="\ud800")}) == 0
 
 
 events = st.lists(

@@ -1,0 +1,99 @@
+"""JSON that holds what others wrote, and stored records of any release."""
+
+import json
+import math
+from dataclasses import fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+# A double holds no number with more digits before the point.
+_DIGITS = 308
+
+
+def dumps(value: object) -> bytes:
+    """Return JSON, in UTF-8, of dicts with string keys, lists, strings, numbers, booleans and None.
+
+    Lone surrogates and integers of any size come back from `loads` as they were; what is not finite becomes null.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":")).encode()
+
+
+def loads(raw: bytes | str) -> Any:  # noqa: ANN401
+    """Read JSON, also with lone surrogates and with numbers of any size; those that a double cannot hold are None.
+
+    Raises:
+        ValueError: it is not JSON, or is nested deeper than can be read.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(raw, parse_int=_int, parse_float=_float, parse_constant=_no_number)
+        except RecursionError as error:
+            raise ValueError("the JSON is nested too deeply") from error
+
+
+def read(cls: type[T], raw: bytes) -> T | None:
+    """A stored record of the dataclass `cls`, as this or any other release wrote it; see `fill`."""
+    try:
+        return fill(cls, loads(raw))
+    except ValueError:
+        return None
+
+
+def fill(cls: type[T], found: object) -> T | None:
+    """The dataclass `cls` with what was found of its fields, by name.
+
+    Unknown fields are ignored; missing ones, and ones of another type, take their default. None when a field without a
+    default is among these: what is stored is a copy, and is made anew where there is none.
+    """
+    if not isinstance(found, dict):
+        return None
+    adapter: TypeAdapter[T] = _adapter(cls)
+    try:
+        return adapter.validate_python(found)
+    except ValidationError as error:
+        wrong = {name for at in error.errors(include_url=False, include_input=False) for name in at["loc"][:1]}
+    right = {f.name: found[f.name] for f in fields(cls) if f.name in found and f.name not in wrong}
+    try:
+        return adapter.validate_python(right)
+    except ValidationError:
+        return None
+
+
+@lru_cache
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def _finite(value: object) -> object:
+    """The same without numbers that JSON does not have, as orjson writes them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _int(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _DIGITS else None
+
+
+def _float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _no_number(_: str) -> None:
+    return None
