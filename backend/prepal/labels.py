@@ -1,6 +1,6 @@
 """What the annotators of a task agree on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +9,23 @@ from prepal.label_config import LabelConfig
 from prepal.project import Annotation
 
 
-def settle(annotations: Iterable[Annotation], config: LabelConfig) -> dict[int, NDArray[np.bool_]]:
+def settle(annotations: Mapping[int, Annotation], config: LabelConfig) -> dict[int, NDArray[np.bool_]]:
     """The label of every task that has one.
 
     Skipped annotations, and ones without a choice that the config knows, are none. Ground truth wins over everything
     else; otherwise the majority does, and a tie goes to the newest annotation. With several choices each choice is
     voted on by itself.
 
+    Args:
+        annotations: by id. Ids grow with time and, unlike times, depend on nobody's clock.
+        config: of the project.
+
     Returns:
-        Task id to a (k,) bool row over `config.choices`.
+        Task id to a (k,) bool row over `config.choices`, in the order in which the tasks got their first label.
     """
     votes: dict[int, list[tuple[Annotation, NDArray[np.bool_]]]] = {}
     index = {choice: number for number, choice in enumerate(config.choices)}
-    for annotation in annotations:
+    for _, annotation in sorted(annotations.items()):
         vote = _vote(annotation, config, index)
         if vote is not None:
             votes.setdefault(annotation.task, []).append((annotation, vote))

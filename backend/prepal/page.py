@@ -32,7 +32,7 @@ def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio
         config = label_config.parse(project.info.label_config)
     except PrepalError:
         config = None
-    settled = {} if config is None else labels.settle(annotations.values(), config)
+    settled = {} if config is None else labels.settle(annotations, config)
 
     def entry(task: int, **more: object) -> dict[str, Any]:
         return {"task": task, "url": f"{base}/projects/{project.id}/data?task={task}", **more}

@@ -103,7 +103,7 @@ def run(
     if not len(memory.task_ids):
         return None
     loaded = time.perf_counter()
-    annotations = project.annotations().values()
+    annotations = project.annotations()
     known = labels.settle(annotations, config)
     is_labelled, labelled_rows = _labelled(memory.task_ids, known, len(config.choices))
     learner, notes = _learner(memory, config, table, choosing)
@@ -111,7 +111,7 @@ def run(
     fitted = time.perf_counter()
 
     audits = project.audits()
-    annotators = len({annotation.annotator for annotation in annotations})
+    annotators = len({annotation.annotator for annotation in annotations.values()})
     head_size = max(_SMALLEST_HEAD, 2 * annotators)
     ranking, is_audit = _rank(project, memory, config, learner, is_labelled, audits, choosing, head_size)
     ranked = time.perf_counter()

@@ -110,7 +110,7 @@ def _labelled(project: Project) -> int:
         config = label_config.parse(project.info.label_config)
     except PrepalError:
         return 0
-    return len(labels.settle(project.annotations().values(), config))
+    return len(labels.settle(project.annotations(), config))
 
 
 def _ignored(xml: str) -> list[str]:

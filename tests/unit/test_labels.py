@@ -19,7 +19,7 @@ def by(
 
 
 def label(config: LabelConfig, *annotations: Annotation) -> set[str] | None:
-    found = settle(annotations, config).get(7)
+    found = settle(dict(enumerate(annotations, start=1)), config).get(7)
     return None if found is None else {c for c, chosen in zip(config.choices, found, strict=True) if chosen}
 
 
@@ -66,6 +66,23 @@ def test_each_of_several_choices_is_voted_on_by_itself() -> None:
 
 def test_a_tie_on_one_of_several_choices_goes_to_the_newest() -> None:
     assert label(MULTIPLE, by(1, "A", "B", at=1), by(2, "B", "C", at=2)) == {"B", "C"}
+
+
+def test_labels_come_in_the_order_of_the_first_annotation_that_counts() -> None:
+    annotations = {
+        9: by(1, "A", task=1, at=1),
+        3: by(1, "Gone", task=1),
+        2: by(1, "A", task=2, skipped=True),
+        8: by(2, "B", task=2, at=2),
+        5: by(1, "C", task=3, at=59),
+    }
+    for read in (annotations, dict(reversed(annotations.items()))):
+        assert list(settle(read, SINGLE)) == [3, 2, 1]
+
+
+def test_of_annotations_of_the_same_moment_the_later_id_is_the_newer() -> None:
+    for read in ({1: by(1, "A"), 2: by(2, "B")}, {2: by(2, "B"), 1: by(1, "A")}):
+        assert settle(read, SINGLE)[7].tolist() == [False, True, False]
 
 
 votes = st.builds(

@@ -88,7 +88,7 @@ def _from_tasks(
         else:
             left_out[_why_none(task)] += 1
     settling = config or _config_of(tag, (a for _, votes in given.values() for a in votes))
-    settled = settle((a for _, votes in given.values() for a in votes), settling)
+    settled = settle(dict(enumerate(a for _, votes in given.values() for a in votes)), settling)
     left_out["with choices that the label config no longer has"] += len(given.keys() - settled.keys())
     labels = {task: label for task, label in settled.items() if label.any()}
     left_out["without a choice that most annotators share"] += len(settled) - len(labels)
