@@ -406,9 +406,10 @@ def worker() -> None:
 @worker.command()
 def learn() -> None:
     """Run rounds, and read Label Studio."""
-    from prepal.learner import run_learner
+    from prepal.learner_process import run_learner
 
-    run_learner(settings_table.load())
+    if not run_learner(settings_table.load()):
+        raise PrepalError("The learner was ended by a fault: its log has more of it.")
 
 
 @worker.command()

@@ -1,15 +1,20 @@
-"""Makes a Label Studio project ready: backend, webhook with credentials, sampling. Safe to repeat."""
+"""Makes a Label Studio project ready, and undoes it: backend, webhook with credentials, sampling. Safe to repeat."""
 
 import base64
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from prepal import label_config
 from prepal.errors import PrepalError
 from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio
 from prepal.project import MODEL_VERSION, Project
+from prepal.sync import take_settings
 
 _TITLE = "PRepAL backend"
+# Settings of a project that are changed, and how Label Studio samples where nobody said otherwise.
+_CHANGED = ("sampling", "model_version", "show_collab_predictions", "start_training_on_annotation_update")
+_USUAL_SAMPLING = "Sequential sampling"
 WEBHOOK_EVENTS = [
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
@@ -32,7 +37,9 @@ def connect(
     url = backend_url.rstrip("/")
     _refuse_bare_name(url)
     settings = label_studio.project(project.id)
-    config = label_config.parse(str(settings["label_config"]))
+    label_config.parse(str(settings["label_config"]))
+    if not project.info.connected:
+        project.remember_before({name: settings.get(name) for name in _CHANGED})
     changes = []
     backends = [backend for backend in label_studio.backends(project.id) if backend["url"].rstrip("/") == url]
     fields = {"project": project.id, "url": url, "is_interactive": False, "timeout": 100.0}
@@ -65,18 +72,61 @@ def connect(
         label_studio.update_project(project.id, **missing)
         changes += [f"Set {name} to {value!r}." for name, value in missing.items()]
     project.register()
-    project.set_info(
-        replace(
-            project.info,
-            title=str(settings.get("title") or ""),
-            label_config=str(settings["label_config"]),
-            model_version=version,
-            problem="",
-            connected=True,
-            text_version=config.text_version,
-        )
-    )
+    project.left, project.is_serving, project.backend_url = "", bool(version), url
+    project.end_trouble()
+    project.set_info(replace(project.info, connected=True))
+    take_settings(project, {**settings, **missing})
     return changes
+
+
+def disconnect(project: Project, label_studio: LabelStudio, backend_url: str, *, predictions: bool) -> list[str]:
+    """Undo what `connect` did; returns a sentence for each thing that was changed.
+
+    Args:
+        project: which is forgotten, but for what Label Studio cannot tell again.
+        label_studio: where it is.
+        backend_url: of the backend, if it is not known under which address it was connected.
+        predictions: delete the predictions that were made, too.
+    """
+    url = (project.backend_url or backend_url).rstrip("/")
+    before, settings = project.before, label_studio.project(project.id)
+    # Nothing is published any more from here on.
+    project.left = "It was disconnected by `prepal disconnect`."
+    changes = []
+    for hook in label_studio.webhooks(project.id):
+        if hook["url"].rstrip("/") == f"{url}/webhook":
+            label_studio.delete_webhook(int(hook["id"]))
+            changes.append(f"Deleted the webhook {hook['url']}.")
+    for backend in label_studio.backends(project.id):
+        if backend["url"].rstrip("/") == url:
+            label_studio.delete_backend(int(backend["id"]))
+            changes.append(f"Deleted the backend {backend['title']!r}.")
+    if predictions and label_studio.has_predictions(project.id, MODEL_VERSION):
+        label_studio.delete_predictions(project.id, MODEL_VERSION)
+        changes.append(f"Deleted the predictions of version {MODEL_VERSION!r}.")
+    changes += _restore(project, label_studio, settings, before)
+    project.forget()
+    return changes
+
+
+def _restore(
+    project: Project, label_studio: LabelStudio, settings: dict[str, Any], before: dict[str, Any]
+) -> list[str]:
+    """Put the settings back that are still as we set them; without a memory of them, as they are by default."""
+    ours: dict[str, object] = {"sampling": UNCERTAINTY_SAMPLING, "model_version": MODEL_VERSION}
+    ours |= {"show_collab_predictions": True, "start_training_on_annotation_update": False}
+    wanted = {name: before[name] for name in _CHANGED if name in before} or {"sampling": _USUAL_SAMPLING}
+    wanted["model_version"] = _version_of(project, label_studio, wanted.get("model_version"))
+    changed = {n: value for n, value in wanted.items() if settings.get(n) == ours[n] and value != ours[n]}
+    if changed:
+        label_studio.update_project(project.id, **changed)
+    return [f"Set {name} back to {value!r}." for name, value in changed.items()]
+
+
+def _version_of(project: Project, label_studio: LabelStudio, version: object) -> str:
+    """The version that a project served by before, if it has such predictions still."""
+    usable = isinstance(version, str) and version != MODEL_VERSION and label_studio.has_predictions(project.id, version)
+    return str(version) if usable else ""
 
 
 def _refuse_bare_name(url: str) -> None:

@@ -13,6 +13,16 @@ from prepal.project import Project
 log = logging.getLogger(__name__)
 
 LEARN, SYNC = "learn", "sync"
+# Which job waits on which queue.
+QUEUES = {
+    "round": LEARN,
+    "read": SYNC,
+    "reconcile": SYNC,
+    "verify": SYNC,
+    "judge": SYNC,
+    "tail": SYNC,
+    "freshen": SYNC,
+}
 _JOB_TIMEOUT_S = 3600
 # A request for a job outlives a lost queue by this much at most.
 _REQUEST_S = 30
@@ -20,12 +30,12 @@ _REQUEST_S = 30
 
 def request_round(connection: redis.Redis, project: int) -> None:
     """Let a round follow; one waits at most."""
-    request(connection, LEARN, "round", project)
+    request(connection, "round", project)
 
 
 def request_sync(connection: redis.Redis, project: int, *, full: bool = False) -> None:
     """Let the project be read from Label Studio: what is new, or, if `full`, compared as a whole."""
-    request(connection, SYNC, "reconcile" if full else "read", project)
+    request(connection, "reconcile" if full else "read", project)
 
 
 def vectors_arrived(connection: redis.Redis, project: int, texts: Sequence[str]) -> None:
@@ -46,13 +56,23 @@ def vectors_arrived(connection: redis.Redis, project: int, texts: Sequence[str])
         request_sync(connection, project)
 
 
-def request(connection: redis.Redis, queue_name: str, job: str, project: int) -> None:
-    """Put one of the learner's jobs on a queue, unless one waits there already."""
+def request(connection: redis.Redis, job: str, project: int) -> None:
+    """Put one of the learner's jobs on its queue, unless one waits there already."""
     # The job takes the mark away before it looks at anything, so whatever is written before this call is seen by a job.
     if connection.set(mark(job, project), 1, nx=True, ex=_REQUEST_S):
-        queue(connection, queue_name).enqueue(
-            f"prepal.learner.{job}", project, job_timeout=_JOB_TIMEOUT_S, result_ttl=0, failure_ttl=3600
+        queue(connection, QUEUES[job]).enqueue(
+            function(job),
+            project,
+            job_timeout=_JOB_TIMEOUT_S,
+            result_ttl=0,
+            failure_ttl=3600,
+            description=f"{job} of project {project}",
         )
+
+
+def function(job: str) -> str:
+    """The dotted name of what a job runs."""
+    return f"prepal.learner.{job}"
 
 
 def queue(connection: redis.Redis, name: str) -> Queue:

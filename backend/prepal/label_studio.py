@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
 from label_studio_sdk.client import LabelStudio as Sdk
 from label_studio_sdk.core.api_error import ApiError
 
+from prepal import records
 from prepal.errors import PrepalError
 from prepal.events import read_annotation
 from prepal.project import Annotation
@@ -17,13 +18,23 @@ log = logging.getLogger(__name__)
 
 UNCERTAINTY_SAMPLING = "Uncertainty sampling"
 _PAGE = 1000
+# So many tasks are asked for by their ids in one go: an address has little room.
+_CHOSEN = 100
+# Fields of a task that tell whether anything has happened to it, and those of an annotation that bear on a label.
+_STATE = ["id", "updated_at", "total_annotations", "cancelled_annotations"]
+_ANNOTATION = ["annotations", "result", "completed_by", "was_cancelled", "ground_truth", "created_at"]
 _TIMEOUT_S = 60.0
-# One bulk call of predictions takes Label Studio minutes when a project is large.
-_BULK_TIMEOUT_S = 1800.0
+# What Label Studio does for all tasks of a project takes it up to 12 ms a task (import/predictions, in small calls) on
+# two busy cores; a small project must not be waited for as long as a large one.
+_TASK_TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.02, 1800.0
 
 
 class NotFoundError(PrepalError):
-    """Label Studio does not have (any more) what was asked for."""
+    """Label Studio itself says that it does not have (any more) what was asked for."""
+
+
+class UnavailableError(PrepalError):
+    """Label Studio does not answer, or something in front of it does; it is worth trying again soon."""
 
 
 class LabelStudio:
@@ -31,6 +42,8 @@ class LabelStudio:
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
+        self._sizes: dict[int, int] = {}
+        self._users: dict[str, int] = {}
         if not token:
             raise PrepalError(
                 "LABEL_STUDIO_API_KEY is empty: set it to a token from Label Studio's Account & Settings page."
@@ -59,7 +72,9 @@ class LabelStudio:
 
     def project(self, project: int) -> dict[str, Any]:
         """One project, with its counts."""
-        return self._dict(self._call("GET", f"api/projects/{project}/"))
+        found = self._dict(self._call("GET", f"api/projects/{project}/"))
+        self._sizes[project] = int(found.get("task_number") or 0)
+        return found
 
     def create_project(self, title: str, label_config: str) -> int:
         """Make a project; returns its id."""
@@ -92,42 +107,72 @@ class LabelStudio:
         else:
             self._call("PATCH", f"api/webhooks/{webhook}/", json=dict(fields))
 
+    def delete_backend(self, backend: int) -> None:
+        """Disconnect an ML backend."""
+        self._call("DELETE", f"api/ml/{backend}")
+
+    def delete_webhook(self, webhook: int) -> None:
+        """Delete a webhook."""
+        self._call("DELETE", f"api/webhooks/{webhook}/")
+
     # -- tasks and annotations ----------------------------------------------------------------------------------
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> int:
         """Import tasks, each an object of the fields that the label config names; returns how many."""
-        answer = self._call("POST", f"api/projects/{project}/import", json=list(tasks), timeout=_BULK_TIMEOUT_S)
+        path, timeout = f"api/projects/{project}/import", self._timeout(project, len(tasks))
+        answer = self._call("POST", path, json=list(tasks), timeout=timeout)
         return int(answer["task_count"])
 
     def tasks(self, project: int, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
-        """Pages of `{"id", "data"}` of the tasks whose id is larger than `after`, ids ascending."""
-        last = after
-        while True:
-            page = self._tasks_page(project, last)
-            if not page:
-                return
-            yield page
-            last = max(int(task["id"]) for task in page)
+        """Pages of the tasks whose id is larger than `after`, ids ascending: what `states` has, and `data`."""
+        return self._pages(project, [*_STATE, "data"], after)
+
+    def states(self, project: int) -> Iterator[list[dict[str, Any]]]:
+        """Pages of all tasks, ids ascending: `id`, when it was changed last, and how many annotations it has.
+
+        Whatever happens to a task or its annotations changes its `updated_at`.
+        """
+        return self._pages(project, _STATE, 0)
+
+    def whole_tasks(self, project: int, tasks: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+        """Pages of chosen tasks with their data and all their annotations, skipped ones too.
+
+        The export would be quicker, but leaves two files on Label Studio's disk each time.
+        """
+        params = {"fields": "all", "include": ",".join([*_STATE, "data", *_ANNOTATION])}
+        for start in range(0, len(tasks), _CHOSEN):
+            chosen = {"all": False, "included": list(tasks[start : start + _CHOSEN])}
+            yield self._tasks_page(project, {"selectedItems": chosen}, params)
+
+    def postponed(self, tasks: Iterable[int]) -> dict[int, set[int]]:
+        """Who postponed tasks, by task, where somebody did."""
+        found: dict[int, set[int]] = {}
+        for task in tasks:
+            try:
+                drafts = self._call("GET", f"api/tasks/{task}/drafts")
+            except NotFoundError:
+                continue
+            people = {self._user(str(draft.get("user"))) for draft in drafts if draft.get("was_postponed")}
+            if people:
+                found[task] = people
+        return found
 
     def annotations(self, project: int) -> dict[int, Annotation]:
         """All annotations of a project, skipped ones where the export has them, by id."""
-        tasks = self._call(
-            "GET", f"api/projects/{project}/export", params={"exportType": "JSON"}, timeout=_BULK_TIMEOUT_S
-        )
         return {
             int(raw["id"]): read_annotation(raw, int(task["id"]))
-            for task in tasks
+            for task in self.export(project)
             for raw in task.get("annotations", [])
         }
 
     def export(self, project: int) -> list[dict[str, Any]]:
-        """Label Studio's own JSON export of a project."""
+        """Label Studio's own JSON export of a project, of which Label Studio keeps a copy on its disk."""
         return list(
             self._call(
                 "GET",
                 f"api/projects/{project}/export",
                 params={"exportType": "JSON"},
-                timeout=_BULK_TIMEOUT_S,
+                timeout=self._timeout(project),
             )
         )
 
@@ -136,7 +181,7 @@ class LabelStudio:
     def predictions(self, *, project: int | None = None, task: int | None = None) -> list[dict[str, Any]]:
         """The predictions of a project or of one task."""
         params = {"project": project} if project is not None else {"task": task}
-        return list(self._call("GET", "api/predictions/", params=params, timeout=_BULK_TIMEOUT_S))
+        return list(self._call("GET", "api/predictions/", params=params, timeout=self._timeout(project)))
 
     def has_predictions(self, project: int, model_version: str) -> bool:
         """Whether a project has predictions of a version."""
@@ -152,7 +197,7 @@ class LabelStudio:
             "POST",
             f"api/projects/{project}/import/predictions",
             json=list(predictions),
-            timeout=_BULK_TIMEOUT_S,
+            timeout=self._timeout(project, len(predictions)),
         )
         if answer.get("created") != len(predictions):
             raise PrepalError(
@@ -173,28 +218,43 @@ class LabelStudio:
         """Change a prediction in place; the very next `next` goes by it."""
         self._call("PATCH", f"api/predictions/{prediction}/", json=dict(changes))
 
+    def delete_predictions(self, project: int, model_version: str) -> None:
+        """Delete all predictions of a version."""
+        path, timeout = f"api/projects/{project}/model-versions/", self._timeout(project)
+        self._call("DELETE", path, json={"model_version": model_version}, timeout=timeout)
+
     def delete_prediction(self, prediction: int) -> None:
         """Delete a prediction."""
         self._call("DELETE", f"api/predictions/{prediction}/")
 
     # -- helpers ------------------------------------------------------------------------------------------------
 
-    def _tasks_page(self, project: int, after: int) -> list[dict[str, Any]]:
-        query = {
-            "filters": {
-                "conjunction": "and",
-                "items": [{"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after}],
-            },
-            "ordering": ["tasks:id"],
-        }
-        params = {
-            "project": project,
-            "include": "id,data",
-            "page": 1,
-            "page_size": _PAGE,
-            "query": json.dumps(query),
-        }
-        return list(self._call("GET", "api/tasks", params=params).get("tasks", []))
+    def _timeout(self, project: int | None, items: int = 0) -> float:
+        """How long Label Studio may take for something that it does with all tasks of a project, or with many items."""
+        most = max(items, self._sizes.get(project or 0, 0))
+        return min(_TIMEOUT_S + _TASK_TIMEOUT_S * most, _LONGEST_TIMEOUT_S)
+
+    def _user(self, email: str) -> int:
+        """The id of a user; 0 of one that is not known."""
+        if email not in self._users:
+            self._users = {str(user["email"]): int(user["id"]) for user in self._call("GET", "api/users/")}
+            self._users.setdefault(email, 0)
+        return self._users[email]
+
+    def _pages(self, project: int, fields: Sequence[str], after: int) -> Iterator[list[dict[str, Any]]]:
+        while True:
+            newer = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after}
+            query = {"filters": {"conjunction": "and", "items": [newer]}}
+            page = self._tasks_page(project, query, {"include": ",".join(fields)})
+            if not page:
+                return
+            yield page
+            after = max(int(task["id"]) for task in page)
+
+    def _tasks_page(self, project: int, query: Mapping[str, Any], params: Mapping[str, str]) -> list[dict[str, Any]]:
+        ordered = json.dumps({**query, "ordering": ["tasks:id"]})
+        page = {"project": project, "page": 1, "page_size": _PAGE, "query": ordered, **params}
+        return list(self._call("GET", "api/tasks", params=page).get("tasks", []))
 
     def _call(
         self,
@@ -205,27 +265,31 @@ class LabelStudio:
         json: object = None,
         timeout: float = _TIMEOUT_S,
     ) -> Any:  # noqa: ANN401
-        # A POST is not repeated by itself: an import that timed out may have happened.
-        options: Any = {"timeout_in_seconds": timeout, "max_retries": 0 if method == "POST" else 2}
+        # What changes something is not repeated by itself: an import that timed out may have happened.
+        options: Any = {"timeout_in_seconds": timeout, "max_retries": 1 if method == "GET" else 0}
         try:
             answer = self._http.request(path, method=method, params=params, json=json, request_options=options)
         except httpx.HTTPError as error:
-            raise PrepalError(
+            raise UnavailableError(
                 f"Label Studio at {self.url} does not answer ({type(error).__name__}): check LABEL_STUDIO_URL and "
                 "that it runs."
             ) from error
         except ApiError as error:
             raise PrepalError(f"Label Studio refused the token ({_detail(error.body)}): make a new one.") from error
+        body = _json(answer)
         if answer.status_code >= 400:
-            raise self._error(method, path, answer)
-        return answer.json() if answer.content else None
+            raise self._error(method, path, answer, body)
+        if body is None and answer.content:
+            raise UnavailableError(
+                f"What answers at {self.url} to {method} {path} is not JSON of Label Studio's: check LABEL_STUDIO_URL, "
+                "and what is in front of it."
+            )
+        return body
 
-    def _error(self, method: str, path: str, answer: httpx.Response) -> PrepalError:
-        try:
-            detail = _detail(answer.json())
-        except ValueError:
-            detail = answer.reason_phrase
-        if answer.status_code == 401:
+    def _error(self, method: str, path: str, answer: httpx.Response, body: Any) -> PrepalError:  # noqa: ANN401
+        status = answer.status_code
+        detail = answer.reason_phrase if body is None else _detail(body)
+        if status == 401:
             return PrepalError(
                 f"Label Studio at {self.url} does not know the token ({detail}): check LABEL_STUDIO_API_KEY; legacy "
                 "tokens must be switched on in the organisation's settings."
@@ -235,12 +299,24 @@ class LabelStudio:
                 f"Label Studio blocks private addresses ({detail}): start it with ML_BLOCK_LOCAL_IP=false and "
                 "SSRF_PROTECTION_ENABLED=false."
             )
-        kind = NotFoundError if answer.status_code == 404 else PrepalError
-        return kind(f"Label Studio answered {answer.status_code} to {method} {path}: {detail}")
+        said = f"Label Studio answered {status} to {method} {path}: {detail}"
+        # A proxy answers 404 as well, when nobody is behind it; Label Studio's own answer names its release.
+        is_own = isinstance(body, Mapping) and "version" in body and body.get("status_code") == status
+        if status == 404 and is_own:
+            return NotFoundError(said)
+        return UnavailableError(said) if status in (404, 408, 429) or status >= 500 else PrepalError(said)
 
     @staticmethod
     def _dict(answer: Any) -> dict[str, Any]:  # noqa: ANN401
         return dict(answer)
+
+
+def _json(answer: httpx.Response) -> Any:  # noqa: ANN401
+    """The content of an answer; None where it has none, or none that is JSON."""
+    try:
+        return records.loads(answer.content) if answer.content else None
+    except ValueError:
+        return None
 
 
 def _detail(body: object) -> str:

@@ -1,36 +1,41 @@
-"""The learner's process: the jobs that it runs, and the RQ worker around them."""
+"""The learner's jobs: rounds, reading Label Studio, and what is done when nothing else waits.
+
+Whatever goes wrong in a job of one project is that project's trouble: it is told, tried again after growing pauses, and
+touches no other one.
+"""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import redis
-from redis.lock import Lock
-from rq import SimpleWorker
-from rq.serializers import JSONSerializer
 
 from prepal import connect as connecting
-from prepal import rounds, sync
+from prepal import jobs, judging, locks, order, rounds, sync
 from prepal.errors import PrepalError
-from prepal.jobs import LEARN, SYNC, mark, queue, request, request_round, request_sync, wait_for_redis
-from prepal.jobs_recovery import is_dead, recover_abandoned, worker_name
-from prepal.label_studio import LabelStudio
-from prepal.learning import strategies
-from prepal.project import Project, all_projects
-from prepal.rounds import Choosing, Memory
+from prepal.jobs import mark, request, request_round, request_sync
+from prepal.jobs_recovery import worker_name
+from prepal.label_studio import LabelStudio, UnavailableError
+from prepal.memory import Memories
+from prepal.project import Project
+from prepal.rounds import Choosing
 from prepal.settings import Settings
 from prepal.vectors import VectorTable
 from prepal.waiting import WaitingTexts
 
 log = logging.getLogger(__name__)
 
-_WORKER_TTL_S = 30
-_MAINTENANCE_S = 10
-_LOCK_S = 120
 # The first ranking is published when this many tasks are ranked, and again whenever their number has doubled.
 _FIRST_TAIL = 2000
+# A job that fails rests for so long at most; if only Label Studio does not answer, it may any time.
+_LONGEST_PAUSE_S, _LONGEST_WAIT_S = 600.0, 30.0
+# Of each project one process at a time makes the order, one reads Label Studio, and one computes figures.
+_ORDER, _READING, _FIGURES = "", ":reading", ":figures"
+# How long jobs that nobody waits for wait for a round to end.
+_PATIENCE_S = 10.0
 
 
 @dataclass
@@ -42,209 +47,270 @@ class Learner:
     label_studio: LabelStudio
     table: VectorTable
     waiting: WaitingTexts
-    memories: dict[int, Memory] = field(default_factory=dict)
+    memories: Memories = field(default_factory=Memories)
+    name: str = field(default_factory=worker_name)
 
-    def memory(self, project: int) -> Memory:
-        """What is kept of one project."""
-        return self.memories.setdefault(project, Memory())
+    def reading_table(self) -> VectorTable:
+        """A handle of the vector cache for one reading: one is not meant for several threads."""
+        return VectorTable(self.settings.prepal_vectors, self.table.encoder)
 
 
-_learner: Learner | None = None
+learner_of_this_process: Learner | None = None
 
 
 def round(project: int) -> None:
     """Job: one round, unless nothing is new."""
 
-    def work(learner: Learner, known: Project) -> None:
+    def work(learner: Learner, known: Project, held: locks.Held) -> None:
         last = known.round
-        if last is not None and last.facts == known.facts:
+        if known.left or (last is not None and last.facts == known.facts):
             return
         choosing = Choosing(learner.settings.prepal_strategy, learner.settings.prepal_audit_fraction)
         table = _ranking_table(learner, known)
-        record = rounds.run(known, learner.memory(project), table, learner.label_studio, choosing)
-        if record is not None and _tail_is_due(learner, known, record.ranked):
-            request(learner.connection, SYNC, "tail", project)
+        memory = learner.memories.of(project)
+        record = rounds.run(known, memory, table, learner.label_studio, choosing, held.check)
+        if record is None:
+            return
+        if tail_is_due(learner, known, record.ranked):
+            request(learner.connection, "tail", project)
+        request(learner.connection, "judge", project)
 
-    _exclusively("round", project, work)
+    _run("round", project, _ORDER, work)
+
+
+def judge(project: int) -> None:
+    """Job: figures of the newest round, computed beside the rounds that follow."""
+
+    def work(learner: Learner, known: Project, _: locks.Held) -> None:
+        with _held(learner, known, _ORDER, _PATIENCE_S) as held:
+            found = judging.evidence(known, learner.memories.of(project)) if held else None
+        if found is None:
+            return
+        figures = judging.judge(found)
+        with _held(learner, known, _ORDER, _PATIENCE_S) as held:
+            if held:
+                judging.note(known, found, figures)
+
+    _run("judge", project, _FIGURES, work)
 
 
 def read(project: int) -> None:
     """Job: read what the project is, and one page of new tasks; another such job follows while there are more."""
 
-    def work(learner: Learner, known: Project) -> None:
+    def work(learner: Learner, known: Project, _: locks.Held) -> None:
         config = sync.describe(known, learner.label_studio)
-        if config is None:
+        if config is None or known.left:
             return
         if not known.info.connected:
-            settings = learner.settings
-            for change in connecting.connect(
-                known,
-                learner.label_studio,
-                settings.prepal_backend_url,
-                settings.basic_auth_user,
-                settings.basic_auth_pass,
-            ):
-                log.info("project %d: %s", project, change)
+            _connect(learner, known)
             request_sync(learner.connection, project, full=True)
-        if sync.read_new_tasks(known, config, learner.label_studio, learner.table, learner.waiting):
+        if sync.read_new_tasks(known, config, learner.label_studio, learner.reading_table(), learner.waiting):
             request_sync(learner.connection, project)
         request_round(learner.connection, project)
 
-    _exclusively("read", project, work)
+    _run("read", project, _READING, work)
 
 
 def reconcile(project: int) -> None:
     """Job: compare everything with Label Studio."""
 
-    def work(learner: Learner, known: Project) -> None:
+    def work(learner: Learner, known: Project, _: locks.Held) -> None:
+        began = time.monotonic()
         config = sync.describe(known, learner.label_studio)
-        if config is None:
+        if not known.is_known:
             return
-        sync.reconcile(known, learner.label_studio, learner.table, learner.waiting)
-        rounds.reread_predictions(known, learner.memory(project), learner.label_studio)
+        settings = learner.settings
+        if known.info.connected and sync.look_at_backend(
+            known, learner.label_studio, settings.prepal_backend_url, settings.basic_auth_user
+        ):
+            _connect(learner, known)
+        if config is None or known.left:
+            return
+        table = learner.reading_table()
+        sync.reconcile(known, config, learner.label_studio, table, learner.waiting)
+        known.note_reading(time.monotonic() - began)
+        request(learner.connection, "verify", project)
         request_sync(learner.connection, project)
-        if _switches(learner, known) and sync.is_filled(known, learner.table, learner.waiting):
+        if _switches(learner, known) and sync.is_filled(known, table, learner.waiting):
             known.add_fact()
-            request_round(learner.connection, project)
-        if rounds.without_prediction(known):
-            request(learner.connection, SYNC, "tail", project)
+        request_round(learner.connection, project)
 
-    _exclusively("reconcile", project, work)
+    _run("reconcile", project, _READING, work)
+
+
+def verify(project: int) -> None:
+    """Job: look whether Label Studio has the predictions that were published, in their order."""
+
+    def work(learner: Learner, known: Project, _: locks.Held) -> None:
+        if known.left:
+            return
+        right = order.verify(known, learner.memories.published(project), learner.label_studio)
+        postponed = order.look_for_postponed(known, learner.label_studio)
+        if postponed or not right:
+            request_round(learner.connection, project)
+        if order.without_prediction(known):
+            request(learner.connection, "tail", project)
+
+    _run("verify", project, _ORDER, work, patience_s=_PATIENCE_S)
 
 
 def tail(project: int) -> None:
     """Job: give tasks without a prediction their place behind the head."""
 
-    def work(learner: Learner, known: Project) -> None:
-        if made := rounds.publish_tail(known, learner.label_studio):
+    def work(learner: Learner, known: Project, _: locks.Held) -> None:
+        if known.left:
+            return
+        if made := order.publish_tail(known, learner.label_studio):
             log.info("project %d: %d predictions made", project, made)
             known.add_fact()
             request_round(learner.connection, project)
 
-    _exclusively("tail", project, work)
+    _run("tail", project, _ORDER, work, patience_s=_PATIENCE_S)
 
 
 def freshen(project: int) -> None:
     """Job: publish the ranking beyond its head; ends at once when something else is to be done."""
 
-    def work(learner: Learner, known: Project) -> None:
-        queues = [queue(learner.connection, name) for name in (LEARN, SYNC)]
+    def work(learner: Learner, known: Project, held: locks.Held) -> None:
+        queues = [jobs.queue(learner.connection, name) for name in (jobs.LEARN, jobs.SYNC)]
         last = known.round
-        if last is None:
+        if last is None or known.left:
             return
-        rounds.freshen(known, learner.memory(project), learner.label_studio, lambda: any(len(q) for q in queues))
-        if not any(len(q) for q in queues):
+
+        def stop() -> bool:
+            held.check()
+            return any(len(queue) for queue in queues)
+
+        if known.overtaken() and order.look_for_postponed(known, learner.label_studio):
+            request_round(learner.connection, project)
+        order.freshen(known, learner.memories.published(project), learner.label_studio, stop)
+        if not stop():
             known.fresh_round = last.number
 
-    _exclusively("freshen", project, work)
+    _run("freshen", project, _ORDER, work)
 
 
-def _switches(learner: Learner, project: Project) -> bool:
-    """Whether the project's ranking rests on another encoder than it is to."""
-    return project.encoder not in (None, learner.settings.prepal_encoder)
-
-
-def _ranking_table(learner: Learner, project: Project) -> VectorTable:
-    """The vectors that the ranking rests on: the encoder's, once every text has one, until then the last encoder's."""
-    wanted, before = learner.settings.prepal_encoder, project.encoder
-    if before is not None and before != wanted:
-        if not sync.is_filled(project, learner.table, learner.waiting):
-            return VectorTable(learner.settings.prepal_vectors, before)
-        log.info("project %d: ranks by the vectors of %s from now on, no more of %s", project.id, wanted, before)
-        learner.memory(project.id).forget_vectors()
-    if before != wanted:
-        project.encoder = wanted
-    return learner.table
-
-
-def _exclusively(job: str, project: int, work: Callable[[Learner, Project], None]) -> None:
-    """Run one job of a project while no other process runs one."""
-    learner = _learner
-    if learner is None:
-        raise PrepalError("This job runs in `prepal worker learn` only.")
-    learner.connection.delete(mark(job, project))
-    known = Project(learner.connection, project)
-    lock = Lock(learner.connection, f"prepal:lock:{project}", timeout=_LOCK_S, blocking_timeout=_LOCK_S)
-    _break_lock_of_the_dead(learner.connection, lock)
-    lock.acquire(token=worker_name())
-    try:
-        work(learner, known)
-    finally:
-        if lock.owned():
-            lock.release()
-
-
-def _break_lock_of_the_dead(connection: redis.Redis, lock: Lock) -> None:
-    """A learner that was killed in mid-round must not hold up the one that follows it on the same host."""
-    owner: Any = connection.get(lock.name)
-    if owner is not None and is_dead(owner.decode()):
-        connection.delete(lock.name)
-
-
-def _tail_is_due(learner: Learner, project: Project, ranked: int) -> bool:
-    lacking = rounds.without_prediction(project)
+def tail_is_due(learner: Learner, project: Project, ranked: int) -> bool:
+    """Whether enough tasks are ranked and have no prediction yet."""
+    lacking = order.without_prediction(project)
     if not lacking:
         return False
     # What waits may belong to another project; then the tail comes a little later, with the doubling.
     return not len(learner.waiting) or lacking >= max(_FIRST_TAIL, ranked - lacking)
 
 
-class LearnerWorker(SimpleWorker):
-    """RQ worker that, every few seconds, puts on the queue what events may have missed."""
-
-    def run_maintenance_tasks(self) -> None:
-        """Recover lost jobs; reconcile now and then; go on with rounds that are due."""
-        for waiting in self.queues:
-            # Before RQ counts their jobs as failed.
-            recover_abandoned(waiting)
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
-        assert _learner is not None
-        for project in all_projects(self.connection):
-            _maintain(_learner, project)
+def _connect(learner: Learner, project: Project) -> None:
+    settings = learner.settings
+    for change in connecting.connect(
+        project,
+        learner.label_studio,
+        settings.prepal_backend_url,
+        settings.basic_auth_user,
+        settings.basic_auth_pass,
+    ):
+        log.info("project %d: %s", project.id, change)
 
 
-def _maintain(learner: Learner, project: Project) -> None:
-    connection = learner.connection
-    last = project.round
-    if last is None or last.facts != project.facts:
-        request_round(connection, project.id)
-    elif project.fresh_round < last.number:
-        due = "tail" if _tail_is_due(learner, project, last.ranked) else "freshen"
-        request(connection, SYNC, due, project.id)
-    # The first maintenance of a process always reconciles: whatever died may have missed events.
-    memory = learner.memory(project.id)
-    if time.monotonic() >= memory.reconcile_at:
-        memory.reconcile_at = time.monotonic() + learner.settings.prepal_reconcile_s
-        request_sync(connection, project.id, full=True)
+def _switches(learner: Learner, project: Project) -> bool:
+    """Whether the project's ranking rests on another encoder than it is to."""
+    return project.encoder not in (None, learner.table.encoder)
 
 
-def run_learner(settings: Settings) -> None:
-    """Work on rounds, and on reading Label Studio, until told to stop.
+def _ranking_table(learner: Learner, project: Project) -> VectorTable:
+    """The vectors that the ranking rests on: the encoder's, once every text has one, until then the last encoder's."""
+    if not _switches(learner, project):
+        return learner.table
+    before = project.encoder
+    assert before is not None
+    if not sync.is_filled(project, learner.table, learner.waiting):
+        return VectorTable(learner.settings.prepal_vectors, before)
+    log.info(
+        "project %d: ranks by the vectors of %s from now on, no more of %s", project.id, learner.table.encoder, before
+    )
+    learner.memories.of(project.id).forget_vectors()
+    return learner.table
 
-    Raises:
-        PrepalError: there is no strategy of the name in the settings.
-    """
-    global _learner
+
+def _run(
+    job: str,
+    project: int,
+    lock: str,
+    work: Callable[[Learner, Project, locks.Held], None],
+    patience_s: float = 0.0,
+) -> None:
+    """Run one job of a project while nobody else holds the lock; what goes wrong is the project's trouble."""
+    learner = _learner()
+    connection, known = learner.connection, Project(learner.connection, project)
+    connection.delete(mark(job, project))
+    if not known.is_known:
+        return
+    # Whoever holds the lock looks here when they let go of it.
+    connection.sadd(_missed(known, lock), job)
+    with _held(learner, known, lock, patience_s) as held:
+        if held is None:
+            return
+        connection.srem(_missed(known, lock), job)
+        with _trouble_told(learner, known, job) as may_run:
+            if may_run:
+                work(learner, known, held)
+
+
+@contextmanager
+def _held(learner: Learner, project: Project, lock: str, patience_s: float) -> Iterator[locks.Held | None]:
+    """Hold one of a project's locks, and ask again for jobs that could not run meanwhile; None: somebody else does."""
+    with locks.held(learner.connection, f"prepal:lock:{project.id}{lock}", patience_s) as held:
+        yield held
+    while held and (job := cast(bytes | None, learner.connection.spop(_missed(project, lock)))):
+        request(learner.connection, job.decode(), project.id)
+
+
+def _missed(project: Project, lock: str) -> str:
+    return project.key(f"missed{lock}")
+
+
+@contextmanager
+def _trouble_told(learner: Learner, project: Project, job: str) -> Iterator[bool]:
+    """Tell whether a job may run now, and remember what goes wrong with it; Redis' own faults are everybody's."""
+    trouble = project.trouble(job)
+    if trouble is not None and trouble.until > time.time():
+        yield False
+        return
+    before = project.begin_job(job, learner.name)
+    if before not in (None, learner.name):
+        # A process that is killed may be unlucky; one that is killed again by the same job is not.
+        found = project.add_trouble(job, "The learner ended in the middle of it.", _LONGEST_PAUSE_S)
+        log.warning("project %d: %s was begun by %s and never ended (%d times)", project.id, job, before, found.count)
+        if found.count > 1:
+            project.end_job(job)
+            yield False
+            return
     try:
-        strategies.get(settings.prepal_strategy)
-    except ValueError as error:
-        raise PrepalError(f"PREPAL_STRATEGY cannot be used: {error}") from error
-    connection = redis.Redis.from_url(settings.redis_url)
-    wait_for_redis(connection)
-    _learner = Learner(
-        settings=settings,
-        connection=connection,
-        label_studio=LabelStudio(settings.label_studio_url, settings.label_studio_api_key),
-        table=VectorTable(settings.prepal_vectors, settings.prepal_encoder),
-        waiting=WaitingTexts(connection, settings.prepal_encoder),
-    )
-    worker = LearnerWorker(
-        [queue(connection, name) for name in (LEARN, SYNC)],
-        name=worker_name(),
-        connection=connection,
-        serializer=JSONSerializer,
-        worker_ttl=_WORKER_TTL_S,
-        maintenance_interval=_MAINTENANCE_S,
-        log_job_description=False,
-    )
-    worker.work(logging_level="WARNING")
+        yield True
+    except redis.RedisError:
+        raise
+    except locks.LostLockError as error:
+        log.warning("project %d: %s: %s", project.id, job, error)
+    except Exception as error:
+        _tell(project, job, error)
+    else:
+        project.end_trouble(job)
+    project.end_job(job)
+
+
+def _tell(project: Project, job: str, error: Exception) -> None:
+    if isinstance(error, PrepalError):
+        what = str(error)
+    else:
+        # Its own words may be a task's.
+        what = f"{type(error).__name__}: the learner's log has more of it."
+        log.error("project %d: %s failed", project.id, job, exc_info=error)
+    longest_s = _LONGEST_WAIT_S if isinstance(error, UnavailableError) else _LONGEST_PAUSE_S
+    found = project.add_trouble(job, what, longest_s)
+    again_s = found.until - time.time()
+    log.warning("project %d: %s failed (%d times), again in %.0f s: %s", project.id, job, found.count, again_s, what)
+
+
+def _learner() -> Learner:
+    if learner_of_this_process is None:
+        raise PrepalError("This job runs in `prepal worker learn` only.")
+    return learner_of_this_process

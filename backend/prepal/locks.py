@@ -21,7 +21,7 @@ _BREAK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL',
 
 
 class LostLockError(Exception):
-    """The lock went to somebody else, because its holder was stopped or cut off for too long: nothing more is written."""
+    """The lock went to somebody else, because its holder was stopped or cut off for too long."""
 
 
 class Held:

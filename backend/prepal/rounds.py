@@ -5,79 +5,39 @@ The only place where learning, vectors, project and Label Studio meet.
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal import label_config, labels, records
+from prepal import label_config, labels
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig
 from prepal.label_studio import LabelStudio
-from prepal.learning import strategies
+from prepal.learning import decisions, strategies
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifier import NothingToLearn
-from prepal.learning.evaluation import estimate_accuracy
-from prepal.learning.label_issues import suspected
 from prepal.learning.label_names import name_text
-from prepal.learning.policy import audit_priority, interleave_audit
+from prepal.learning.policy import by_lot, interleave_audit
 from prepal.learning.stopping import Stability, agreement
-from prepal.matrix import VectorMatrix
-from prepal.project import MODEL_VERSION, Info, Project, Ranking, RoundRecord
-from prepal.publish import Entry, Published, Publisher
-from prepal.vectors import VectorTable, text_id, text_ids
+from prepal.memory import Memory
+from prepal.order import entries
+from prepal.project import Annotation, Project, Ranking, RoundRecord
+from prepal.publish import Entry, Publisher
+from prepal.serving import Serving, overtaken, resting, serving
+from prepal.vectors import VectorTable, text_id
 
 log = logging.getLogger(__name__)
 
 # Places that are exact after every round: two for each annotator, who may ask before the next one, at least these.
 _SMALLEST_HEAD = 4
-# Places that are published beyond the head while nothing else is to do; there the least confident come first.
-_FRESHENED = 512
 # What chooses where the strategy of the settings cannot.
 _ALWAYS_POSSIBLE = "auto"
-# A round that only saw new vectors re-estimates nothing; one more label in ten does.
-_ESTIMATE_AGAIN = 1.1
-# Of the labels that may be wrong only the most suspicious ones are worth a second look.
-_SUSPECTED = 20
-
-
-@dataclass
-class Memory:
-    """What a learner process keeps of one project between rounds."""
-
-    task_ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    """(n,): the tasks whose vectors are known, ascending."""
-    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    """(n,): the row of each of these tasks in `vectors`."""
-    matrix: VectorMatrix = field(default_factory=VectorMatrix)
-    texts: tuple[NDArray[np.int64], NDArray[np.bytes_]] | None = None
-    """Tasks, and their text ids (n,) S32."""
-    versions: tuple[int, int] = (-1, -1)
-    """Of the project's tasks and of its vectors."""
-    learner: ActiveLearner | None = None
-    learnt: tuple[object, ...] = ()
-    """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy."""
-    names: tuple[tuple[object, ...], NDArray[np.float32]] | None = None
-    """Which names, of which encoder, and their vectors (k, d)."""
-    predicted: dict[int, bytes] = field(default_factory=dict)
-    published: Published = field(default_factory=Published)
-    estimate: tuple[tuple[int, int], dict[str, float] | None, list[int]] | None = None
-    """Counts of labels and audits that the last estimate rests on, accuracy, and tasks with a suspected label."""
-    compared: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
-    """Tasks, and the choices (n, k) that the last classifier predicted that was compared with the one before it."""
-    reconcile_at: float = 0.0
-    """Monotonic time, in seconds, of the next full comparison with Label Studio."""
-
-    @property
-    def vectors(self) -> NDArray[np.float16]:
-        """(m, d): the vectors of all texts that are known."""
-        return self.matrix.vectors
-
-    def forget_vectors(self) -> None:
-        """Begin anew with the vectors of another encoder; what annotators see stays as it is until the next round."""
-        self.matrix, self.versions = VectorMatrix(), (-1, -1)
-        self.learner = self.names = self.estimate = None
+# Successive classifiers are compared on so many texts of a larger pool: the kappa is exact to a thousandth then.
+_COMPARED_ON = 20_000
+# So many texts of the lot are looked at first for ones that can be served.
+_FIRST_LOTS = 256
 
 
 @dataclass(frozen=True)
@@ -88,57 +48,125 @@ class Choosing:
     audit_fraction: float
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """The tasks that have a label, in the order in which they got it.
+
+    Attributes:
+        places: `(m,)` places in the memory's `task_ids`.
+        rows: `(m, k)` bool, the label of each.
+        mask: `(n,)` bool, which of all tasks they are.
+    """
+
+    places: NDArray[np.int64]
+    rows: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, task_ids: NDArray[np.int64], known: dict[int, NDArray[np.bool_]], choices: int) -> "Labelled":
+        """Those of the tasks `(n,)`, ascending, that are known to have a label."""
+        tasks = np.fromiter(known, np.int64, len(known))
+        at = np.minimum(np.searchsorted(task_ids, tasks), max(len(task_ids) - 1, 0))
+        there = task_ids[at] == tasks if len(task_ids) else np.zeros(len(tasks), bool)
+        rows = np.array(list(known.values()), bool).reshape(len(tasks), choices)
+        mask = np.zeros(len(task_ids), bool)
+        mask[at[there]] = True
+        return cls(at[there], rows[there], mask)
+
+    def targets(self, config: LabelConfig) -> NDArray[np.int64] | NDArray[np.bool_]:
+        """The labels as classifiers want them: `(m,)` int64, or `(m, k)` bool where a text may have several."""
+        return self.rows if config.multiple else self.rows.argmax(axis=1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round goes by.
+
+    Attributes:
+        project: whose round it is.
+        memory: what is kept of it.
+        config: its label config.
+        choosing: how tasks are chosen.
+        annotations: all of them.
+        labelled: the tasks that have a label.
+        served: whom the others can be given.
+        new: tasks that were annotated since the last round of this process; empty in its first one.
+    """
+
+    project: Project
+    memory: Memory
+    config: LabelConfig
+    choosing: Choosing
+    annotations: dict[int, Annotation]
+    labelled: Labelled
+    served: Serving
+    new: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What the classifier believes of the pool: the tasks without a label that somebody can be given.
+
+    Attributes:
+        pool: `(p,)` places in the memory's `task_ids`, ascending.
+        chosen: `(p, k)` bool, what is predicted.
+        confidence: `(p,)` float32, how surely; NaN without a classifier.
+        probabilities: `(p, k)` float32; None without a classifier.
+    """
+
+    pool: NDArray[np.int64]
+    chosen: NDArray[np.bool_]
+    confidence: NDArray[np.float32]
+    probabilities: NDArray[np.float32] | None
+
+
 def run(
-    project: Project, memory: Memory, table: VectorTable, label_studio: LabelStudio, choosing: Choosing
+    project: Project,
+    memory: Memory,
+    table: VectorTable,
+    label_studio: LabelStudio,
+    choosing: Choosing,
+    check: Callable[[], None] = lambda: None,
 ) -> RoundRecord | None:
-    """Run one round of a project; returns None when the project cannot be served or nothing is embedded yet."""
+    """Run one round of a project; returns None when the project cannot be served.
+
+    `check` raises when another process runs rounds of this project by now: nothing more is written then.
+    """
     began = time.perf_counter()
-    facts, info = project.facts, project.info
+    facts = project.facts
     try:
-        config = label_config.parse(info.label_config)
+        config = label_config.parse(project.info.label_config)
     except PrepalError as error:
         log.debug("project %d: no round: %s", project.id, error)
         return None
-    _refresh(project, memory, table)
-    if not len(memory.task_ids):
-        return None
+    memory.refresh(project, table)
     loaded = time.perf_counter()
-    annotations = project.annotations()
-    known = labels.settle(annotations, config)
-    is_labelled, labelled_rows = _labelled(memory.task_ids, known, len(config.choices))
+    this = _begin(project, memory, config, choosing)
     learner, notes = _learner(memory, config, table, choosing)
-    notes += _fit(memory, config, learner, is_labelled, labelled_rows)
+    notes += _fit(this, learner)
     fitted = time.perf_counter()
-
-    audits = project.audits()
-    annotators = len({annotation.annotator for annotation in annotations.values()})
-    head_size = max(_SMALLEST_HEAD, 2 * annotators)
-    ranking, is_audit = _rank(project, memory, config, learner, is_labelled, audits, choosing, head_size)
+    beliefs = _predict(this, learner)
+    ranking, is_audit, drawn = _rank(this, learner, beliefs)
     ranked = time.perf_counter()
 
+    check()
     head = entries(ranking, len(is_audit))
-    project.add_audits(entry.task for entry, audit in zip(head, is_audit, strict=True) if audit)
+    audits = [entry.task for entry, audit in zip(head, is_audit, strict=True) if audit]
+    _note_shown(this)
+    project.add_audits([*drawn, *audits])
     project.put_ranking(ranking)
-    in_pool = set(ranking.task_ids.tolist()).__contains__
-    publisher = Publisher(project, label_studio, config)
-    # Before there is a tail, a head alone would leave annotators without tasks as soon as it is locked.
-    has_tail = project.prediction_count() > 0
-    written = publisher.publish(head, memory.published, in_pool) if has_tail else 0
+    if project.encoder != table.encoder:
+        project.encoder = table.encoder
+    written = _publish(this, beliefs, head, Publisher(project, label_studio, config), check)
     published = time.perf_counter()
 
-    changed = _changed(memory, ranking)
-    previous = project.round
-    stability = _stability(memory, config, ranking, int(is_labelled.sum()), previous)
-    before = memory.estimate
-    accuracy, suspicious = _estimate(memory, config, learner, is_labelled, labelled_rows, audits)
-    if accuracy is not None and memory.estimate is not before:
-        project.add_accuracy(int(is_labelled.sum()), accuracy)
+    previous, count = project.round, len(this.labelled.places)
     if learner.can_predict and len(ranking.confidence):
-        project.expect(int(is_labelled.sum()), float(ranking.confidence.mean()))
+        project.expect(count, float(ranking.confidence.mean()))
     record = RoundRecord(
         number=(previous.number if previous else 0) + 1,
         facts=facts,
-        labels=int(is_labelled.sum()),
+        labels=count,
         ranked=len(ranking.task_ids),
         finished_at=time.time(),
         seconds={
@@ -146,19 +174,20 @@ def run(
             "fit": fitted - loaded,
             "rank": ranked - fitted,
             "publish": published - ranked,
-            "estimate": time.perf_counter() - published,
         },
         head=[entry.task for entry in head],
-        head_audit=[entry.task for entry, audit in zip(head, is_audit, strict=True) if audit],
-        accuracy=accuracy,
+        head_audit=audits,
+        # Judging what was learnt takes longer than learning it, and nobody waits for it.
+        accuracy=previous.accuracy if previous else None,
         strategy=learner.strategy.name,
         classifier=learner.can_predict,
-        changed=changed,
+        changed=_changed(memory, beliefs),
         name_weight=learner.name_weight,
-        stability=asdict(stability),
-        suspected=suspicious,
+        stability=asdict(_stability(this, ranking, previous)),
+        suspected=previous.suspected if previous else [],
         notes=notes,
     )
+    check()
     project.finish_round(record)
     log.info(
         "project %d: round %d: %d labels, %d in the pool, %d predictions written, %.0f ms",
@@ -167,113 +196,28 @@ def run(
         record.labels,
         record.ranked,
         written,
-        1000 * sum(record.seconds.values()),
+        1000 * (time.perf_counter() - began),
     )
     return record
 
 
-def entries(ranking: Ranking, count: int) -> list[Entry]:
-    """The first `count` places of a ranking, as they are published."""
-    return [
-        Entry(int(task), tuple(np.flatnonzero(chosen).tolist()), None if np.isnan(sure) else float(sure))
-        for task, chosen, sure in zip(
-            ranking.task_ids[:count], ranking.chosen[:count], ranking.confidence[:count], strict=True
-        )
-    ]
-
-
-def freshen(
-    project: Project,
-    memory: Memory,
-    label_studio: LabelStudio,
-    stop: Callable[[], bool],
-    places: int = _FRESHENED,
-) -> int:
-    """Publish the newest ranking beyond its head, while nothing else is to do; returns the places written."""
-    ranking = project.ranking()
-    publisher = _publisher(project, label_studio)
-    if ranking is None or publisher is None or without_prediction(project):
-        return 0
-    pool = set(ranking.task_ids.tolist())
-    return publisher.publish(entries(ranking, places), memory.published, pool.__contains__, stop)
-
-
-def publish_tail(project: Project, label_studio: LabelStudio) -> int:
-    """Give every task that has no prediction yet a place behind the head; returns how many were made."""
-    ranking = project.ranking()
-    publisher = _publisher(project, label_studio)
-    if publisher is None:
-        return 0
-    unembeddable = project.unembeddable()
-    places = [] if ranking is None else entries(ranking, len(ranking.task_ids))
-    made = publisher.create_tail(places, unembeddable)
-    _serve(project, label_studio)
-    return made
-
-
-def without_prediction(project: Project) -> int:
-    """How many tasks of the newest ranking have no prediction in Label Studio yet."""
-    ranking = project.ranking()
-    tasks = np.empty(0, np.int64) if ranking is None else ranking.task_ids
-    without_text = project.unembeddable()
-    wanted = np.concatenate([tasks, np.fromiter(without_text, np.int64, len(without_text))])
-    return int((~np.isin(wanted, project.predictions()[0])).sum())
-
-
-def reread_predictions(project: Project, memory: Memory, label_studio: LabelStudio) -> None:
-    """Learn which predictions Label Studio really has; when it lost some, the next round publishes anew."""
-    publisher = _publisher(project, label_studio)
-    if publisher is None:
-        return
-    before = project.predictions()
-    publisher.reread()
-    if not all(map(np.array_equal, before, project.predictions())):
-        memory.published = Published()
-        project.add_fact()
-    _serve(project, label_studio)
-
-
-def _serve(project: Project, label_studio: LabelStudio) -> None:
-    """Let Label Studio order tasks by our predictions, which it accepts once there is one."""
-    if project.info.model_version != MODEL_VERSION and project.prediction_count():
-        label_studio.update_project(project.id, model_version=MODEL_VERSION)
-        project.set_info(replace(project.info, model_version=MODEL_VERSION))
-
-
-def _publisher(project: Project, label_studio: LabelStudio) -> Publisher | None:
-    info: Info = project.info
-    if info.problem or not info.label_config:
-        return None
-    return Publisher(project, label_studio, label_config.parse(info.label_config))
-
-
-def _refresh(project: Project, memory: Memory, table: VectorTable) -> None:
-    """Follow the project's tasks and the vector cache, reading only what is new."""
-    tasks_then, vectors_then = memory.versions
-    tasks_now, (vectors_now, arrived) = project.tasks_version, project.arrived_since(vectors_then)
-    if (tasks_now, vectors_now) == memory.versions:
-        return
-    if memory.texts is None or tasks_now != tasks_then:
-        memory.texts = project.task_texts()
-    tasks, texts = memory.texts
-    known = vectors_then >= 0 and arrived is not None
-    memory.matrix.load(table, text_ids(arrived or []) if known else texts)
-    rows = memory.matrix.rows(texts)
-    memory.task_ids, memory.rows = tasks[rows >= 0], rows[rows >= 0]
-    memory.versions = (tasks_now, vectors_now)
-
-
-def _labelled(
-    task_ids: NDArray[np.int64], known: dict[int, NDArray[np.bool_]], choices: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(n,) bool: which tasks have a label; and (m, k) bool: these labels, in the order of the tasks."""
-    is_labelled = np.isin(task_ids, np.fromiter(known, np.int64, len(known)))
-    rows = [known[task] for task in task_ids[is_labelled].tolist()]
-    return is_labelled, np.array(rows, bool).reshape(len(rows), choices)
-
-
-def _targets(config: LabelConfig, rows: NDArray[np.bool_]) -> NDArray[np.int64] | NDArray[np.bool_]:
-    return rows if config.multiple else rows.argmax(axis=1).astype(np.int64)
+def _begin(project: Project, memory: Memory, config: LabelConfig, choosing: Choosing) -> Round:
+    annotations = project.annotations()
+    known = labels.settle(annotations, config)
+    project.labels_before(len(known))
+    annotated = frozenset(annotation.task for annotation in annotations.values())
+    new = annotated - memory.annotated if memory.annotated is not None else frozenset()
+    memory.annotated = annotated
+    return Round(
+        project,
+        memory,
+        config,
+        choosing,
+        annotations,
+        Labelled.of(memory.task_ids, known, len(config.choices)),
+        serving(annotations, known.keys(), project.rules, project.postponed()),
+        new,
+    )
 
 
 def _learner(
@@ -289,6 +233,7 @@ def _learner(
     if memory.learner is None or memory.learnt != learnt:
         memory.learner = ActiveLearner(len(config.choices), strategy, multilabel=config.multiple, name_vectors=names)
         memory.learnt = learnt
+        memory.predicted = None
     return memory.learner, notes
 
 
@@ -301,130 +246,194 @@ def _names(memory: Memory, config: LabelConfig, table: VectorTable) -> NDArray[n
     return None if memory.names is None else memory.names[1]
 
 
-def _fit(
-    memory: Memory,
-    config: LabelConfig,
-    learner: ActiveLearner,
-    is_labelled: NDArray[np.bool_],
-    rows: NDArray[np.bool_],
-) -> list[str]:
+def _fit(this: Round, learner: ActiveLearner) -> list[str]:
     """Learn from all labels so far; returns why nothing could be learnt, if so."""
-    vectors = memory.vectors[memory.rows[is_labelled]].astype(np.float32)
+    memory, labelled = this.memory, this.labelled
+    if not len(memory.task_ids):
+        return []
+    vectors = memory.vectors[memory.rows[labelled.places]].astype(np.float32)
     try:
-        learner.fit(vectors, _targets(config, rows), memory.vectors[memory.rows[~is_labelled]])
+        learner.fit(vectors, labelled.targets(this.config), memory.vectors[memory.rows[~labelled.mask]])
     except NothingToLearn as error:
         return [str(error)]
     return []
 
 
-def _rank(
-    project: Project,
-    memory: Memory,
-    config: LabelConfig,
-    learner: ActiveLearner,
-    is_labelled: NDArray[np.bool_],
-    audits: set[int],
-    choosing: Choosing,
-    head_size: int,
-) -> tuple[Ranking, NDArray[np.bool_]]:
-    """The ranking of the whole pool, and which places of its head are audit tasks."""
-    in_pool = np.flatnonzero(~is_labelled)
-    tasks = memory.task_ids[in_pool]
-    vectors = memory.vectors[memory.rows[in_pool]]
-    chosen: NDArray[np.bool_] = np.zeros((len(tasks), len(config.choices)), bool)
-    confidence: NDArray[np.float32] = np.full(len(tasks), np.nan, np.float32)
-    probabilities = learner.predict_proba(vectors) if len(tasks) else None
-    if probabilities is not None:
-        if config.multiple:
-            chosen = probabilities >= 0.5
-            confidence = np.maximum(probabilities, 1 - probabilities).min(axis=1)
-        else:
-            chosen[np.arange(len(tasks)), probabilities.argmax(axis=1)] = True
-            confidence = probabilities.max(axis=1)
-    # The seed is the project's own, so that the same labels always give the same ranking.
-    first = learner.select(vectors, head_size, np.random.default_rng(project.id), probabilities)
+def _predict(this: Round, learner: ActiveLearner) -> Beliefs:
+    """What the classifier believes of all tasks that somebody can be given."""
+    memory, k = this.memory, len(this.config.choices)
+    pool = np.flatnonzero(~this.labelled.mask & ~among(memory.task_ids, this.served.closed))
+    probabilities = learner.predict_proba(memory.vectors[memory.rows[pool]]) if len(pool) else None
+    if probabilities is None:
+        return Beliefs(pool, np.zeros((len(pool), k), bool), np.full(len(pool), np.nan, np.float32), None)
+    each = decisions.how_many(this.labelled.targets(this.config))
+    confidence = np.asarray(decisions.confidences(probabilities, each), np.float32)
+    return Beliefs(pool, decisions.decide(probabilities, each), confidence, probabilities)
+
+
+def _rank(this: Round, learner: ActiveLearner, beliefs: Beliefs) -> tuple[Ranking, NDArray[np.bool_], list[int]]:
+    """The ranking of the pool, which places of its head are audit tasks, and labelled tasks that were drawn besides."""
+    memory, project, served, pool = this.memory, this.project, this.served, beliefs.pool
+    tasks, priority = memory.task_ids[pool], memory.priority[pool]
+    passed = among(tasks, served.passed)
+    eligible = np.flatnonzero(_eligible(tasks, passed, _resting(this)))
+    size = min(max(_SMALLEST_HEAD, 2 * served.at_work), len(eligible))
+    picked: NDArray[np.int64] = np.empty(0, np.int64)
+    if size:
+        vectors = memory.vectors[memory.rows[pool[eligible]]]
+        seen = None if beliefs.probabilities is None else beliefs.probabilities[eligible]
+        # The seed is the project's own, so that the same labels always give the same ranking.
+        picked = eligible[learner.select(vectors, size, np.random.default_rng(project.id), seen)]
     rest = np.ones(len(tasks), bool)
-    rest[first] = False
-    others = np.flatnonzero(rest)
-    priority = audit_priority(tasks, project.id)
-    others = others[np.argsort(priority[others] if probabilities is None else confidence[others], kind="stable")]
-    order = np.concatenate([first, others])
+    rest[picked] = False
+    doubt = priority if beliefs.probabilities is None else beliefs.confidence
+    # Somebody could not say of the last ones what they are.
+    parts = (np.flatnonzero(rest & ~passed), np.flatnonzero(rest & passed))
+    order = np.concatenate([picked, *(part[np.argsort(doubt[part], kind="stable")] for part in parts)])
 
-    labelled_tasks = memory.task_ids[is_labelled].tolist()
-    served = len(labelled_tasks) - project.labels_before(len(labelled_tasks))
-    waiting = np.isin(tasks, np.fromiter(audits, np.int64, len(audits)))
-    # Tasks that were drawn before come first: someone may be reading one of them right now.
-    candidates = np.lexsort((priority, ~waiting))[: 2 * head_size]
-    head, is_audit = interleave_audit(
+    is_open = np.zeros(len(memory.task_ids), bool)
+    is_open[pool[eligible]] = True
+    is_audit = among(memory.task_ids, project.audits())
+    lot = _lot(this, is_audit, is_open, 2 * size)
+    place = np.full(len(memory.task_ids), -1)
+    place[pool] = np.arange(len(pool))
+    count = len(this.labelled.places)
+    head = interleave_audit(
         order,
-        candidates.astype(np.int64),
-        labels=served,
-        audits=sum(task in audits for task in labelled_tasks),
-        fraction=choosing.audit_fraction,
-        head=head_size,
+        place[lot],
+        labels=count - project.labels_before(count),
+        audits=int(is_audit[this.labelled.places].sum()),
+        fraction=this.choosing.audit_fraction,
+        head=size,
     )
-    order = np.concatenate([head, order[~np.isin(order, head)]])
-    ranking = Ranking(tasks[order], chosen[order], confidence[order].astype(np.float32))
-    return ranking, is_audit
+    hidden = by_lot(priority, this.choosing.audit_fraction)
+    hidden[head.places[head.is_audit]] = True
+    order = np.concatenate([head.places, order[~np.isin(order, head.places)]])
+    ranking = Ranking(tasks[order], beliefs.chosen[order], beliefs.confidence[order], hidden[order])
+    drawn = memory.task_ids[lot[this.labelled.mask[lot]][: head.found]]
+    return ranking, head.is_audit, drawn.tolist()
 
 
-def _changed(memory: Memory, ranking: Ranking) -> float | None:
-    """Share of the tasks ranked both now and before whose predicted label is another one."""
-    if not len(ranking.task_ids) or np.isnan(ranking.confidence[0]):
-        memory.predicted = {}
+def _eligible(tasks: NDArray[np.int64], passed: NDArray[np.bool_], rests: set[int]) -> NDArray[np.bool_]:
+    """Which tasks `(p,)` may come first: ones that whoever asks next can be given; if there are none, any."""
+    available = ~passed & ~among(tasks, rests)
+    if not available.any():
+        available = ~passed
+    return available if available.any() else np.ones(len(tasks), bool)
+
+
+def _lot(this: Round, is_audit: NDArray[np.bool_], is_open: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """Places in `task_ids` of the texts that are drawn next, as audit tasks, until `count` of them can be served.
+
+    Tasks that were drawn before come first: someone may be reading one of them right now. What cannot be served is
+    passed over, and so replaced by the next draw.
+    """
+    memory = this.memory
+    waiting = np.flatnonzero(is_audit & is_open)
+    waiting = waiting[np.argsort(memory.priority[waiting])]
+    possible = ~is_audit & (is_open | this.labelled.mask)
+    looked_at = _FIRST_LOTS
+    while True:
+        taken = memory.lot[:looked_at]
+        taken = taken[possible[taken]]
+        if looked_at >= len(memory.lot) or is_open[taken].sum() >= count:
+            return np.concatenate([waiting, taken])
+        looked_at *= 4
+
+
+def _resting(this: Round) -> set[int]:
+    """Tasks that Label Studio does not give to the people at work, as far as can be told from what they annotate."""
+    project, memory, now = this.project, this.memory, time.time()
+    counts, last = project.overtaken(), project.round
+    if this.new and last is not None and memory.published.is_newest(project):
+        before = (memory.annotated or frozenset()) - this.new
+        order = [entry.task for entry in memory.published.front if entry.task not in before]
+        found = overtaken(counts, order, len(last.head), this.new, this.served.at_work, now)
+        if found != counts:
+            project.set_overtaken(found)
+        counts = found
+    return resting(counts, now)
+
+
+def _note_shown(this: Round) -> None:
+    """Remember what annotators were shown of the tasks that were labelled since the last round."""
+    if not this.new or not this.memory.published.is_newest(this.project):
+        return
+    new = this.new & set(this.memory.task_ids[this.labelled.places].tolist())
+    this.project.note_shown(
+        {
+            entry.task: (list(entry.chosen), entry.confidence, not entry.shown)
+            for entry in this.memory.published.front
+            if entry.confidence is not None and entry.task in new
+        }
+    )
+
+
+def _publish(this: Round, beliefs: Beliefs, head: list[Entry], publisher: Publisher, check: Callable[[], None]) -> int:
+    """Put the head into Label Studio, and what was passed to the end; returns how many places were written."""
+    # Before there is a tail, a head alone would leave annotators without tasks as soon as it is locked.
+    if not this.project.prediction_count():
+        return 0
+    task_ids, in_pool = this.memory.task_ids, np.zeros(len(this.memory.task_ids), bool)
+    in_pool[beliefs.pool] = True
+
+    def waits(task: int) -> bool:
+        at = int(np.searchsorted(task_ids, task))
+        return at < len(task_ids) and bool(task_ids[at] == task) and bool(in_pool[at])
+
+    def stop() -> bool:
+        check()
+        return False
+
+    written = publisher.publish(head, this.memory.published, waits, stop)
+    publisher.put_last(this.served.passed | this.served.closed, this.memory.published)
+    return written
+
+
+def _changed(memory: Memory, beliefs: Beliefs) -> float | None:
+    """Share of the tasks in the pool both now and before whose predicted label is another one."""
+    before = memory.predicted
+    if beliefs.probabilities is None:
+        memory.predicted = None
         return None
-    now = {
-        task: row.tobytes()
-        for task, row in zip(ranking.task_ids.tolist(), np.packbits(ranking.chosen, axis=1), strict=True)
-    }
-    before, memory.predicted = memory.predicted, now
-    both = [task for task in now if task in before]
-    return sum(now[task] != before[task] for task in both) / len(both) if both else None
+    now = np.zeros((len(memory.task_ids), beliefs.chosen.shape[1]), bool)
+    now[beliefs.pool] = beliefs.chosen
+    memory.predicted = (memory.task_ids, beliefs.pool, now)
+    # While tasks come in there is no telling, and nobody asks.
+    if before is None or before[0] is not memory.task_ids:
+        return None
+    both = np.zeros(len(memory.task_ids), bool)
+    both[before[1]] = True
+    both = beliefs.pool[both[beliefs.pool]]
+    return float((now[both] != before[2][both]).any(axis=1).mean()) if len(both) else None
 
 
-def _stability(
-    memory: Memory, config: LabelConfig, ranking: Ranking, labels: int, previous: RoundRecord | None
-) -> Stability:
-    """How well successive classifiers agree on the tasks that both saw without a label."""
-    stability = (records.fill(Stability, previous.stability) if previous else None) or Stability()
-    predicts = len(ranking.task_ids) > 0 and not np.isnan(ranking.confidence[0])
-    if not predicts or not labels or (memory.compared is not None and not stability.due(labels)):
+def _stability(this: Round, ranking: Ranking, previous: RoundRecord | None) -> Stability:
+    """How well successive classifiers agree on tasks that both saw without a label."""
+    stability = Stability(**previous.stability) if previous is not None else Stability()
+    memory, project, count = this.memory, this.project, len(this.labelled.places)
+    if not ranking.predicts or not count or (stability.labels and not stability.due(count)):
         return stability
-    now = (ranking.task_ids, ranking.chosen)
-    before, memory.compared = memory.compared, now
-    if before is None:
-        return stability.after(labels, None)
-    _, then_at, now_at = np.intersect1d(before[0], now[0], assume_unique=True, return_indices=True)
-    then_chosen, now_chosen = before[1][then_at], now[1][now_at]
-    if not len(then_at) or then_chosen.shape != now_chosen.shape:
-        return stability.after(labels, None)
-    if not config.multiple:
-        return stability.after(labels, agreement(then_chosen.argmax(axis=1), now_chosen.argmax(axis=1)))
-    return stability.after(labels, agreement(then_chosen, now_chosen))
+    compared = np.isin(ranking.task_ids, memory.task_ids[memory.lot[-_COMPARED_ON:]])
+    tasks, chosen = ranking.task_ids[compared], ranking.chosen[compared]
+    before = project.compared()
+    project.set_compared(count, tasks, chosen)
+    if before is None or before[2].shape[1] != chosen.shape[1]:
+        return stability.after(count, None)
+    _, then_at, now_at = np.intersect1d(before[1], tasks, assume_unique=True, return_indices=True)
+    if not len(then_at):
+        return stability.after(count, None)
+    then, now = before[2][then_at], chosen[now_at]
+    if this.config.multiple:
+        return stability.after(count, agreement(then, now))
+    return stability.after(count, agreement(then.argmax(axis=1), now.argmax(axis=1)))
 
 
-def _estimate(
-    memory: Memory,
-    config: LabelConfig,
-    learner: ActiveLearner,
-    is_labelled: NDArray[np.bool_],
-    rows: NDArray[np.bool_],
-    audits: set[int],
-) -> tuple[dict[str, float] | None, list[int]]:
-    """Accuracy on audit tasks, and tasks with a suspected label; estimated anew only when they can have changed."""
-    tasks = memory.task_ids[is_labelled]
-    is_audit = np.isin(tasks, np.fromiter(audits, np.int64, len(audits)))
-    counts = (len(tasks), int(is_audit.sum()))
-    if memory.estimate is not None:
-        (labels_then, audits_then), accuracy, suspicious = memory.estimate
-        if audits_then == counts[1] and labels_then <= counts[0] < labels_then * _ESTIMATE_AGAIN:
-            return accuracy, suspicious
-    vectors = memory.vectors[memory.rows[is_labelled]].astype(np.float32)
-    labelled = _targets(config, rows)
-    k, multilabel = len(config.choices), config.multiple
-    estimate = estimate_accuracy(vectors, labelled, is_audit, k, multilabel=multilabel, prior=learner.prior)
-    accuracy = None if estimate is None else asdict(estimate)
-    wrong = suspected(vectors, labelled, k, multilabel=multilabel, prior=learner.prior)
-    suspicious = tasks[wrong[:_SUSPECTED]].tolist()
-    memory.estimate = (counts, accuracy, suspicious)
-    return accuracy, suspicious
+def among(task_ids: NDArray[np.int64], tasks: Collection[int]) -> NDArray[np.bool_]:
+    """Which tasks `(n,)`, ascending, are among others."""
+    found = np.zeros(len(task_ids), bool)
+    others = np.fromiter(tasks, np.int64, len(tasks))
+    at = np.searchsorted(task_ids, others)
+    at, others = at[at < len(task_ids)], others[at < len(task_ids)]
+    found[at[task_ids[at] == others]] = True
+    return found

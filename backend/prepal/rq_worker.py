@@ -1,6 +1,7 @@
 """RQ workers that run this project's own functions, and nothing else that may stand in Redis."""
 
 import logging
+import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -88,10 +89,14 @@ class OwnWorker(SimpleWorker):
 
     def run_maintenance_tasks(self) -> None:
         """Put back what dead workers left, before RQ counts it as failed; then do what is due besides."""
-        for queue in self.queues:
-            recover_abandoned(queue, self.name)
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
-        self.maintain()
+        try:
+            for queue in self.queues:
+                recover_abandoned(queue, self.name)
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+            self.maintain()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            # Whoever waits for the next job waits for Redis, too.
+            log.warning("Redis was lost between two jobs: %s", error)
 
     def maintain(self) -> None:
         """Do what is due between jobs, every few seconds."""
@@ -111,21 +116,28 @@ class OwnWorker(SimpleWorker):
 
 
 class ThreadWorker(OwnWorker):
-    """The same in a thread of its own, beside the worker in the main thread."""
+    """The same in a thread of its own, beside the worker in the main thread; stops when an event is set."""
 
     death_penalty_class = TimerDeathPenalty
 
-    def ask_to_stop(self) -> None:
-        """Stop after the job that runs now."""
-        self._stop_requested = True
+    def __init__(
+        self,
+        queues: Sequence[Queue],
+        job_class: type[OwnJob],
+        connection: redis.Redis,
+        maintenance_s: int,
+        stopping: threading.Event,
+    ) -> None:
+        super().__init__(queues, job_class, connection, maintenance_s)
+        self._stopping = stopping
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
         """Wait for a job, and look every second whether to stop: no signal interrupts a thread."""
         del max_idle_time
-        while not self._stop_requested:
-            found: tuple[Job, Queue] | None = super().dequeue_job_and_maintain_ttl(timeout, _LOOK_EVERY_S)  # type: ignore[no-untyped-call]
+        while not self._stopping.is_set():
+            found: tuple[Job, Queue] | None = super().dequeue_job_and_maintain_ttl(timeout, _LOOK_EVERY_S)
             if found is not None:
                 return found
         raise StopRequested

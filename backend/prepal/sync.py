@@ -1,17 +1,21 @@
 """Brings Redis' copy of a project into agreement with Label Studio, which is the truth."""
 
 import logging
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal import label_config
 from prepal.errors import PrepalError
+from prepal.events import as_list, number, read_annotation
 from prepal.label_config import LabelConfig, UnembeddableError
 from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio, NotFoundError
 from prepal.learning.label_names import name_text
-from prepal.project import Project
+from prepal.project import MODEL_VERSION, Annotation, Project, Rules
 from prepal.vectors import VectorTable, text_id, text_ids
 from prepal.waiting import WaitingTexts
 
@@ -26,9 +30,18 @@ def describe(project: Project, label_studio: LabelStudio) -> LabelConfig | None:
     try:
         settings = label_studio.project(project.id)
     except NotFoundError:
-        log.info("project %d is gone from Label Studio", project.id)
-        project.forget()
+        if project.said_to_be_gone():
+            log.info("project %d is gone from Label Studio", project.id)
+            project.forget()
+        else:
+            log.warning("project %d: Label Studio says that it is gone; it is asked again for some minutes", project.id)
         return None
+    return take_settings(project, settings)
+
+
+def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig | None:
+    """Remember a project's settings in Label Studio; returns None when it cannot be served."""
+    project.said_to_be_there(str(settings.get("created_at") or ""))
     xml = str(settings["label_config"])
     config, problem = None, ""
     try:
@@ -37,9 +50,17 @@ def describe(project: Project, label_studio: LabelStudio) -> LabelConfig | None:
         problem = str(error)
         log.warning("project %d cannot be served: %s", project.id, problem)
     before = project.info
-    if config and before.text_version not in ("", config.text_version):
+    # A config that cannot be served has no texts: those of the one before are kept, and compared with the next one's.
+    text_version = config.text_version if config else before.text_version
+    if before.text_version not in ("", text_version):
         log.info("project %d: its texts are other ones now", project.id)
         project.clear_tasks()
+    project.set_rules(
+        Rules(
+            overlap=max(1, number(settings.get("maximum_annotations")) or 1),
+            skip_queue=str(settings.get("skip_queue") or Rules.skip_queue),
+        )
+    )
     project.set_info(
         replace(
             before,
@@ -47,12 +68,32 @@ def describe(project: Project, label_studio: LabelStudio) -> LabelConfig | None:
             label_config=xml,
             model_version=str(settings.get("model_version") or ""),
             problem=problem,
-            text_version=config.text_version if config else "",
+            text_version=text_version,
             task_count=int(settings.get("task_number") or 0),
-            drift=_drift(settings) if before.connected else [],
+            drift=_drift(project, settings) if before.connected else [],
         )
     )
     return config
+
+
+def look_at_backend(project: Project, label_studio: LabelStudio, backend_url: str, user: str) -> bool:
+    """Learn whether the backend is still connected in Label Studio; returns whether it is to be connected again.
+
+    Who deletes it there wants the project to be left alone (`left` says so). Who gave the backend other credentials
+    wants Label Studio to have them.
+    """
+    known = project.backend_url or backend_url.rstrip("/")
+    backends = {str(backend["url"]).rstrip("/"): backend for backend in label_studio.backends(project.id)}
+    if known in backends:
+        project.left, project.backend_url = "", known
+        return str(backends[known].get("basic_auth_user") or "") != user
+    if project.backend_url and not project.left:
+        log.warning("project %d: the backend was deleted in Label Studio; the project is left alone", project.id)
+        project.left = (
+            f"The backend {known} was deleted in Label Studio, so the project is left alone: run `prepal connect "
+            f"{project.id}` to serve it again, or `prepal disconnect {project.id}` to put back what else was changed."
+        )
+    return False
 
 
 def read_new_tasks(
@@ -67,49 +108,47 @@ def read_new_tasks(
     if len(waiting) >= MOST_WAITING:
         project.connection.set(project.key("unread"), 1)
         return False
+    began = project.begin_reading()
     page = next(label_studio.tasks(project.id, after=project.read_until), None)
     if page is None:
         project.connection.delete(project.key("unread"))
         return False
     project.connection.set(project.key("unread"), 1)
-    _take(project, config, page, table, waiting)
+    _take(project, config, page, table, waiting, began)
+    # Who has annotations is read as a whole; the others are known by now.
+    project.put_seen({int(task["id"]): _changed_at(task) for task in page if not _annotations(task)})
     project.read_until = int(page[-1]["id"])
     return True
 
 
 def reconcile(
     project: Project,
+    config: LabelConfig,
     label_studio: LabelStudio,
     table: VectorTable,
     waiting: WaitingTexts,
 ) -> None:
-    """Compare everything: tasks, texts without vectors, annotations."""
-    _reconcile_annotations(project, label_studio)
-    tasks, texts = project.task_texts()
-    lacking = set(tasks[_lost(texts, table, waiting)].tolist())
-    without_text = project.unembeddable()
-    known = np.union1d(tasks, np.fromiter(without_text, np.int64, len(without_text)))
-    last = project.last_task
+    """Compare everything: tasks, their texts, texts without vectors, annotations."""
+    began = project.begin_reading()
+    listing = _Listing.read(project, label_studio)
+    known, last = _known(project), project.read_until
     # What has not been read yet is not missing.
-    if not lacking and (len(known) == project.info.task_count or project.connection.exists(project.key("unread"))):
-        return
-    if lacking:
-        log.info("project %d: %d tasks have no vector and are read again", project.id, len(lacking))
-        project.read_again(min(lacking))
-    if len(known) == project.info.task_count:
-        return
-    seen = np.zeros(len(known), bool)
-    for page in label_studio.tasks(project.id):
-        numbers = np.array([number for task in page if (number := int(task["id"])) <= last], np.int64)
-        seen[np.isin(known, numbers)] = True
-        if missed := numbers[~np.isin(numbers, known)].tolist():
-            project.read_again(min(missed))
-        if len(numbers) < len(page):
-            break
-    gone = known[~seen].tolist()
-    if gone:
+    gone = known[~np.isin(known, listing.tasks) & (known <= last)].tolist()
+    if gone and len(listing.tasks) < project.info.task_count:
+        log.info("project %d: some tasks were not listed; they are looked for again", project.id)
+    elif gone:
         log.info("project %d: %d tasks are gone", project.id, len(gone))
         project.delete_tasks(gone)
+    missed = listing.tasks[(listing.tasks <= last) & ~np.isin(listing.tasks, known)]
+    if len(missed):
+        project.read_again(int(missed.min()))
+    _reconcile_changed(project, config, label_studio, table, waiting, listing, began)
+    project.forget_removed_tasks(began)
+    tasks, texts = project.task_texts()
+    lacking = tasks[_lost(texts, table, waiting)]
+    if len(lacking):
+        log.info("project %d: %d tasks have no vector and are read again", project.id, len(lacking))
+        project.read_again(int(lacking.min()))
 
 
 def is_filled(project: Project, table: VectorTable, waiting: WaitingTexts) -> bool:
@@ -117,6 +156,80 @@ def is_filled(project: Project, table: VectorTable, waiting: WaitingTexts) -> bo
     if len(waiting) or project.connection.exists(project.key("unread")):
         return False
     return not len(_lost(project.task_texts()[1], table, waiting))
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """All tasks that Label Studio has.
+
+    Attributes:
+        tasks: `(n,)` int64, ascending.
+        changed_at: `(n,)` int64, when each was changed last.
+        annotated: `(n,)` bool, whether it has annotations, skipped ones too.
+    """
+
+    tasks: NDArray[np.int64]
+    changed_at: NDArray[np.int64]
+    annotated: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, project: Project, label_studio: LabelStudio) -> "_Listing":
+        parts = [
+            np.array([(int(t["id"]), _changed_at(t), _annotations(t)) for t in page], np.int64)
+            for page in label_studio.states(project.id)
+        ]
+        rows = np.concatenate([np.empty((0, 3), np.int64), *parts])
+        return cls(rows[:, 0], rows[:, 1], rows[:, 2] > 0)
+
+    def changed_since(self, seen: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.bool_]:
+        """Which tasks `(n,)` have changed since they were read: tasks, ascending, and when they had been changed."""
+        tasks, changed_at = seen
+        if not len(tasks):
+            return np.ones(len(self.tasks), bool)
+        at = np.minimum(np.searchsorted(tasks, self.tasks), len(tasks) - 1)
+        return np.asarray((tasks[at] != self.tasks) | (changed_at[at] != self.changed_at))
+
+
+def _reconcile_changed(
+    project: Project,
+    config: LabelConfig,
+    label_studio: LabelStudio,
+    table: VectorTable,
+    waiting: WaitingTexts,
+    listing: _Listing,
+    began: int,
+) -> None:
+    """Read the tasks that have changed since they were read last, with their annotations."""
+    known, read_until = project.annotations(), project.read_until
+    annotated: dict[int, dict[int, Annotation]] = {}
+    for pk, annotation in known.items():
+        annotated.setdefault(annotation.task, {})[pk] = annotation
+    # A new task without annotations is left to those who read new tasks.
+    concerns = listing.annotated | (listing.tasks <= read_until) | np.isin(listing.tasks, list(annotated))
+    wanted = listing.tasks[listing.changed_since(project.seen()) & concerns].tolist()
+    news = less = 0
+    for page in label_studio.whole_tasks(project.id, wanted):
+        found: dict[int, Annotation] = {}
+        for task in page:
+            for raw in as_list(task.get("annotations")):
+                if isinstance(raw, Mapping) and (own := number(raw.get("id"))):
+                    found[own] = read_annotation(raw, int(task["id"]))
+        before = {pk: a for task in page for pk, a in annotated.get(int(task["id"]), {}).items()}
+        changed = project.take_annotations(found, before, began)
+        news, less = news + changed[0], less + changed[1]
+        _take_edited(project, config, [t for t in page if int(t["id"]) <= read_until], table, waiting, began)
+        project.put_seen({int(task["id"]): _changed_at(task) for task in page})
+    orphans = annotated.keys() - set(listing.tasks[np.isin(listing.tasks, list(annotated))].tolist())
+    less += project.take_annotations({}, {pk: a for task in orphans for pk, a in annotated[task].items()}, began)[1]
+    project.forget_removed_annotations(began)
+    if news or less:
+        log.info("project %d: %d annotations were missed or changed, %d are gone", project.id, news, less)
+
+
+def _known(project: Project) -> NDArray[np.int64]:
+    """(n,): all tasks that are known, ascending."""
+    without_text = project.unembeddable()
+    return np.union1d(project.task_texts()[0], np.fromiter(without_text, np.int64, len(without_text)))
 
 
 def _lost(texts: NDArray[np.bytes_], table: VectorTable, waiting: WaitingTexts) -> NDArray[np.int64]:
@@ -135,44 +248,76 @@ def _want_names(project: Project, config: LabelConfig, table: VectorTable, waiti
         waiting.add({key: texts[key] for key in lacking}, project.id, urgent=True)
 
 
-def _drift(settings: dict[str, object]) -> list[str]:
+def _drift(project: Project, settings: Mapping[str, object]) -> list[str]:
     found = []
     if settings.get("sampling") != UNCERTAINTY_SAMPLING:
         found.append(f"Label Studio serves by {settings.get('sampling')!r}, not by {UNCERTAINTY_SAMPLING!r}")
-    return [f"{sentence}: run `prepal connect` again." for sentence in found]
-
-
-def _reconcile_annotations(project: Project, label_studio: LabelStudio) -> None:
-    # Only what was known before Label Studio was read can be missing from what it says.
-    before = set(project.annotations())
-    found = label_studio.annotations(project.id)
-    news = project.put_annotations(found)
-    gone = before - set(found)
-    if gone:
-        project.delete_annotations(gone)
-    if news or gone:
-        log.info("project %d: %d annotations were missed, %d are gone", project.id, news, len(gone))
+    version = str(settings.get("model_version") or "")
+    if project.is_serving and version != MODEL_VERSION:
+        found.append(f"Label Studio serves by the predictions of {version!r}, not of {MODEL_VERSION!r}")
+    return [
+        f"{sentence}: run `prepal connect {project.id}` again, if that is not meant to be so." for sentence in found
+    ]
 
 
 def _take(
     project: Project,
     config: LabelConfig,
-    tasks: list[dict[str, object]],
+    tasks: Sequence[Mapping[str, Any]],
     table: VectorTable,
     waiting: WaitingTexts,
+    began: int,
 ) -> None:
-    """Remember tasks, and let the texts that have no vector yet wait for the encoder."""
-    texts: dict[int, str] = {}
-    unembeddable: dict[int, str] = {}
-    for task in tasks:
-        number = int(str(task["id"]))
-        try:
-            texts[number] = config.text_for_encoder(task.get("data"))
-        except UnembeddableError as reason:
-            unembeddable[number] = str(reason)
+    """Remember the texts of tasks, and let those that have no vector yet wait for the encoder."""
+    texts, unembeddable = _texts(config, tasks)
     by_id = {text_id(text): text for text in texts.values()}
     lacking = table.missing(list(by_id))
-    project.put_tasks({task: text_id(text) for task, text in texts.items()}, unembeddable)
+    project.put_tasks({task: text_id(text) for task, text in texts.items()}, unembeddable, began)
     if lacking:
         waiting.add({key: by_id[key] for key in lacking}, project.id)
     project.add_vectors(sorted(by_id.keys() - set(lacking)))
+
+
+def _take_edited(
+    project: Project,
+    config: LabelConfig,
+    tasks: Sequence[Mapping[str, Any]],
+    table: VectorTable,
+    waiting: WaitingTexts,
+    began: int,
+) -> None:
+    """The same for those of the tasks whose text is another one than is remembered: no event tells of that."""
+    texts, unembeddable = _texts(config, tasks)
+    known, reasons = project.texts_of(list(texts)), project.reasons_of(list(unembeddable))
+    edited = {task for task, text in texts.items() if known.get(task) != text_id(text)}
+    edited |= {task for task, reason in unembeddable.items() if reasons.get(task) != reason}
+    if edited:
+        log.info("project %d: the texts of %d tasks were changed", project.id, len(edited))
+        _take(project, config, [task for task in tasks if int(task["id"]) in edited], table, waiting, began)
+
+
+def _texts(config: LabelConfig, tasks: Sequence[Mapping[str, Any]]) -> tuple[dict[int, str], dict[int, str]]:
+    """The text of each task, and of those that have none, why."""
+    texts: dict[int, str] = {}
+    unembeddable: dict[int, str] = {}
+    for task in tasks:
+        try:
+            texts[int(task["id"])] = config.text_for_encoder(task.get("data"))
+        except UnembeddableError as reason:
+            unembeddable[int(task["id"])] = str(reason)
+    return texts, unembeddable
+
+
+def _annotations(task: Mapping[str, Any]) -> int:
+    """How many annotations a task has, skipped ones too, as far as its state tells."""
+    return int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
+
+
+def _changed_at(task: Mapping[str, Any]) -> int:
+    """When a task was changed last, in microseconds since 1970; 1 where that cannot be known."""
+    try:
+        at = datetime.fromisoformat(str(task.get("updated_at") or ""))
+    except ValueError:
+        return 1
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return int(aware.timestamp() * 1_000_000)

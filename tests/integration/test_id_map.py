@@ -7,7 +7,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prepal.id_map import IdMap
+from prepal.project.id_map import IdMap
 
 IDS = st.integers(1, 400) | st.integers(10**9, 10**9 + 5)
 STEPS = st.lists(

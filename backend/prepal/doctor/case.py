@@ -161,20 +161,21 @@ class Case:
 
     def read_again(self) -> None:
         """Let the learner compare everything with Label Studio."""
-        self._request(jobs.SYNC, "reconcile")
+        self._request("reconcile")
 
     def predict_tail(self) -> None:
         """Let the learner make the predictions that are missing."""
-        self._request(jobs.SYNC, "tail")
+        self._request("tail")
 
     def run_round(self) -> None:
         """Let a round follow."""
-        self._request(jobs.LEARN, "round")
+        self._request("round")
 
-    def _request(self, queue: str, job: str) -> None:
-        # A mark without its job, as a lost queue leaves it, would keep the request away.
+    def _request(self, job: str) -> None:
+        # A mark without its job, as a lost queue leaves it, would keep the request away, and so would a pause.
         self.connection.delete(jobs.mark(job, self.project))
-        jobs.request(self.connection, queue, job, self.project)
+        self.known.end_trouble()
+        jobs.request(self.connection, job, self.project)
 
 
 @cache

@@ -5,11 +5,13 @@ from cleanlab.filter import find_label_issues
 from cleanlab.multilabel_classification.filter import find_label_issues as find_multilabel_issues
 from numpy.typing import NDArray
 
+from prepal.learning import decisions
 from prepal.learning.classifier import Labels, LogisticRegression
+from prepal.learning.folds import deal
 from prepal.learning.prior import Prior
 
 LEAST_LABELS = 20  # with fewer, a classifier that contradicts a label is more often wrong than the label
-LEAST_PER_CLASS = 2  # one to learn from and one to hold back
+LEAST_PER_CLASS = 2  # different texts: one to learn from and one to hold back
 _RANKING = "self_confidence"
 
 
@@ -20,6 +22,7 @@ def suspected(
     *,
     multilabel: bool = False,
     prior: Prior | None = None,
+    groups: NDArray[np.int64] | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> NDArray[np.int64]:
@@ -30,22 +33,23 @@ def suspected(
     suspected; if multilabel, nor is the absence of such a choice, nor a choice that almost all labels have.
 
     Args:
-        vectors: `(n, d)`.
+        vectors: `(n, d)`, in the order in which they were labelled.
         labels: `(n,)` int64, or `(n, k)` bool if multilabel.
         n_classes: the number of choices, k.
         multilabel: whether a text may have several choices.
         prior: the classifier's.
+        groups: `(n,)`, the same number for equal texts, which are held back together; None if all are different.
         folds: into how many parts the labels are split; at least 2.
         seed: of the split.
 
     Returns:
         `(m,)` places in `labels`, most suspicious first; none with fewer than `LEAST_LABELS` labels.
     """
-    truth = np.asarray(labels, bool) if multilabel else labels[:, None] == np.arange(n_classes)
-    counts = truth.sum(axis=0)
-    known = counts >= LEAST_PER_CLASS
+    truth = decisions.marks(labels, n_classes)
+    groups = np.arange(len(labels)) if groups is None else groups
+    known = _apart(truth, groups) >= LEAST_PER_CLASS
     if multilabel:
-        known &= counts <= len(labels) - LEAST_PER_CLASS
+        known &= _apart(~truth, groups) >= LEAST_PER_CLASS
     places = np.arange(len(labels)) if multilabel else np.flatnonzero(truth[:, known].any(axis=1))
     if len(places) < LEAST_LABELS or known.sum() < (1 if multilabel else 2):
         return np.empty(0, np.int64)
@@ -53,9 +57,11 @@ def suspected(
     truth = truth[places]
     classifier = LogisticRegression(n_classes, multilabel=multilabel, prior=prior)
     probabilities = np.empty(truth.shape)
-    fold = _folds(truth[:, known], folds, np.random.default_rng(seed))
+    fold = deal(truth[:, known], groups[places], folds, np.random.default_rng(seed))
     for held_back in range(folds):
         test = fold == held_back
+        if not test.any():
+            continue
         classifier.fit(vectors[places[~test]], labels[places[~test]])
         probabilities[test] = classifier.predict_proba(vectors[places[test]])
 
@@ -72,12 +78,9 @@ def suspected(
     return places[np.asarray(found, np.int64)]
 
 
-def _folds(truth: NDArray[np.bool_], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return a fold `(n,)` for each label `(n, k)`: those whose rarest choice is the same are dealt to all in turn."""
-    rarest = np.where(truth, truth.sum(axis=0), len(truth) + 1).argmin(axis=1)
-    rarest[~truth.any(axis=1)] = truth.shape[1]
-    order = rng.permutation(len(truth))
-    order = order[np.argsort(rarest[order], kind="stable")]
-    fold = np.empty(len(truth), np.int64)
-    fold[order] = np.arange(len(truth)) % folds
-    return fold
+def _apart(truth: NDArray[np.bool_], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many different texts have each of k choices, `(k,)`."""
+    _, group = np.unique(groups, return_inverse=True)
+    has = np.zeros((group.max(initial=-1) + 1, truth.shape[1]), bool)
+    np.logical_or.at(has, group, truth)
+    return np.asarray(has.sum(axis=0))

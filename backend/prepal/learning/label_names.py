@@ -50,10 +50,12 @@ class Names:
         """
         choices, first = np.unique(labels, return_index=True)
         examples = np.column_stack([choices, vectors[first]])
-        if self._told is None or not np.array_equal(self._told[0], examples):
+        # Another thread may ask for other labels meanwhile.
+        told = self._told
+        if told is None or not np.array_equal(told[0], examples):
             texts = [vectors[first], np.delete(vectors, first, axis=0), as_float32(self._pool)]
-            self._told = (examples, name_weights(np.concatenate(texts), self._names, choices))
-        return self._told[1]
+            told = self._told = (examples, name_weights(np.concatenate(texts), self._names, choices))
+        return told[1]
 
 
 def name_weights(

@@ -1,47 +1,77 @@
 """The order in which a pool is labelled: what the strategy picks, with audit tasks in their places."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
+class Head:
+    """The first places of an order, with audit tasks in theirs.
+
+    Attributes:
+        places: `(min(n, head),)` places in the pool, no two the same.
+        is_audit: which of them are audit tasks.
+        found: how many texts that have a label already were drawn as audit tasks on the way.
+    """
+
+    places: NDArray[np.int64]
+    is_audit: NDArray[np.bool_]
+    found: int
+
+
 def interleave_audit(
     order: NDArray[np.int64],
-    audit_candidates: NDArray[np.int64],
+    drawn: NDArray[np.int64],
     *,
     labels: int,
     audits: int,
     fraction: float,
     head: int,
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+) -> Head:
     """Put audit tasks in their places among the first of an order.
 
     A place is an audit task as soon as fewer audit tasks than `fraction` of all tasks up to it would have been served.
-    Its task is the next candidate, whether the strategy wants it too or not: it loses its place in the strategy's
-    order, so that a task's being an audit task never depends on the strategy.
+    Its task is the next one that was drawn, whether the strategy wants it too or not: it loses its place in the
+    strategy's order, so that a task's being an audit task never depends on the strategy. A text that was drawn after
+    the strategy had it labelled is an audit task all the same: otherwise those would come from what the strategy left,
+    and where that is little, from another kind of texts.
 
     Args:
         order: `(n,)` places in the pool, as the strategy ranks them.
-        audit_candidates: `(m,)` places in the pool, in a uniformly random order that stays the same between rounds.
+        drawn: `(m,)` places in the pool of the texts that are drawn next, and -1 for texts that have a label already;
+            in a uniformly random order of all texts, which stays the same between rounds.
         labels: how many tasks have a label.
         audits: how many of these were audit tasks.
         fraction: of all tasks served, which part are to be audit tasks, 0 to 1.
         head: how many places to fill.
-
-    Returns:
-        `(min(n, head),)` places in the pool, no two the same, and which of them are audit tasks.
     """
     is_audit = np.zeros(min(len(order), head), bool)
-    placed = 0
+    chosen: list[int] = []
+    found, at = 0, 0
     for place in range(len(is_audit)):
-        if placed < len(audit_candidates) and audits + placed < math.floor(fraction * (labels + place + 1)):
-            is_audit[place] = True
-            placed += 1
-    chosen = np.empty(len(is_audit), np.int64)
-    chosen[is_audit] = audit_candidates[:placed]
-    chosen[~is_audit] = order[~np.isin(order, audit_candidates[:placed])][: len(chosen) - placed]
-    return chosen, is_audit
+        wanted = math.floor(fraction * (labels + place + 1))
+        while at < len(drawn) and audits + found + len(chosen) < wanted and not is_audit[place]:
+            if drawn[at] < 0:
+                found += 1
+            else:
+                is_audit[place] = True
+                chosen.append(int(drawn[at]))
+            at += 1
+    places = np.empty(len(is_audit), np.int64)
+    places[is_audit] = chosen
+    places[~is_audit] = order[~np.isin(order, chosen)][: len(places) - len(chosen)]
+    return Head(places, is_audit, found)
+
+
+def by_lot(priority: NDArray[np.uint64], fraction: float) -> NDArray[np.bool_]:
+    """Return which texts `(n,)` are among the part of all that audit tasks are drawn from first.
+
+    What is predicted of these is never shown to who labels them, whatever had them served.
+    """
+    return np.asarray(priority < np.uint64(min(fraction, 1 - 2**-53) * 2.0**64))
 
 
 def audit_priority(task_ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:

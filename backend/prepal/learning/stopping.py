@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import cohen_kappa_score
 
 WINDOW = 3  # comparisons that must agree, as in the paper
 STABLE = 0.99  # each of them, as in the paper
@@ -23,6 +22,10 @@ LEAST_LABELS_APART, LEAST_PART_APART = 10, 0.05
 # Accuracy that rose by more than this over the last fifth of the labels contradicts that labels change nothing.
 STILL_RISING, LAST_PART = 0.02, 0.2
 _REMEMBERED = 20  # more comparisons than anyone looks back on
+# A choice that is predicted for less than this part of the pool is hardly ever predicted: how well models agree says
+# next to nothing of it.
+HARDLY_EVER = 0.001
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,21 @@ class Stability:
         return Stability(labels, [*self.kappas, *([] if kappa is None else [kappa])][-_REMEMBERED:])
 
 
-def agreement(before: NDArray[np.int64] | NDArray[np.bool_], after: NDArray[np.int64] | NDArray[np.bool_]) -> float:
+def agreement(
+    before: NDArray[np.int64] | NDArray[np.bool_], after: NDArray[np.int64] | NDArray[np.bool_]
+) -> float | None:
     """Return Cohen's kappa between the predictions of two models: 1 where they are equal, 0 if only as by chance.
 
-    A Coefficient of Agreement for Nominal Scales (1960).
+    A Coefficient of Agreement for Nominal Scales (1960). It is not defined where both models predict the same one
+    choice for everything: that they agree then, chance alone explains. Where a text may have several choices it is the
+    mean over those for which it is defined.
 
     Args:
-        before: `(n,)` int64, n > 0, or `(n, k)` bool where a text may have several choices; the mean over these then.
+        before: `(n,)` int64, n > 0, or `(n, k)` bool where a text may have several choices.
         after: of the same texts.
+
+    Returns:
+        None where it is not defined.
 
     Raises:
         ValueError: if the shapes differ or there are no texts.
@@ -74,18 +84,42 @@ def agreement(before: NDArray[np.int64] | NDArray[np.bool_], after: NDArray[np.i
     if before.shape != after.shape or not before.size:
         raise ValueError(f"Predictions must be of the same texts, but they are {before.shape} and {after.shape}.")
     if before.ndim == 2:
-        return float(np.mean([agreement(*columns) for columns in zip(before.T, after.T, strict=True)]))
-    # Chance alone explains that models agree which predict one choice for everything, but no label would change it.
-    return 1.0 if np.array_equal(before, after) else float(cohen_kappa_score(before, after))
+        kappas = [kappa for pair in zip(before.T, after.T, strict=True) if (kappa := _kappa(*pair)) is not None]
+        return float(np.mean(kappas)) if kappas else None
+    return _kappa(before, after)
 
 
-def advise(kappas: Sequence[float], labels_per_class: float, accuracies: Sequence[tuple[int, float]] = ()) -> Advice:
+def _kappa(before: NDArray[np.generic], after: NDArray[np.generic]) -> float | None:
+    choices, numbers = np.unique(np.concatenate([before, after]), return_inverse=True)
+    if len(choices) == 1:
+        return None
+    first, second = (np.bincount(part, minlength=len(choices)) / len(before) for part in np.split(numbers, 2))
+    by_chance = float(first @ second)
+    return (float((before == after).mean()) - by_chance) / (1 - by_chance)
+
+
+def hardly_predicted(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return which of k choices are predicted for hardly any text of a pool, `(m,)`.
+
+    Args:
+        chosen: `(n, k)`, the predicted choices.
+    """
+    return np.flatnonzero(chosen.sum(axis=0) < max(1.0, HARDLY_EVER * len(chosen)))
+
+
+def advise(
+    kappas: Sequence[float],
+    labels_per_class: float,
+    accuracies: Sequence[tuple[int, float]] = (),
+    unseen: Sequence[str] = (),
+) -> Advice:
     """Return whether to go on labelling.
 
     Args:
         kappas: the `agreement` of successive models, oldest first; see `Stability`.
         labels_per_class: labels divided by choices.
         accuracies: numbers of labels and the accuracy measured then, as a part of 1, oldest first.
+        unseen: names of choices that are hardly ever predicted; see `hardly_predicted`.
     """
     if labels_per_class < LEAST_LABELS_PER_CLASS:
         return Advice(
@@ -108,6 +142,10 @@ def advise(kappas: Sequence[float], labels_per_class: float, accuracies: Sequenc
     rise = _recent_rise(accuracies)
     if rise > STILL_RISING:
         return Advice("close", f"{finding}, but accuracy still rose by {rise * 100:.1f} points over the last labels.")
+    if unseen:
+        more = f" and {len(unseen) - _MOST_NAMED} others" if len(unseen) > _MOST_NAMED else ""
+        names = ", ".join(map(repr, unseen[:_MOST_NAMED]))
+        return Advice("close", f"{finding}, but hardly any text is predicted to be {names}{more}: label some that are.")
     return Advice("you can stop", f"{finding}; more labels hardly change them.")
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
+from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifier import LogisticRegression
 from prepal.learning.evaluation import MIN_AUDIT_TASKS, estimate_accuracy
 
@@ -83,12 +84,43 @@ def test_macro_f1_is_scikit_learns() -> None:
     assert accuracy.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 
-def test_several_choices_are_scored_by_the_choices_that_are_right() -> None:
+def test_several_choices_are_right_when_all_are_and_no_other() -> None:
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=(60, 4)).astype(np.float32)
     labels = np.column_stack([vectors[:, 0] > 0, rng.random(60) < 0.5])
     accuracy = estimate_accuracy(vectors, labels, np.ones(60, bool), 2, multilabel=True)
-    assert 0.6 < accuracy.estimate < 0.9
+    assert 0.3 < accuracy.estimate < 0.65
+
+
+def test_noise_among_many_choices_is_not_nearly_always_right() -> None:
+    rng = np.random.default_rng(6)
+    vectors = rng.normal(size=(80, 8)).astype(np.float32)
+    labels = np.zeros((80, 28), bool)
+    labels[np.arange(80), rng.integers(28, size=80)] = True
+    accuracy = estimate_accuracy(vectors, labels, np.ones(80, bool), 28, multilabel=True)
+    assert accuracy.estimate < 0.2
+
+
+def test_equal_texts_are_held_out_together() -> None:
+    rng = np.random.default_rng(7)
+    once, labels = np.eye(40, 48, dtype=np.float32), rng.integers(2, size=40)
+    vectors, twice, groups = np.repeat(once, 2, axis=0), np.repeat(labels, 2), np.repeat(np.arange(40), 2)
+    leaking = estimate_accuracy(vectors, twice, np.ones(80, bool), 2)
+    accuracy = estimate_accuracy(vectors, twice, np.ones(80, bool), 2, groups=groups)
+    assert leaking.estimate > 0.9
+    assert accuracy.estimate < 0.75
+
+
+@pytest.mark.parametrize("audits", [60, 20])
+def test_what_the_names_say_is_learnt_without_the_texts_that_are_held_out(audits: int) -> None:
+    """Names that say nothing, and labels by lot: examples that were held out would seem to be predicted."""
+    rng = np.random.default_rng(8)
+    vectors = rng.normal(size=(660, 32)).astype(np.float32)
+    labels = np.arange(60) % 30
+    learner = ActiveLearner(30, "random", name_vectors=rng.normal(size=(30, 32)).astype(np.float32))
+    learner.fit(vectors[:60], labels, vectors[60:])
+    accuracy = estimate_accuracy(vectors[:60], labels, np.arange(60) < audits, 30, prior=learner.prior)
+    assert accuracy.estimate <= 0.15
 
 
 def test_too_few_audit_tasks_give_no_estimate() -> None:

@@ -14,8 +14,8 @@ from prepal.learning import policy
 
 def interleave(order: Sequence[int], candidates: Sequence[int], **others: Any) -> tuple[list[int], list[bool]]:
     arguments = {"labels": 0, "audits": 0, "fraction": 0.1, "head": 100} | others
-    places, is_audit = policy.interleave_audit(np.array(order, np.int64), np.array(candidates, np.int64), **arguments)
-    return places.tolist(), is_audit.tolist()
+    head = policy.interleave_audit(np.array(order, np.int64), np.array(candidates, np.int64), **arguments)
+    return head.places.tolist(), head.is_audit.tolist()
 
 
 def test_an_audit_task_comes_as_soon_as_it_is_due() -> None:
@@ -86,7 +86,7 @@ def test_the_share_of_audit_tasks_served_is_the_one_asked_for(fraction: float, h
     audits = 0
     for labels in range(200):
         pool = np.flatnonzero(left)
-        places, is_audit = policy.interleave_audit(
+        found = policy.interleave_audit(
             rng.permutation(len(pool)),
             np.argsort(priorities[pool]),
             labels=labels,
@@ -94,10 +94,55 @@ def test_the_share_of_audit_tasks_served_is_the_one_asked_for(fraction: float, h
             fraction=fraction,
             head=head,
         )
-        assert left[pool[places]].all()
-        left[pool[places[0]]] = False
-        audits += int(is_audit[0])
+        assert left[pool[found.places]].all()
+        left[pool[found.places[0]]] = False
+        audits += int(found.is_audit[0])
     assert abs(audits - fraction * 200) <= 1
+
+
+def test_a_text_that_is_drawn_when_it_has_a_label_is_an_audit_task_without_being_served() -> None:
+    arguments = {"labels": 39, "audits": 1, "fraction": 0.1, "head": 3}
+    head = policy.interleave_audit(np.arange(9), np.array([-1, -1, 7, -1, 5]), **arguments)
+    assert (head.places.tolist(), head.is_audit.tolist(), head.found) == ([7, 0, 1], [True, False, False], 2)
+    arguments["audits"] = 2
+    head = policy.interleave_audit(np.arange(9), np.array([-1, -1, 7, -1, 5]), **arguments)
+    assert (head.places.tolist(), head.is_audit.tolist(), head.found) == ([0, 1, 2], [False, False, False], 2)
+
+
+def test_audit_tasks_are_a_uniform_draw_from_all_texts_though_the_strategy_takes_most_of_one_kind() -> None:
+    is_hard = np.arange(200) < 100
+    shares = []
+    for seed in range(200):
+        priorities = policy.audit_priority(np.arange(200), seed)
+        labelled, audits = np.zeros(200, bool), np.zeros(200, bool)
+        while labelled.sum() < 120:
+            lot = np.argsort(priorities)
+            lot = lot[~audits[lot]]
+            pool = np.flatnonzero(~labelled)
+            place = np.full(200, -1)
+            place[pool] = np.arange(len(pool))
+            head = policy.interleave_audit(
+                np.arange(len(pool)),
+                place[lot],
+                labels=int(labelled.sum()),
+                audits=int((audits & labelled).sum()),
+                fraction=0.2,
+                head=1,
+            )
+            audits[lot[labelled[lot]][: head.found]] = True
+            chosen = pool[head.places[0]]
+            audits[chosen] |= head.is_audit[0]
+            labelled[chosen] = True
+        shares.append(is_hard[audits & labelled].mean())
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
+
+
+def test_what_is_drawn_first_is_the_same_whatever_is_labelled() -> None:
+    priorities = policy.audit_priority(np.arange(100_000), 3)
+    assert policy.by_lot(priorities, 0.1).mean() == pytest.approx(0.1, abs=0.005)
+    assert not policy.by_lot(priorities, 0.0).any()
+    assert policy.by_lot(priorities, 1.0).all()
+    assert (priorities[policy.by_lot(priorities, 0.1)].max() < priorities[~policy.by_lot(priorities, 0.1)].min()).all()
 
 
 def test_the_priority_of_a_task_is_fixed_and_its_own() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
 
 from prepal.learning.classifier import LogisticRegression
-from prepal.learning.stopping import Stability, advise, agreement
+from prepal.learning.stopping import Stability, advise, agreement, hardly_predicted
 
 
 def test_agreement_is_what_goes_beyond_chance() -> None:
@@ -19,14 +20,37 @@ def test_agreement_is_what_goes_beyond_chance() -> None:
     assert agreement(before, after) == pytest.approx((0.7 - 0.5) / (1 - 0.5))
 
 
-def test_models_that_predict_one_choice_for_everything_agree_if_it_is_the_same() -> None:
-    assert agreement(np.zeros(5, np.int64), np.zeros(5, np.int64)) == 1.0
+def test_that_models_predict_the_same_one_choice_for_everything_is_no_agreement() -> None:
+    assert agreement(np.zeros(5, np.int64), np.zeros(5, np.int64)) is None
     assert agreement(np.zeros(5, np.int64), np.ones(5, np.int64)) == 0.0
+    assert agreement(np.zeros((5, 3), bool), np.zeros((5, 3), bool)) is None
+
+
+def test_choices_that_are_never_predicted_do_not_make_models_agree() -> None:
+    rng = np.random.default_rng(0)
+    before = np.zeros((2000, 50), bool)
+    before[:, :2] = rng.random((2000, 2)) < 0.5
+    after = before.copy()
+    after[:, :2] ^= rng.random((2000, 2)) < 0.1
+    assert agreement(before, after) == pytest.approx(0.8, abs=0.05)
+
+
+def test_a_choice_of_hardly_any_text_is_said_and_keeps_from_stopping() -> None:
+    chosen = np.zeros((3000, 4), bool)
+    chosen[:2998, 0] = True
+    chosen[2998:, 1] = True
+    chosen[:40, 2] = True
+    assert hardly_predicted(chosen).tolist() == [1, 3]
+    advice = advise([1.0] * 3, 50, unseen=["spam", "fraud", "scam", "phishing", "virus"])
+    assert advice.word == "close"
+    assert "'spam', 'fraud', 'scam' and 2 others" in advice.reason
 
 
 def test_agreement_on_several_choices_is_the_mean_over_them() -> None:
     before = np.array([[True, False], [True, False], [False, False], [False, False]])
     after = np.array([[True, False], [False, False], [True, False], [False, False]])
+    assert agreement(before, after) == pytest.approx(0.0)
+    before[2:, 1] = after[2:, 1] = True
     assert agreement(before, after) == pytest.approx((0.0 + 1.0) / 2)
 
 
@@ -34,10 +58,14 @@ def test_agreement_on_several_choices_is_the_mean_over_them() -> None:
 def test_agreement_does_not_depend_on_the_order_of_models_or_choices(pairs: list[tuple[int, int]]) -> None:
     before, after = np.array(pairs).T
     kappa = agreement(before, after)
+    if kappa is None:
+        assert len(set(before.tolist() + after.tolist())) == 1
+        return
     assert -1 <= kappa <= 1
     assert kappa == pytest.approx(agreement(after, before))
     assert kappa == pytest.approx(agreement(4 - before, 4 - after))
-    assert agreement(before, before) == 1.0
+    assert agreement(before, before) in (1.0, None)
+    assert kappa == pytest.approx(cohen_kappa_score(before, after))
 
 
 def test_predictions_of_different_texts_or_of_none_are_refused() -> None:

@@ -1,0 +1,118 @@
+"""How good what a round has learnt is: accuracy on audit tasks, and labels that are probably wrong.
+
+It takes longer than learning, so rounds do not wait for it; and it is done anew whenever a label or an audit task is
+another one, so that figures never rest on labels that are no more.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal import label_config, labels
+from prepal.errors import PrepalError
+from prepal.learning.classifier import Labels
+from prepal.learning.evaluation import Accuracy, estimate_accuracy
+from prepal.learning.label_issues import suspected
+from prepal.learning.prior import Prior
+from prepal.memory import Memory
+from prepal.project import Project
+from prepal.rounds import Labelled, among
+
+# Of the labels that may be wrong only the most suspicious ones are worth a second look.
+_SUSPECTED = 20
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The labels by which a round is judged, apart from the memory that the next round changes.
+
+    Attributes:
+        content: changes whenever a label, a labelled text, or what is judged by does.
+        tasks: `(m,)`, in the order in which they were labelled.
+        vectors: `(m, d)` float32.
+        labels: `(m,)` int64, or `(m, k)` bool where a text may have several choices.
+        is_audit: `(m,)`, which tasks were drawn at random.
+        groups: `(m,)`, the same number for tasks with the same text.
+        choices: how many there are.
+        prior: what the classifier believes before any label.
+    """
+
+    content: str
+    tasks: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    labels: Labels
+    is_audit: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+    choices: int
+    prior: Prior | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the evidence says.
+
+    Attributes:
+        accuracy: None while audit tasks are too few.
+        suspected: tasks whose label is probably wrong, most suspicious first.
+    """
+
+    accuracy: Accuracy | None
+    suspected: list[int]
+
+
+def evidence(project: Project, memory: Memory) -> Evidence | None:
+    """Gather what the newest round is judged by; None when its figures are known, or there is nothing to judge."""
+    learner = memory.learner
+    try:
+        config = label_config.parse(project.info.label_config)
+    except PrepalError:
+        return None
+    if learner is None or memory.texts is None or not len(memory.task_ids):
+        return None
+    known = labels.settle(project.annotations(), config)
+    labelled = Labelled.of(memory.task_ids, known, len(config.choices))
+    places = labelled.places
+    tasks, rows = memory.task_ids[places], memory.rows[places]
+    is_audit = among(memory.task_ids, project.audits())[places]
+    texts = memory.texts[1][np.searchsorted(memory.texts[0], tasks)]
+    digest = hashlib.blake2b(repr((config.choices, config.multiple, memory.learnt)).encode("utf-8", "replace"))
+    for part in (tasks, labelled.rows, is_audit, texts):
+        digest.update(part.tobytes())
+    content = digest.hexdigest()[:32]
+    if content == project.judged:
+        return None
+    vectors = memory.vectors[rows].astype(np.float32)
+    targets, k = labelled.targets(config), len(config.choices)
+    return Evidence(content, tasks, vectors, targets, is_audit, rows, k, learner.prior)
+
+
+def judge(found: Evidence) -> Figures:
+    """Compute the figures."""
+    several = found.labels.ndim == 2
+    accuracy = estimate_accuracy(
+        found.vectors,
+        found.labels,
+        found.is_audit,
+        found.choices,
+        multilabel=several,
+        prior=found.prior,
+        groups=found.groups,
+    )
+    wrong = suspected(
+        found.vectors, found.labels, found.choices, multilabel=several, prior=found.prior, groups=found.groups
+    )
+    return Figures(accuracy, found.tasks[wrong[:_SUSPECTED]].tolist())
+
+
+def note(project: Project, found: Evidence, figures: Figures) -> None:
+    """Put the figures into the record of the newest round."""
+    record = project.round
+    if record is None:
+        return
+    accuracy = None if figures.accuracy is None else asdict(figures.accuracy)
+    if accuracy is not None:
+        project.add_accuracy(len(found.tasks), accuracy)
+    project.finish_round(replace(record, accuracy=accuracy, suspected=figures.suspected))
+    project.set_judged(found.content)

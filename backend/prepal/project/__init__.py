@@ -1,0 +1,16 @@
+"""All that is remembered of one Label Studio project: a copy, in Redis, that Label Studio can always rebuild."""
+
+from prepal.project.project import Project, all_projects
+from prepal.project.states import MODEL_VERSION, Annotation, Info, Ranking, RoundRecord, Rules, Trouble
+
+__all__ = [
+    "MODEL_VERSION",
+    "Annotation",
+    "Info",
+    "Project",
+    "Ranking",
+    "RoundRecord",
+    "Rules",
+    "Trouble",
+    "all_projects",
+]

@@ -1,0 +1,43 @@
+"""What all parts of a project's copy have in common: a connection to Redis, and names of keys."""
+
+from typing import cast
+
+import redis
+
+
+class Part:
+    """Keys of one project."""
+
+    def __init__(self, connection: redis.Redis, project_id: int) -> None:
+        self.id = project_id
+        self.connection = connection
+        self._prefix = f"prepal:project:{project_id}:"
+
+    def key(self, name: str) -> str:
+        """Redis key of one part of the copy."""
+        return self._prefix + name
+
+    def _get(self, name: str) -> bytes | None:
+        return cast(bytes | None, self.connection.get(self.key(name)))
+
+    def _number(self, name: str) -> int:
+        return int(self._get(name) or 0)
+
+    # -- facts, and the order in which things were heard --------------------------------------------------------
+
+    @property
+    def facts(self) -> int:
+        """How many facts have been written so far."""
+        return self._number("facts")
+
+    def add_fact(self) -> None:
+        """Count something new that is stored elsewhere: vectors, or a wish for a round."""
+        self.connection.incr(self.key("facts"))
+
+    def begin_reading(self) -> int:
+        """Note that Label Studio is read from now on; the number tells what is heard before it from what comes after.
+
+        What the reading finds counts over everything that events told before it began, whatever the clocks say: also
+        when Label Studio's database was restored.
+        """
+        return int(self.connection.incr(self.key("clock")))

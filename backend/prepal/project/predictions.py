@@ -1,0 +1,150 @@
+"""What Label Studio shows and serves: predictions, audit tasks, what annotators saw, and who passed which task."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal import records
+from prepal.project.states import Rules
+from prepal.project.tasks import Tasks
+
+
+class Predictions(Tasks):
+    """A project's predictions, and what is known of those who see them."""
+
+    # -- predictions --------------------------------------------------------------------------------------------
+
+    def put_predictions(self, ids: Mapping[int, int], *, replace: bool = False) -> None:
+        """Remember which prediction in Label Studio belongs to which task."""
+        with self.connection.pipeline() as pipe:
+            if replace:
+                self._predictions.clear(pipe)
+            self._predictions.put(ids, pipe)
+            pipe.execute()
+
+    def drop_prediction(self, task: int) -> None:
+        """Forget a prediction that Label Studio no longer has."""
+        self._predictions.delete([task])
+
+    def prediction_count(self) -> int:
+        """How many tasks have a prediction."""
+        return len(self._predictions)
+
+    def predictions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) int64: the tasks that have a prediction, ascending; (n,) int64: the predictions' ids."""
+        return self._predictions.all()
+
+    def known_predictions(self, tasks: Sequence[int]) -> dict[int, int]:
+        """Prediction id by task, for those of the given tasks that have one."""
+        return self._predictions.get(tasks)
+
+    @property
+    def score_floor(self) -> float | None:
+        """The lowest score that any prediction in Label Studio has."""
+        raw = self._get("score-floor")
+        return float(raw) if raw else None
+
+    @score_floor.setter
+    def score_floor(self, score: float) -> None:
+        self.connection.set(self.key("score-floor"), repr(score))
+
+    @property
+    def publications(self) -> int:
+        """How many publications have begun; only who made the last one knows the order in Label Studio."""
+        return self._number("publications")
+
+    def begin_publication(self) -> int:
+        """Count one more publication; also said when the order in Label Studio turned out to be another one."""
+        return int(self.connection.incr(self.key("publications")))
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether Label Studio was told to serve by our predictions; who undoes that by hand means it."""
+        return bool(self.connection.exists(self.key("serving")))
+
+    @is_serving.setter
+    def is_serving(self, serving: bool) -> None:
+        if serving:
+            self.connection.set(self.key("serving"), 1)
+        else:
+            self.connection.delete(self.key("serving"))
+
+    # -- audit tasks, and what annotators saw -------------------------------------------------------------------
+
+    def add_audits(self, task_ids: Iterable[int]) -> None:
+        """Remember tasks that were drawn at random to judge the classifier by."""
+        ids = list(task_ids)
+        if ids:
+            self.connection.sadd(self.key("audits"), *ids)
+
+    def audits(self) -> set[int]:
+        """All tasks that were ever drawn as audit tasks."""
+        return {int(task) for task in cast(set[bytes], self.connection.smembers(self.key("audits")))}
+
+    def labels_before(self, labels: int) -> int:
+        """How many labels there were before the first round, which is told by the first call."""
+        self.connection.setnx(self.key("labels-before"), labels)
+        return min(labels, self._number("labels-before"))
+
+    def note_shown(self, seen: Mapping[int, tuple[list[int], float, bool]]) -> None:
+        """Remember what was predicted for tasks that have a label now: choices, confidence, whether that was hidden."""
+        if seen:
+            self.connection.hset(
+                self.key("shown"), mapping={str(task): records.dumps(what) for task, what in seen.items()}
+            )
+
+    def shown(self) -> dict[int, tuple[list[int], float, bool]]:
+        """What `note_shown` was told, by task."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("shown")))
+        found = {int(task): records.loads(what) for task, what in raw.items()}
+        return {task: (what[0], what[1], what[2]) for task, what in found.items()}
+
+    # -- whom Label Studio serves -------------------------------------------------------------------------------
+
+    @property
+    def rules(self) -> Rules:
+        """Whom Label Studio serves a task that others have seen already."""
+        raw = self._get("rules")
+        return (records.read(Rules, raw) if raw else None) or Rules()
+
+    def set_rules(self, rules: Rules) -> None:
+        """Remember the rules."""
+        if rules != self.rules:
+            self.connection.set(self.key("rules"), records.dumps(asdict(rules)))
+            self.add_fact()
+
+    def postponed(self) -> dict[int, set[int]]:
+        """The annotators who postponed a task, by task."""
+        return {task: set(people) for task, people in self._by_task("postponed").items()}
+
+    def set_postponed(self, looked_at: Iterable[int], found: Mapping[int, Iterable[int]]) -> bool:
+        """Remember who postponed which of the tasks that were looked at; tells whether that is news."""
+        known = self.postponed()
+        now = {task: people for task, people in known.items() if task not in set(looked_at)}
+        now |= {task: set(people) for task, people in found.items()}
+        if now == known:
+            return False
+        self._put_by_task("postponed", {task: sorted(people) for task, people in now.items()})
+        self.add_fact()
+        return True
+
+    def overtaken(self) -> dict[int, list[float]]:
+        """How often tasks of the head were not given to people who should have got them, and until when they rest."""
+        return self._by_task("overtaken")
+
+    def set_overtaken(self, counts: Mapping[int, list[float]]) -> None:
+        """Remember what `overtaken` tells."""
+        self._put_by_task("overtaken", counts)
+
+    def _by_task(self, name: str) -> dict[int, Any]:
+        raw = self._get(name)
+        return {int(task): what for task, what in records.loads(raw).items()} if raw else {}
+
+    def _put_by_task(self, name: str, values: Mapping[int, Any]) -> None:
+        if values:
+            self.connection.set(self.key(name), records.dumps({str(task): what for task, what in values.items()}))
+        else:
+            self.connection.delete(self.key(name))

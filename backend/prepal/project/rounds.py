@@ -1,0 +1,190 @@
+"""What rounds left behind: the newest one's record and ranking, accuracies, and what went wrong."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal import records
+from prepal.project.predictions import Predictions
+from prepal.project.states import Ranking, RoundRecord, Trouble
+
+# The newest estimate, and before it one for each twentieth more labels: a thousand are more than anyone looks back on.
+_ACCURACIES, _NEXT_ACCURACY = 1000, 1.05
+# How long a job rests after its first failure.
+_FIRST_PAUSE_S = 10.0
+
+
+class Rounds(Predictions):
+    """A project's rounds."""
+
+    @property
+    def encoder(self) -> str | None:
+        """The encoder whose vectors the ranking rests on."""
+        raw = self._get("encoder")
+        return raw.decode() if raw else None
+
+    @encoder.setter
+    def encoder(self, name: str) -> None:
+        self.connection.set(self.key("encoder"), name)
+
+    @property
+    def round(self) -> RoundRecord | None:
+        """The newest finished round."""
+        raw = self._get("round")
+        return records.read(RoundRecord, raw) if raw else None
+
+    def finish_round(self, record: RoundRecord) -> None:
+        """Make a round the newest finished one."""
+        self.connection.set(self.key("round"), records.dumps(asdict(record)))
+
+    @property
+    def fresh_round(self) -> int:
+        """The round whose ranking was published beyond its head."""
+        return self._number("fresh")
+
+    @fresh_round.setter
+    def fresh_round(self, number: int) -> None:
+        self.connection.set(self.key("fresh"), number)
+
+    def put_ranking(self, ranking: Ranking) -> None:
+        """Store the ranking for `/predict` and for `status`."""
+        hidden = np.zeros(len(ranking.task_ids), bool) if ranking.hidden is None else ranking.hidden
+        self.connection.hset(
+            self.key("ranking"),
+            mapping={
+                "task_ids": ranking.task_ids.tobytes(),
+                "chosen": np.packbits(ranking.chosen, axis=1).tobytes(),
+                "choices": str(ranking.chosen.shape[1]),
+                "confidence": ranking.confidence.astype(np.float32).tobytes(),
+                "hidden": np.packbits(hidden).tobytes(),
+            },
+        )
+
+    def ranking(self) -> Ranking | None:
+        """The newest finished round's ranking."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("ranking")))
+        if not raw:
+            return None
+        task_ids = np.frombuffer(raw[b"task_ids"], np.int64)
+        n, choices = len(task_ids), int(raw[b"choices"])
+        packed = np.frombuffer(raw[b"chosen"], np.uint8).reshape(n, -(-choices // 8))
+        chosen = np.unpackbits(packed, axis=1, count=choices).astype(bool)
+        # The release before this one hid nothing, and may have written the rest since.
+        bits = np.frombuffer(raw.get(b"hidden", b""), np.uint8)
+        hidden = np.unpackbits(bits, count=n).astype(bool) if len(bits) == -(-n // 8) else None
+        return Ranking(task_ids, chosen, np.frombuffer(raw[b"confidence"], np.float32), hidden)
+
+    # -- how good it is -----------------------------------------------------------------------------------------
+
+    @property
+    def judged(self) -> str:
+        """What the accuracy and the suspected labels of the newest round rest on; see `set_judged`."""
+        return (self._get("judged") or b"").decode()
+
+    def set_judged(self, content: str) -> None:
+        """Remember that accuracy and suspected labels rest on labels and audit tasks with this content."""
+        self.connection.set(self.key("judged"), content)
+
+    def add_accuracy(self, labels: int, accuracy: Mapping[str, float]) -> None:
+        """Remember how accurate the classifier of so many labels is; of hardly fewer labels nothing is kept."""
+        last = cast(list[bytes], self.connection.lrange(self.key("accuracies"), -2, -1))
+        value = records.dumps({"labels": labels, **accuracy})
+        if len(last) == 2 and labels < _NEXT_ACCURACY * records.loads(last[0])["labels"]:
+            self.connection.lset(self.key("accuracies"), -1, value.decode())
+            return
+        self.connection.rpush(self.key("accuracies"), value)
+        self.connection.ltrim(self.key("accuracies"), -_ACCURACIES, -1)
+
+    def accuracies(self) -> list[dict[str, float]]:
+        """Accuracy by number of labels, oldest first."""
+        raw = cast(list[bytes], self.connection.lrange(self.key("accuracies"), 0, -1))
+        return [records.loads(value) for value in raw]
+
+    def expect(self, labels: int, accuracy: float) -> None:
+        """Remember how accurate the first classifier, of so many labels, expects to be; later calls change nothing."""
+        self.connection.setnx(self.key("expected"), records.dumps({"labels": labels, "accuracy": accuracy}))
+
+    @property
+    def expected(self) -> dict[str, float] | None:
+        """What `expect` was told first."""
+        raw = self._get("expected")
+        return None if raw is None else dict(records.loads(raw))
+
+    def compared(self) -> tuple[int, NDArray[np.int64], NDArray[np.bool_]] | None:
+        """What `set_compared` was told last."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("compared")))
+        if not raw:
+            return None
+        task_ids, choices = np.frombuffer(raw[b"task_ids"], np.int64), int(raw[b"choices"])
+        packed = np.frombuffer(raw[b"chosen"], np.uint8).reshape(len(task_ids), -(-choices // 8))
+        return int(raw[b"labels"]), task_ids, np.unpackbits(packed, axis=1, count=choices).astype(bool)
+
+    def set_compared(self, labels: int, task_ids: NDArray[np.int64], chosen: NDArray[np.bool_]) -> None:
+        """Remember what the classifier of so many labels predicts `(n, k)` for tasks `(n,)`, for comparison."""
+        self.connection.hset(
+            self.key("compared"),
+            mapping={
+                "labels": str(labels),
+                "task_ids": task_ids.tobytes(),
+                "chosen": np.packbits(chosen, axis=1).tobytes(),
+                "choices": str(chosen.shape[1]),
+            },
+        )
+
+    # -- reading Label Studio -----------------------------------------------------------------------------------
+
+    @property
+    def reading_s(self) -> float:
+        """How many seconds the last full comparison with Label Studio took."""
+        return float(self._get("reading-s") or 0)
+
+    def note_reading(self, seconds: float) -> None:
+        """Remember how long a full comparison took."""
+        self.connection.set(self.key("reading-s"), f"{seconds:.3f}")
+
+    def is_read_again(self, interval_s: float) -> bool:
+        """Whether a full comparison is due, for the one process that asks first."""
+        return bool(self.connection.set(self.key("read-again"), 1, nx=True, px=max(1, int(1000 * interval_s))))
+
+    # -- what went wrong ----------------------------------------------------------------------------------------
+
+    def troubles(self) -> list[Trouble]:
+        """Which jobs of the project fail, by name."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("troubles")))
+        return [found for _, value in sorted(raw.items()) if (found := records.read(Trouble, value))]
+
+    def trouble(self, job: str) -> Trouble | None:
+        """What went wrong with one job since it last went well."""
+        raw = cast(bytes | None, self.connection.hget(self.key("troubles"), job))
+        return records.read(Trouble, raw) if raw else None
+
+    def add_trouble(self, job: str, what: str, longest_s: float) -> Trouble:
+        """Note that a job failed: it rests for twice as long as the last time, but for `longest_s` at most."""
+        before = self.trouble(job)
+        now = time.time()
+        count = 1 + (before.count if before else 0)
+        pause_s = min(longest_s, _FIRST_PAUSE_S * 2.0 ** (count - 1))
+        found = Trouble(job, what, count, before.since if before else now, now + pause_s)
+        self.connection.hset(self.key("troubles"), job, records.dumps(asdict(found)))
+        return found
+
+    def end_trouble(self, job: str | None = None) -> None:
+        """Note that a job went well, or that somebody asks for everything to be tried again at once."""
+        if job is None:
+            self.connection.delete(self.key("troubles"), self.key("begun"))
+        else:
+            self.connection.hdel(self.key("troubles"), job)
+
+    def begin_job(self, job: str, worker: str) -> str | None:
+        """Note that a worker begins a job; returns who began it before and never said that it ended."""
+        before = cast(bytes | None, self.connection.hget(self.key("begun"), job))
+        self.connection.hset(self.key("begun"), job, worker)
+        return before.decode() if before else None
+
+    def end_job(self, job: str) -> None:
+        """Note that a job ended, well or not."""
+        self.connection.hdel(self.key("begun"), job)

@@ -1,0 +1,116 @@
+"""What is remembered, as plain data; fields that a later release needs get keys of their own in Redis.
+
+An older release reads its own fields of a record alone, and a newer one finds defaults for what it lacks.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The version of our predictions. It is never a backend's title: for a version that is one, Label Studio asks the
+# backend before it serves any task, and answers 500 while the backend is down.
+MODEL_VERSION = "PRepAL"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One annotation, as far as it bears on a label."""
+
+    task: int
+    annotator: int
+    updated_at: str
+    skipped: bool
+    ground_truth: bool
+    choices: dict[str, list[str]]
+    """Chosen values by control tag."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the project is, and how it stands with us."""
+
+    title: str = ""
+    label_config: str = ""
+    model_version: str = ""
+    """The version whose predictions Label Studio serves by."""
+    problem: str = ""
+    """One sentence when the project cannot be served."""
+    connected: bool = False
+    text_version: str = ""
+    """Of the label config by which the texts of the tasks were read."""
+    task_count: int = 0
+    """How many tasks Label Studio has."""
+    drift: list[str] = field(default_factory=list)
+    """Settings in Label Studio that keep the ranking from being served."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Whom Label Studio serves a task that others have seen already."""
+
+    overlap: int = 1
+    """How many annotators finish a task."""
+    skip_queue: str = "REQUEUE_FOR_OTHERS"
+    """Who gets a task that somebody skipped: `REQUEUE_FOR_OTHERS`, `REQUEUE_FOR_ME` or `IGNORE_SKIPPED` (nobody)."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong with one of a project's jobs, again and again, since it last went well."""
+
+    job: str
+    what: str
+    """One sentence."""
+    count: int
+    since: float
+    """Unix time of the first failure."""
+    until: float
+    """Unix time before which the job is not tried again."""
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What `status` tells of the newest finished round."""
+
+    number: int
+    facts: int
+    """The count of facts that the round had read when it began; equal to the project's count when nothing is new."""
+    labels: int
+    ranked: int
+    finished_at: float
+    seconds: dict[str, float]
+    head: list[int]
+    """Task ids, next first."""
+    head_audit: list[int]
+    accuracy: dict[str, float] | None
+    strategy: str
+    classifier: bool
+    changed: float | None = None
+    """Share of the pool whose predicted label differs from the round before."""
+    name_weight: float | None = None
+    """How much the names of the choices count, as a multiple of what they say by themselves; None: not at all."""
+    stability: dict[str, Any] = field(default_factory=dict)
+    """How well successive classifiers agreed: `Stability` of `learning.stopping`, as JSON."""
+    suspected: list[int] = field(default_factory=list)
+    """Tasks whose label is probably wrong, most suspicious first."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The pool in the order in which it should be labelled, with what the classifier says of each task."""
+
+    task_ids: NDArray[np.int64]
+    chosen: NDArray[np.bool_]
+    """(n, k): the predicted choices; all false when nothing is predicted."""
+    confidence: NDArray[np.float32]
+    """(n,): NaN while there is no classifier."""
+    hidden: NDArray[np.bool_] | None = None
+    """(n,): the tasks whose prediction annotators do not see, because their labels are to judge it; None: of none."""
+
+    @property
+    def predicts(self) -> bool:
+        """Whether a classifier made it."""
+        return bool(len(self.confidence)) and not np.isnan(self.confidence[0])

@@ -1,0 +1,176 @@
+"""The tasks of a project: which text each has, or why it has none, and which vectors have arrived."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from prepal.project.annotations import Annotations
+from prepal.project.id_map import IdMap
+
+# Texts whose vectors came are named, so that a learner reads these alone; one that missed more reads all it lacks.
+_ARRIVED = 65_536
+
+
+class Tasks(Annotations):
+    """A project's tasks, by their ids in Label Studio."""
+
+    def __init__(self, connection: redis.Redis, project_id: int) -> None:
+        super().__init__(connection, project_id)
+        self._texts = IdMap(connection, self.key("texts"), "S32")
+        self._predictions = IdMap(connection, self.key("predictions"), "<i8")
+
+    def put_tasks(self, text_ids: Mapping[int, str], unembeddable: Mapping[int, str], began: int | None = None) -> None:
+        """Remember tasks by the id of their text, or by the reason why they have none.
+
+        Args:
+            text_ids: of the texts, by task.
+            unembeddable: reasons, by task.
+            began: what `begin_reading` said before these were read; tasks that were deleted since then stay so. None:
+                nothing that was deleted comes back.
+        """
+        gone = self._deleted_tasks([*text_ids, *unembeddable], began)
+        texts = {t: text for t, text in text_ids.items() if t not in gone}
+        reasons = {t: reason.encode("utf-8", "replace") for t, reason in unembeddable.items() if t not in gone}
+        if not texts and not reasons:
+            return
+        with self.connection.pipeline() as pipe:
+            if texts:
+                self._texts.put(texts, pipe)
+                pipe.hdel(self.key("unembeddable"), *map(str, texts))
+            if reasons:
+                self._texts.delete(reasons, pipe)
+                pipe.hset(self.key("unembeddable"), mapping={str(t): reason for t, reason in reasons.items()})
+            pipe.hdel(self.key("removed-tasks"), *map(str, [*texts, *reasons]))
+            pipe.set(self.key("last-task"), max(self.last_task, *texts, *reasons))
+            pipe.incr(self.key("facts"))
+            pipe.incr(self.key("tasks-version"))
+            pipe.execute()
+
+    def delete_tasks(self, ids: Iterable[int]) -> int:
+        """Forget tasks, with their annotations and predictions. Returns how many were known."""
+        gone = list(ids)
+        if not gone:
+            return 0
+        chosen = set(gone)
+        self.delete_annotations([key for key, a in self.annotations().items() if a.task in chosen])
+        before = self.task_count()
+        stamp = self.begin_reading()
+        with self.connection.pipeline() as pipe:
+            self._texts.delete(gone, pipe)
+            self._predictions.delete(gone, pipe)
+            self._seen.delete(gone, pipe)
+            pipe.hdel(self.key("unembeddable"), *map(str, gone))
+            pipe.srem(self.key("audits"), *gone)
+            pipe.hset(self.key("removed-tasks"), mapping={str(task): stamp for task in gone})
+            pipe.incr(self.key("facts"))
+            pipe.incr(self.key("tasks-version"))
+            pipe.execute()
+        return before - self.task_count()
+
+    def _deleted_tasks(self, ids: Sequence[int], began: int | None) -> set[int]:
+        if not ids:
+            return set()
+        stamps = cast(list[bytes | None], self.connection.hmget(self.key("removed-tasks"), [str(pk) for pk in ids]))
+        return {pk for pk, at in zip(ids, stamps, strict=True) if at is not None and (began is None or int(at) > began)}
+
+    def forget_removed_tasks(self, before: int) -> None:
+        """Let go of the deletions that no reading can be older than that began at `before`."""
+        stamps = cast(dict[bytes, bytes], self.connection.hgetall(self.key("removed-tasks")))
+        old = [task for task, stamp in stamps.items() if int(stamp) < before]
+        if old:
+            self.connection.hdel(self.key("removed-tasks"), *old)
+
+    def clear_tasks(self) -> None:
+        """Forget which text each task has, because the label config reads another one."""
+        with self.connection.pipeline() as pipe:
+            self._texts.clear(pipe)
+            self._seen.clear(pipe)
+            pipe.delete(self.key("unembeddable"), self.key("last-task"), self.key("read-until"))
+            pipe.incr(self.key("tasks-version"))
+            pipe.incr(self.key("facts"))
+            pipe.execute()
+
+    @property
+    def last_task(self) -> int:
+        """The largest task id that was ever read."""
+        return self._number("last-task")
+
+    @property
+    def read_until(self) -> int:
+        """The task id up to which tasks have been read; less than the largest while some are read again."""
+        known = self._get("read-until")
+        return self.last_task if known is None else int(known)
+
+    @read_until.setter
+    def read_until(self, task: int) -> None:
+        self.connection.set(self.key("read-until"), task)
+
+    def read_again(self, task: int) -> None:
+        """Let tasks be read again from this one on."""
+        self.read_until = min(self.read_until, task - 1)
+
+    @property
+    def tasks_version(self) -> int:
+        """Changes whenever a task or a text id does."""
+        return self._number("tasks-version")
+
+    def add_vectors(self, texts: Sequence[str]) -> None:
+        """Note that vectors of these of the project's texts have arrived, by text id."""
+        if not texts:
+            return
+        with self.connection.pipeline() as pipe:
+            pipe.rpush(self.key("arrived"), *texts)
+            pipe.ltrim(self.key("arrived"), -_ARRIVED, -1)
+            pipe.incrby(self.key("vectors-version"), len(texts))
+            pipe.incr(self.key("facts"))
+            pipe.execute()
+
+    def arrived_since(self, version: int) -> tuple[int, list[str] | None]:
+        """The version now, and the texts whose vectors have arrived since another one; None when too many have."""
+        now = self._number("vectors-version")
+        count = now - version
+        if not 0 < count <= _ARRIVED:
+            return now, [] if not count else None
+        with self.connection.pipeline() as pipe:
+            pipe.get(self.key("vectors-version"))
+            pipe.lrange(self.key("arrived"), 0, -1)
+            raw, texts = pipe.execute()
+        now = int(raw or 0)
+        count = now - version
+        return now, [t.decode() for t in texts[len(texts) - count :]] if 0 <= count <= len(texts) else None
+
+    def task_count(self) -> int:
+        """How many tasks are known."""
+        return len(self._texts) + int(self.connection.hlen(self.key("unembeddable")))
+
+    def task_texts(self) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
+        """(n,) int64: the tasks that have a text, ascending; (n,) S32: their text ids."""
+        return self._texts.all()
+
+    def texts_of(self, tasks: Sequence[int]) -> dict[int, str]:
+        """Text id by task, for those of the given tasks that have a text."""
+        return {task: text.decode() for task, text in self._texts.get(tasks).items()}
+
+    def put_seen(self, changed_at: Mapping[int, int]) -> None:
+        """Remember when tasks were last changed in Label Studio, in any unit, as of what was read of them."""
+        if changed_at:
+            self._seen.put(changed_at)
+
+    def seen(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) int64: the tasks that were read as a whole, ascending; (n,) int64: when they had been changed last."""
+        return self._seen.all()
+
+    def unembeddable(self) -> dict[int, str]:
+        """Reason by task that has no text to embed."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("unembeddable")))
+        return {int(task): reason.decode() for task, reason in raw.items()}
+
+    def reasons_of(self, tasks: Sequence[int]) -> dict[int, str]:
+        """Why they have no text, for those of the given tasks that have none."""
+        if not tasks:
+            return {}
+        raw = cast(list[bytes | None], self.connection.hmget(self.key("unembeddable"), [str(task) for task in tasks]))
+        return {task: reason.decode() for task, reason in zip(tasks, raw, strict=True) if reason is not None}
