@@ -8,6 +8,7 @@ from prepal import label_config
 from prepal.errors import PrepalError
 from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio
 from prepal.project import MODEL_VERSION, Project
+from prepal.records import readable
 
 _TITLE = "PRepAL backend"
 WEBHOOK_EVENTS = [
@@ -68,7 +69,7 @@ def connect(
     project.set_info(
         replace(
             project.info,
-            title=str(settings.get("title") or ""),
+            title=readable(str(settings.get("title") or "")),
             label_config=str(settings["label_config"]),
             model_version=version,
             problem="",

@@ -9,6 +9,7 @@ import httpx
 from label_studio_sdk.client import LabelStudio as Sdk
 from label_studio_sdk.core.api_error import ApiError
 
+from prepal import records
 from prepal.errors import PrepalError
 from prepal.events import read_annotation
 from prepal.project import Annotation
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 UNCERTAINTY_SAMPLING = "Uncertainty sampling"
 _PAGE = 1000
+_JSON = {"content-type": "application/json"}
 _TIMEOUT_S = 60.0
 # One bulk call of predictions takes Label Studio minutes when a project is large.
 _BULK_TIMEOUT_S = 1800.0
@@ -207,8 +209,9 @@ class LabelStudio:
     ) -> Any:  # noqa: ANN401
         # A POST is not repeated by itself: an import that timed out may have happened.
         options: Any = {"timeout_in_seconds": timeout, "max_retries": 0 if method == "POST" else 2}
+        body: Any = {} if json is None else {"content": records.dumps(json), "headers": _JSON}
         try:
-            answer = self._http.request(path, method=method, params=params, json=json, request_options=options)
+            answer = self._http.request(path, method=method, params=params, request_options=options, **body)
         except httpx.HTTPError as error:
             raise PrepalError(
                 f"Label Studio at {self.url} does not answer ({type(error).__name__}): check LABEL_STUDIO_URL and "
@@ -218,11 +221,16 @@ class LabelStudio:
             raise PrepalError(f"Label Studio refused the token ({_detail(error.body)}): make a new one.") from error
         if answer.status_code >= 400:
             raise self._error(method, path, answer)
-        return answer.json() if answer.content else None
+        try:
+            return records.loads(answer.content) if answer.content else None
+        except ValueError as error:
+            raise PrepalError(
+                f"What answers at {self.url} to {method} {path} is not Label Studio ({error}): check LABEL_STUDIO_URL."
+            ) from error
 
     def _error(self, method: str, path: str, answer: httpx.Response) -> PrepalError:
         try:
-            detail = _detail(answer.json())
+            detail = _detail(records.loads(answer.content))
         except ValueError:
             detail = answer.reason_phrase
         if answer.status_code == 401:
@@ -248,4 +256,4 @@ def _detail(body: object) -> str:
     if isinstance(body, Mapping):
         found = body.get("validation_errors") or body.get("detail") or body
         body = found if isinstance(found, str) else json.dumps(found)
-    return " ".join(str(body).split())[:500]
+    return records.readable(" ".join(str(body).split())[:500])
