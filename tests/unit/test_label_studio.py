@@ -33,7 +33,14 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(server.answer)
 
-    do_GET = do_POST = do_PATCH = answer
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def do_PATCH(self) -> None:
+        self.answer()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
