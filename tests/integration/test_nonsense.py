@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from random import Random
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from label_studio_in_memory import LabelStudioInMemory
-from nonsense import CONFIG, Request, annotation_of, request_of, tampered
+from nonsense import CONFIG, TEXT, Request, annotation_of, request_of, tampered
 
 from prepal import label_config, labels, rounds, sync
 from prepal.project import Project
@@ -131,3 +132,45 @@ def test_whatever_label_studio_has_is_read_ranked_and_shown(four: Project4, seed
     facts = four.project.facts
     four.read(label_studio)
     assert four.project.facts == facts
+
+
+names = st.lists(
+    st.text(
+        st.sampled_from("aAb \t\n\xa0\xc0\u0300\u0301\u0316\u212b\u2028\u202e\u200b<>&;\"'#1,.中"),
+        min_size=1,
+        max_size=5,
+    )
+    | st.just("x" * 900),
+    min_size=2,
+    max_size=6,
+    unique=True,
+)
+
+
+@given(names, st.data(), st.booleans())
+@settings(leisurely, max_examples=50)
+def test_whatever_the_choices_are_called_labels_count_and_predictions_name_them(
+    four: Project4, choices: list[str], data: st.DataObject, multiple: bool
+) -> None:
+    tags = "".join(f"<Choice value={quoteattr(choice)}/>" for choice in choices)
+    kind = "multiple" if multiple else "single"
+    xml = f'<View>{TEXT}<Choices name="topic" toName="text" choice="{kind}">{tags}</Choices></View>'
+    label_studio = LabelStudioInMemory(4, xml, {task: {"text": f"Ticket {task}"} for task in range(1, 20)})
+    given = {task: data.draw(st.sampled_from(choices)) for task in range(1, 6)}
+    for task, choice in given.items():
+        label_studio.annotate(task, choice)
+    four.begin(label_studio)
+    config = label_config.parse(xml)
+    assert config.choices == tuple(choices)
+    settled = labels.settle(four.project.annotations(), config)
+    assert {task: config.choices[row.argmax()] for task, row in settled.items()} == given
+    four.look()
+    told = four.client.get("/projects/4.json").json
+    assert {one["choice"]: one["labelled"] for one in told["choices"]} == {
+        c: list(given.values()).count(c) for c in choices
+    }
+    asked = {"project": "4.1", "tasks": [{"id": task} for task in label_studio.data]}
+    predicted = four.client.post("/predict", json=asked).json["results"]
+    named = {c for one in predicted for result in one["result"] for c in result["value"]["choices"]}
+    assert named <= set(choices)
+    assert named or multiple or len(set(given.values())) < 2
