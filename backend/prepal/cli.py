@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prepal import logs
+from prepal import logs, records
 from prepal import settings as settings_table
 from prepal.errors import PrepalError
 from prepal.events import AUDIT_MARK
@@ -266,7 +266,7 @@ def export(project: int, out: Path, home: Path) -> None:
             task["meta"] = {**(task.get("meta") or {}), AUDIT_MARK: True}
     partial = out.with_name(out.name + ".partial")
     try:
-        partial.write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8", errors="surrogatepass")
+        partial.write_bytes(records.dumps(tasks))
         partial.replace(out)
     except OSError as error:
         raise PrepalError(f"{out} cannot be written ({error.strerror}): choose another --out.") from error

@@ -1,18 +1,20 @@
 """Which fields of a task are text, which choices there are, and whether one or several may be chosen."""
 
 import hashlib
-import html
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from html.parser import HTMLParser
+from functools import cached_property
 from typing import Any
+from unicodedata import normalize
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from prepal.errors import PrepalError
+from prepal.html_text import visible_text
 
 _TEXT_TAGS = ("Text", "HyperText", "Paragraphs")
 _CONTROL_TAGS = (
@@ -23,6 +25,16 @@ _CONTROL_TAGS = (
 _SERVED = "PRepAL serves one Choices tag, single or multiple, over Text, HyperText and Paragraphs"
 # Stands between the fields of a text that an encoder reads: what else has it is not prose.
 FIELD_MARK = "\x1e"
+# Of a task: an encoder reads 8,192 tokens at most, or 32 windows of mostly 512, and prose has four characters a token.
+MOST_CHARS = 100_000
+# Going through more HTML, or more of what is said by turns, could hold the learner up for more than 50 ms.
+_MOST_MARKUP, _MOST_TURNS = 200_000, 20_000
+# Deeper than any data that people import, and less deep than Python can write.
+_DEEPEST = 50
+_MOST_CONFIG = 1_000_000
+_MOST_QUOTED = 100
+# Python takes the square of a name's length to tell its Unicode form.
+_MOST_COMPARED = 200
 _VARIABLE = re.compile(r"\$([A-Za-z_][\w.\-]*)")
 
 
@@ -58,6 +70,27 @@ class LabelConfig:
         """Changes exactly when the text of a task may change."""
         return hashlib.blake2b(repr(self.fields).encode(), digest_size=8).hexdigest()
 
+    def place(self, choice: str) -> int | None:
+        """Index into `choices` of a choice that an annotation names, or None.
+
+        As Label Studio does, names are compared as they are written, with their white space. Where no choice is written
+        so, one alone that is the same in another Unicode form (é as one character or as two) is meant.
+        """
+        written, forms = self._places
+        if choice in written or len(choice) > _MOST_COMPARED:
+            return written.get(choice)
+        return forms.get(normalize("NFC", choice))
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Indices into `choices` by name, and by its Unicode form where only one choice has it."""
+        written = {choice: place for place, choice in enumerate(self.choices)}
+        forms: dict[str, list[int]] = {}
+        for choice, place in written.items():
+            if len(choice) <= _MOST_COMPARED:
+                forms.setdefault(normalize("NFC", choice), []).append(place)
+        return written, {form: places[0] for form, places in forms.items() if len(places) == 1}
+
     def text(self, data: object) -> str:
         """The text of a task's data: its text fields, tags stripped, joined by a line feed.
 
@@ -78,15 +111,17 @@ class LabelConfig:
         if not isinstance(data, Mapping):
             raise UnembeddableError("the task's data is not an object")
         parts, reason = [], "empty text"
+        most_markup = _MOST_MARKUP // max(1, sum(len(_VARIABLE.findall(field.template)) for field in self.fields))
         for field in self.fields:
             try:
-                parts.append(_field_text(field, data).replace(FIELD_MARK, " "))
+                parts.append(_field_text(field, data, most_markup).replace(FIELD_MARK, " "))
             except UnembeddableError as error:
                 reason = str(error)
         parts = [part for part in parts if part]
         if not parts:
             raise UnembeddableError(reason)
-        return parts
+        share = MOST_CHARS if sum(map(len, parts)) <= MOST_CHARS else MOST_CHARS // len(parts)
+        return [part[:share] for part in parts]
 
     def result(self, chosen: Sequence[int], confidence: float | None) -> list[dict[str, Any]]:
         """Label Studio's `result` for the chosen indices into `choices`; empty when nothing is predicted."""
@@ -109,10 +144,12 @@ def parse(xml: str) -> LabelConfig:
     Raises:
         PrepalError: nothing in it can be served; one sentence that says which tags can.
     """
+    if len(xml) > _MOST_CONFIG:
+        raise PrepalError(f"The label config has {len(xml):,} characters: shorten it to {_MOST_CONFIG:,} at most.")
     try:
         root = fromstring(xml.strip())
     except (ParseError, DefusedXmlException, ValueError) as error:
-        raise PrepalError(f"The label config is not XML that can be read ({error}): {_SERVED}.") from error
+        raise PrepalError(f"The label config is not XML that can be read ({_shortened(error)}): {_SERVED}.") from error
     everything = list(root.iter())
     controls = [element for element in everything if element.tag == "Choices"]
     others = [element.tag for element in everything if element.tag in _CONTROL_TAGS]
@@ -129,7 +166,9 @@ def parse(xml: str) -> LabelConfig:
     targets = {e.get("name") for e in everything if e.tag in _TEXT_TAGS}
     to_name = (control.get("toName") or "").split(",")[0].strip()
     if to_name not in targets:
-        raise PrepalError(f"The label config's Choices point to {to_name!r}, which is not a text: {_SERVED}.")
+        raise PrepalError(
+            f"The label config's Choices point to {_shortened(repr(to_name))}, which is not a text: {_SERVED}."
+        )
     words: dict[str, str] = {}
     for choice in control.iter("Choice"):
         said = dict.fromkeys(choice.get(name, "").strip() for name in ("value", "alias", "hint"))
@@ -144,7 +183,7 @@ def parse(xml: str) -> LabelConfig:
         words=tuple(words.values()),
         multiple=control.get("choice") == "multiple",
         fields=fields,
-        ignored=tuple(e.get("name") or e.tag for e in controls if e is not control) + tuple(others),
+        ignored=tuple(dict.fromkeys([*(e.get("name") or e.tag for e in controls if e is not control), *others])),
     )
 
 
@@ -171,55 +210,67 @@ def _text_fields(elements: Sequence[Element]) -> list[TextField]:
     ]
 
 
-def _field_text(field: TextField, data: Mapping[str, Any]) -> str:
+def _field_text(field: TextField, data: Mapping[str, Any], most_markup: int) -> str:
     parts = []
     for name in _VARIABLE.findall(field.template):
         value: Any = data
         for key in [name] if name in data else name.split("."):
             if not isinstance(value, Mapping) or key not in value:
-                raise UnembeddableError(f"the task has no field {name!r}")
+                raise UnembeddableError(f"the task has no field {_shortened(repr(name))}")
             value = value[key]
         if value is None:
-            raise UnembeddableError(f"the field {name!r} is null")
-        parts.append(_words(field, value))
-    return " ".join(part for part in parts if part).strip()
+            raise UnembeddableError(f"the field {_shortened(repr(name))} is null")
+        parts.append(_words(field, value, most_markup))
+    return " ".join(part for part in parts if part)[:MOST_CHARS].strip()
 
 
-def _words(field: TextField, value: Any) -> str:  # noqa: ANN401
+def _words(field: TextField, value: object, most_markup: int) -> str:
     if field.tag == "Paragraphs" and isinstance(value, list):
-        lines = []
-        for item in value:
-            if isinstance(item, Mapping):
-                author, words = item.get(field.author_key), item.get(field.text_key)
-                lines.append(f"{author}: {words}" if author else f"{words if words is not None else ''}")
-        return "\n".join(line for line in lines if line).strip()
-    text = value if isinstance(value, str) else str(value)
-    return _strip_tags(text) if field.tag == "HyperText" else text.strip()
+        return _turns(field, value)
+    written = _written(value)
+    return _strip_tags(written, most_markup) if field.tag == "HyperText" else written.strip()[:MOST_CHARS]
 
 
-class _Stripper(HTMLParser):
-    """Collects what a reader of the page sees."""
-
-    _UNSEEN = ("script", "style", "head", "title", "template")
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.words: list[str] = []
-        self._unseen = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self._unseen += tag in self._UNSEEN
-
-    def handle_endtag(self, tag: str) -> None:
-        self._unseen = max(0, self._unseen - (tag in self._UNSEEN))
-
-    def handle_data(self, data: str) -> None:
-        if not self._unseen:
-            self.words.append(data)
+def _strip_tags(markup: str, most_markup: int = _MOST_MARKUP) -> str:
+    return visible_text(markup, most_markup, MOST_CHARS)
 
 
-def _strip_tags(markup: str) -> str:
-    stripper = _Stripper()
-    stripper.feed(markup)
-    stripper.close()
-    return " ".join(html.unescape(" ".join(stripper.words)).split())
+def _turns(field: TextField, turns: Sequence[object]) -> str:
+    lines, room = [], MOST_CHARS
+    for turn in turns[:_MOST_TURNS]:
+        if isinstance(turn, Mapping) and room > 0:
+            author, words = turn.get(field.author_key), turn.get(field.text_key)
+            said = "" if words is None and not author else _written(words)
+            lines.append((f"{_written(author)}: {said}" if author else said)[:room])
+            room -= len(lines[-1])
+    return "\n".join(line for line in lines if line).strip()
+
+
+def _written(value: object) -> str:
+    """A text as it is, and anything else as Python writes it, unless that is more than anybody would read."""
+    if isinstance(value, str):
+        return value
+    size, level = 0, [value]
+    for _ in range(_DEEPEST):
+        size += sum(len(one) if isinstance(one, str | list | dict) else 1 for one in level)
+        if size > MOST_CHARS:
+            break
+        level = [part for one in level for part in _parts_of(one)]
+        if not level:
+            # Python writes no number of thousands of digits.
+            with suppress(ValueError):
+                return str(value)
+            break
+    raise UnembeddableError("a field holds more than a text")
+
+
+def _parts_of(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list) else []
+
+
+def _shortened(text: object) -> str:
+    """What a message can quote of something that others wrote."""
+    said = str(text)
+    return said if len(said) <= _MOST_QUOTED else f"{said[:_MOST_QUOTED]}…"

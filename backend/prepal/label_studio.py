@@ -23,6 +23,7 @@ _CHOSEN = 100
 # Fields of a task that tell whether anything has happened to it, and those of an annotation that bear on a label.
 _STATE = ["id", "updated_at", "total_annotations", "cancelled_annotations"]
 _ANNOTATION = ["annotations", "result", "completed_by", "was_cancelled", "ground_truth", "created_at"]
+_JSON = {"content-type": "application/json"}
 _TIMEOUT_S = 60.0
 # What Label Studio does for all tasks of a project takes it up to 12 ms a task (import/predictions, in small calls) on
 # two busy cores; a small project must not be waited for as long as a large one.
@@ -267,8 +268,9 @@ class LabelStudio:
     ) -> Any:  # noqa: ANN401
         # What changes something is not repeated by itself: an import that timed out may have happened.
         options: Any = {"timeout_in_seconds": timeout, "max_retries": 1 if method == "GET" else 0}
+        content: Any = {} if json is None else {"content": records.dumps(json), "headers": _JSON}
         try:
-            answer = self._http.request(path, method=method, params=params, json=json, request_options=options)
+            answer = self._http.request(path, method=method, params=params, request_options=options, **content)
         except httpx.HTTPError as error:
             raise UnavailableError(
                 f"Label Studio at {self.url} does not answer ({type(error).__name__}): check LABEL_STUDIO_URL and "
@@ -324,4 +326,4 @@ def _detail(body: object) -> str:
     if isinstance(body, Mapping):
         found = body.get("validation_errors") or body.get("detail") or body
         body = found if isinstance(found, str) else json.dumps(found)
-    return " ".join(str(body).split())[:500]
+    return records.readable(" ".join(str(body).split())[:500])

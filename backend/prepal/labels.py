@@ -24,23 +24,24 @@ def settle(annotations: Mapping[int, Annotation], config: LabelConfig) -> dict[i
         Task id to a (k,) bool row over `config.choices`, in the order in which the tasks got their first label.
     """
     votes: dict[int, list[tuple[Annotation, NDArray[np.bool_]]]] = {}
-    index = {choice: number for number, choice in enumerate(config.choices)}
     for _, annotation in sorted(annotations.items()):
-        vote = _vote(annotation, config, index)
-        if vote is not None:
-            votes.setdefault(annotation.task, []).append((annotation, vote))
+        row = vote(annotation, config)
+        if row is not None:
+            votes.setdefault(annotation.task, []).append((annotation, row))
     return {task: _agree(cast_votes, config.multiple) for task, cast_votes in votes.items()}
 
 
-def _vote(annotation: Annotation, config: LabelConfig, index: Mapping[str, int]) -> NDArray[np.bool_] | None:
+def vote(annotation: Annotation, config: LabelConfig) -> NDArray[np.bool_] | None:
+    """What one annotation says the label is, (k,) bool over `config.choices`; None when it says nothing."""
     if annotation.skipped:
         return None
-    chosen = [index[c] for c in annotation.choices.get(config.from_name, []) if c in index]
+    places = map(config.place, annotation.choices.get(config.from_name, []))
+    chosen = [place for place in places if place is not None]
     if not chosen and (not config.multiple or config.from_name in annotation.choices):
         return None
-    vote = np.zeros(len(index), bool)
-    vote[chosen if config.multiple else chosen[:1]] = True
-    return vote
+    row = np.zeros(len(config.choices), bool)
+    row[chosen if config.multiple else chosen[:1]] = True
+    return row
 
 
 def _agree(votes: list[tuple[Annotation, NDArray[np.bool_]]], multiple: bool) -> NDArray[np.bool_]:

@@ -144,14 +144,16 @@ def _disputed(annotations: Mapping[int, Annotation], config: LabelConfig | None)
     """Tasks for which annotators chose differently and nobody said what is true; the newest first."""
     if config is None:
         return []
-    votes: dict[int, list[Annotation]] = defaultdict(list)
+    votes: dict[int, list[tuple[Annotation, NDArray[np.bool_]]]] = defaultdict(list)
     for annotation in annotations.values():
-        if not annotation.skipped and config.from_name in annotation.choices:
-            votes[annotation.task].append(annotation)
+        row = labels.vote(annotation, config)
+        if row is not None:
+            votes[annotation.task].append((annotation, row))
     disputed = []
     for task, cast_votes in votes.items():
-        chosen = sorted({tuple(sorted(set(vote.choices[config.from_name]))) for vote in cast_votes})
-        if len(chosen) > 1 and not any(vote.ground_truth for vote in cast_votes):
-            disputed.append((max(vote.updated_at for vote in cast_votes), task, [list(vote) for vote in chosen]))
+        chosen = sorted({tuple(sorted(_names(config, row))) for _, row in cast_votes})
+        if len(chosen) > 1 and not any(annotation.ground_truth for annotation, _ in cast_votes):
+            newest = max(annotation.updated_at for annotation, _ in cast_votes)
+            disputed.append((newest, task, [list(names) for names in chosen]))
     disputed.sort(reverse=True)
     return [(task, chosen) for _, task, chosen in disputed[:_DISPUTED]]

@@ -44,6 +44,11 @@ def loads(raw: bytes | str) -> Any:  # noqa: ANN401
             raise ValueError("the JSON is nested too deeply") from error
 
 
+def readable(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which neither a page nor a terminal nor a file takes."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def read(cls: type[T], raw: bytes) -> T | None:
     """A stored record of the dataclass `cls`, as this or any other release wrote it; see `fill`."""
     try:

@@ -16,6 +16,7 @@ from prepal.label_config import LabelConfig, UnembeddableError
 from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio, NotFoundError
 from prepal.learning.label_names import name_text
 from prepal.project import MODEL_VERSION, Annotation, Project, Rules
+from prepal.records import readable
 from prepal.vectors import VectorTable, text_id, text_ids
 from prepal.waiting import WaitingTexts
 
@@ -64,7 +65,7 @@ def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig 
     project.set_info(
         replace(
             before,
-            title=str(settings.get("title") or ""),
+            title=readable(str(settings.get("title") or "")),
             label_config=xml,
             model_version=str(settings.get("model_version") or ""),
             problem=problem,

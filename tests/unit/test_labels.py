@@ -68,6 +68,12 @@ def test_a_tie_on_one_of_several_choices_goes_to_the_newest() -> None:
     assert label(MULTIPLE, by(1, "A", "B", at=1), by(2, "B", "C", at=2)) == {"B", "C"}
 
 
+def test_a_choice_in_another_unicode_form_is_the_same_choice() -> None:
+    config = parse(XML.format("single").replace('"B"', '"caf\xe9"'))
+    assert label(config, by(1, "cafe\u0301")) == {"caf\xe9"}
+    assert label(config, by(1, "cafe\u0301", at=1), by(2, "caf\xe9", at=2), by(3, "A", at=3)) == {"caf\xe9"}
+
+
 def test_labels_come_in_the_order_of_the_first_annotation_that_counts() -> None:
     annotations = {
         9: by(1, "A", task=1, at=1),

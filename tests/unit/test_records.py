@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prepal.project import Annotation, Info, RoundRecord
-from prepal.records import dumps, fill, loads, read
+from prepal.records import dumps, fill, loads, read, readable
 
 RECORDS: list[type[Any]] = [Annotation, Info, RoundRecord]
 ROUND = RoundRecord(3, 9, 2, 8, 1.5, {"fit": 0.1}, [4, 5], [5], {"estimate": 0.5}, "auto", True, suspected=[7])
@@ -88,6 +88,13 @@ def test_a_record_without_what_it_needs_is_none(raw: bytes) -> None:
 def test_a_lone_surrogate_in_a_record_stays_what_it_is() -> None:
     kept = Annotation(1, 2, "2026", False, False, {"to\ud800pic": ["\udfff"]})
     assert read(Annotation, dumps(asdict(kept))) == kept
+
+
+@given(any_text)
+def test_what_is_made_readable_can_be_written_and_is_else_the_same(text: str) -> None:
+    found = readable(text)
+    assert found.encode().decode() == found
+    assert found == text or "\ufffd" in found or len(found) < len(text)
 
 
 def test_the_defaults_of_two_records_are_two_lists() -> None:
