@@ -175,6 +175,28 @@ def connect(project: int, home: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("project", type=click.IntRange(min=1))
+@click.option("--predictions/--no-predictions", default=False, help="Delete the predictions that were made, too.")
+@_started_home
+@_json
+def disconnect(project: int, predictions: bool, home: Path, as_json: bool) -> None:
+    """Undo `connect`: webhook, backend, and sampling as it was. Labels stay in Label Studio. Safe to repeat."""
+    from prepal.connect import disconnect as undo
+    from prepal.label_studio import LabelStudio
+
+    settings = settings_table.load(home)
+    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
+    known = Project(_redis(settings), project)
+    with _messages.status(f"Disconnecting project {project}"):
+        changes = undo(known, label_studio, settings.prepal_backend_url, predictions=predictions)
+    if as_json:
+        click.echo(json.dumps({"project": project, "changes": changes}))
+    else:
+        for change in changes or ["Nothing to change: the project was not connected."]:
+            click.echo(change)
+
+
+@main.command()
+@click.argument("project", type=click.IntRange(min=1))
 @_started_home
 @_json
 def status(project: int, home: Path, as_json: bool) -> None:
@@ -502,16 +524,28 @@ def _print_findings(treated: Sequence[str], findings: "Sequence[Finding]") -> No
         console.print(line, soft_wrap=True)
 
 
+def _passed(passed: dict[str, int]) -> str:
+    """How many tasks were skipped, postponed or submitted empty; "" if none was."""
+    if not passed["tasks"]:
+        return ""
+    return (
+        f"{passed['tasks']} (left to others: {passed['left_to_others']}, to nobody: {passed['left_to_nobody']}; audit "
+        f"tasks among them, for which others were drawn: {passed['audit_tasks']})"
+    )
+
+
 def _status_table(found: dict[str, Any]) -> Table:
     table = Table(title=f"Project {found['project']}: {found['title']}", show_header=False, title_justify="left")
     accuracy = found["accuracy"]
     not_embeddable = ", ".join(f"{count} × {reason}" for reason, count in found["not_embeddable"].items())
     rows = {
         "problem": found["problem"],
+        "troubles": "\n".join(trouble["told"] for trouble in found["troubles"]),
         "tasks": found["tasks"],
         "embedded": f"{found['embedded']} (waiting: {found['waiting']})",
         "not embeddable": not_embeddable,
         "labelled": found["labelled"],
+        "passed": _passed(found["passed"]),
         "rounds": f"{found['rounds']} ({'up to date' if found['up_to_date'] else 'another one follows'})",
         "accuracy": accuracy
         and f"{accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}, "

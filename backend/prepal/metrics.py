@@ -83,6 +83,8 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
     embedded = gauge("tasks_embedded", "Tasks with a vector that the newest round knew of.")
     behind = gauge("facts_behind", "Facts that no finished round knows of.")
     problem = gauge("project_problem", "1 while the project cannot be served.")
+    trouble = gauge("project_failures", "How often a job of the project failed since it last went well.", "step")
+    judged = gauge("audit_labels", "Labels of audit tasks that the accuracy rests on.")
     accuracy = gauge("accuracy", "Accuracy, estimated on audit tasks.")
     low = gauge("accuracy_low", "Lower end of the accuracy's 95 % interval.")
     high = gauge("accuracy_high", "Upper end of the accuracy's 95 % interval.")
@@ -92,7 +94,9 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
         behind.add_metric(of, project.facts - (record.facts if record else 0))
         tasks.add_metric(of, info.task_count)
         known.add_metric(of, project.task_count())
-        problem.add_metric(of, bool(info.problem))
+        problem.add_metric(of, bool(info.problem or project.left))
+        for found in project.troubles():
+            trouble.add_metric([*of, found.job], found.count)
         annotations.add_metric(of, _annotations(project))
         labels.add_metric(of, record.labels if record else 0)
         pool.add_metric(of, record.ranked if record else 0)
@@ -106,8 +110,9 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
             accuracy.add_metric(of, record.accuracy["estimate"])
             low.add_metric(of, record.accuracy["low"])
             high.add_metric(of, record.accuracy["high"])
+            judged.add_metric(of, record.accuracy["audit_tasks"])
     yield from (rounds, seconds, finished, labels, annotations, pool, tasks, known, embedded, behind, problem)
-    yield from (accuracy, low, high)
+    yield from (trouble, accuracy, low, high, judged)
 
 
 def _annotations(project: Project) -> int:

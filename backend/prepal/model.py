@@ -64,7 +64,8 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
             result: list[dict[str, Any]] = []
             if ranking is not None and at is not None and not np.isnan(ranking.confidence[at]):
                 chosen = np.flatnonzero(ranking.chosen[at]).tolist()
-                if all(choice < len(config.choices) for choice in chosen):
+                hides = ranking.hidden is not None and bool(ranking.hidden[at])
+                if not hides and all(choice < len(config.choices) for choice in chosen):
                     result = config.result(chosen, float(ranking.confidence[at]))
             results.append({"result": result, "score": _UNPLACED, "model_version": MODEL_VERSION})
         return results
@@ -87,6 +88,8 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
             case "PROJECT_UPDATED":
                 self._project_updated(data)
             case "START_TRAINING":
+                self.project.forget_seen()
+                self.project.end_trouble()
                 self.project.add_fact()
                 jobs.request_sync(connection, self.project.id, full=True)
                 jobs.request_round(connection, self.project.id)

@@ -1,6 +1,5 @@
 """What the project page tells, read from Redis alone, and the list of projects."""
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from prepal import label_config, labels
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig
 from prepal.project import Annotation, Project, Ranking, RoundRecord, all_projects
-from prepal.status import report
+from prepal.status import report, told
 from prepal.waiting import WaitingTexts
 
 # Tasks that annotators disagree on; nobody works through more of them on one page.
@@ -26,7 +25,7 @@ _POINTS = 100
 def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
     """Everything that the page shows, as one JSON document: what `status` reports, and what it rests on."""
     base = without_credentials(label_studio_url)
-    told = report(project, waiting, encoder)
+    state = report(project, waiting, encoder)
     record, ranking, annotations = project.round, project.ranking(), project.annotations()
     try:
         config = label_config.parse(project.info.label_config)
@@ -38,16 +37,16 @@ def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio
         return {"task": task, "url": f"{base}/projects/{project.id}/data?task={task}", **more}
 
     return {
-        **told,
+        **state,
         "label_studio_url": f"{base}/projects/{project.id}/data",
         "facts_behind": project.facts - (record.facts if record else 0),
         "accuracies": _accuracies(project),
         "expected": project.expected,
         "choices": [] if config is None else _balance(config, settled, ranking),
-        "next": [entry(task, **what) for task, what in _next(told["next"], config, ranking, record)],
+        "next": [entry(task, **what) for task, what in _next(state["next"], config, ranking, record)],
         "suspected": [
             entry(task, choices=_names(config, settled[task]))
-            for task in told["suspected"]
+            for task in state["suspected"]
             if config is not None and task in settled
         ],
         "disputed": [entry(task, votes=votes) for task, votes in _disputed(annotations, config)],
@@ -63,7 +62,8 @@ def overview(connection: redis.Redis) -> list[dict[str, Any]]:
             {
                 "project": project.id,
                 "title": info.title,
-                "problem": info.problem,
+                "problem": project.left or info.problem,
+                "troubles": [told(trouble) for trouble in project.troubles()],
                 "tasks": info.task_count,
                 "labels": record.labels if record else 0,
                 "accuracy": record.accuracy if record else None,
@@ -110,7 +110,7 @@ def _balance(
 
 def _predicts(ranking: Ranking, choices: int) -> bool:
     """Whether a classifier made the ranking, of the choices that there are now."""
-    return ranking.chosen.shape[1] == choices and bool(len(ranking.task_ids)) and not math.isnan(ranking.confidence[0])
+    return ranking.chosen.shape[1] == choices and ranking.predicts
 
 
 def _next(

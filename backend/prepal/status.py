@@ -2,17 +2,22 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import redis
+from numpy.typing import NDArray
 
 from prepal import label_config, labels
 from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, queue
-from prepal.learning.stopping import advise
-from prepal.project import Project, RoundRecord
+from prepal.label_config import LabelConfig
+from prepal.learning.acceptance import acceptance
+from prepal.learning.stopping import advise, hardly_predicted
+from prepal.project import Annotation, Project, Ranking, RoundRecord, Trouble
+from prepal.serving import serving
 from prepal.vectors import text_ids
 from prepal.waiting import QUEUE as EMBED
 from prepal.waiting import WaitingTexts
@@ -26,7 +31,9 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
 
     `up_to_date` is true when the newest finished round knows every fact written so far, and Label Studio serves by it.
     """
-    facts, info, record = project.facts, project.info, project.round
+    facts, info, record, ranking = project.facts, project.info, project.round, project.ranking()
+    config, annotations = _config(info.label_config), project.annotations()
+    settled = {} if config is None else labels.settle(annotations, config)
     tasks, texts = project.task_texts()
     unembeddable = project.unembeddable()
     failures = waiting.all_failures()
@@ -34,16 +41,18 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
     waits = np.isin(texts, text_ids(list(waiting.ids())))
     reasons = Counter(unembeddable.values())
     reasons.update(failures[key] for key in failed)
-    ranking = project.ranking()
+    accepts = _acceptance(project, settled)
     return {
         "project": project.id,
         "title": info.title,
-        "problem": info.problem or None,
+        "problem": project.left or info.problem or None,
+        "troubles": [_trouble(trouble) for trouble in project.troubles()],
         "notes": [
             *info.drift,
             *(record.notes if record else []),
-            *_ignored(info.label_config),
+            *_ignored(config),
             *_switching(project, encoder),
+            *_accepted(accepts),
         ],
         "connected": info.connected,
         "encoder": encoder,
@@ -54,7 +63,8 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
         "texts_per_s": waiting.rate,
         "waiting": len(np.unique(texts[waits])),
         "not_embeddable": dict(reasons),
-        "labelled": _labelled(project),
+        "labelled": len(settled),
+        "passed": _passed(project, annotations, settled),
         "up_to_date": record is not None and record.facts == facts and project.facts == facts,
         "rounds": record.number if record else 0,
         "round": None
@@ -70,7 +80,8 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
             "name_weight": record.name_weight,
         },
         "accuracy": record.accuracy if record else None,
-        "advice": None if record is None else _advice(project, record),
+        "acceptance": accepts,
+        "advice": None if record is None or config is None else _advice(project, record, config, ranking),
         "suspected": record.suspected if record else [],
         "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
         "next_audit": record.head_audit if record else [],
@@ -94,31 +105,72 @@ def wait_for(connection: redis.Redis, project: int, timeout_s: float) -> None:
     raise PrepalError(f"No round of project {project} finished within {timeout_s:g} s: look at the learner's log.")
 
 
-def _advice(project: Project, record: RoundRecord) -> dict[str, str] | None:
-    """Whether to go on labelling, and why."""
+def told(trouble: Trouble) -> str:
+    """One sentence on what goes wrong, for people."""
+    again_s = max(0.0, trouble.until - time.time())
+    times = "once" if trouble.count == 1 else f"{trouble.count} times"
+    return f"{trouble.job} failed {times}, and is tried again in {again_s:.0f} s: {trouble.what}"
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {**asdict(trouble), "told": told(trouble)}
+
+
+def _config(xml: str) -> LabelConfig | None:
     try:
-        config = label_config.parse(project.info.label_config)
+        return label_config.parse(xml)
     except PrepalError:
         return None
+
+
+def _passed(
+    project: Project, annotations: Mapping[int, Annotation], settled: Mapping[int, NDArray[np.bool_]]
+) -> dict[str, int]:
+    """How many tasks without a label were skipped, postponed or submitted empty, and what that means for them."""
+    found = serving(annotations, settled.keys(), project.rules, project.postponed())
+    passed = {a.task for a in annotations.values() if a.task not in settled} | found.passed | found.closed
+    return {
+        "tasks": len(passed),
+        "left_to_others": len(found.passed),
+        "left_to_nobody": len(found.closed),
+        "audit_tasks": len(passed & project.audits()),
+    }
+
+
+def _acceptance(project: Project, settled: Mapping[int, NDArray[np.bool_]]) -> dict[str, Any] | None:
+    """How often people agree with predictions that they see, and with ones that they do not see."""
+    shown = {task: what for task, what in project.shown().items() if task in settled}
+    if not shown:
+        return None
+    agreed = [np.flatnonzero(settled[task]).tolist() == chosen for task, (chosen, _, _) in shown.items()]
+    confidence, hidden = zip(*((sure, hides) for _, sure, hides in shown.values()), strict=True)
+    found = acceptance(np.array(agreed), np.array(confidence, float), np.array(hidden, bool))
+    return None if found is None else asdict(found)
+
+
+def _accepted(found: dict[str, Any] | None) -> list[str]:
+    if found is None or not found["accepts"]:
+        return []
+    shown, hidden = found["shown"], found["hidden"]
+    return [
+        f"People agree with {shown['agreed']:.0%} of the predictions that they see, where {shown['expected']:.0%} were "
+        f"expected, and with {hidden['agreed']:.0%} of those that they do not see, where {hidden['expected']:.0%} were "
+        "expected: they accept what they are shown, so labels are less sure than they look."
+    ]
+
+
+def _advice(project: Project, record: RoundRecord, config: LabelConfig, ranking: Ranking | None) -> dict[str, str]:
+    """Whether to go on labelling, and why."""
     accuracies = [(int(known["labels"]), known["estimate"]) for known in project.accuracies()]
     kappas = record.stability.get("kappas", [])
-    return asdict(advise(kappas, record.labels / len(config.choices), accuracies))
+    unseen: list[str] = []
+    if ranking is not None and ranking.predicts and ranking.chosen.shape[1] == len(config.choices):
+        unseen = [config.choices[place] for place in hardly_predicted(ranking.chosen)]
+    return asdict(advise(kappas, record.labels / len(config.choices), accuracies, unseen))
 
 
-def _labelled(project: Project) -> int:
-    try:
-        config = label_config.parse(project.info.label_config)
-    except PrepalError:
-        return 0
-    return len(labels.settle(project.annotations(), config))
-
-
-def _ignored(xml: str) -> list[str]:
-    try:
-        config = label_config.parse(xml)
-    except PrepalError:
-        return []
-    if not config.ignored:
+def _ignored(config: LabelConfig | None) -> list[str]:
+    if config is None or not config.ignored:
         return []
     return [f"Only {config.from_name!r} is learnt; not {', '.join(map(repr, config.ignored))}."]
 

@@ -7,7 +7,7 @@ const GIVEN_UP_MS = 10000;
 const project = document.body.dataset.project;
 const ADVICE = { "keep going": "Keep labelling", close: "Nearly there", "you can stop": "You can stop" };
 const QUEUES = { learn: "Rounds that wait", sync: "Readings of Label Studio that wait", embed: "Batches of texts that wait for the encoder" };
-const PHASES = { load: "read what is new", fit: "train", rank: "rank", publish: "reorder in Label Studio", estimate: "estimate accuracy" };
+const PHASES = { load: "read what is new", fit: "train", rank: "rank", publish: "reorder in Label Studio" };
 let shown = "";
 let chart = "";
 let answeredAt = null;
@@ -140,6 +140,14 @@ function showWork(told) {
     lines.push(["Strategy", told.strategy]);
   }
   for (const [name, length] of Object.entries(told.queues)) lines.push([QUEUES[name] || name, count(length)]);
+  const { passed, acceptance } = told;
+  if (passed.tasks) {
+    lines.push(["Tasks that people passed", `${count(passed.tasks)}: ${count(passed.left_to_others)} are left to others, ${count(passed.left_to_nobody)} to nobody; ${count(passed.audit_tasks)} had been drawn to measure accuracy, and others were drawn instead`]);
+  }
+  if (acceptance) {
+    const { shown: seen, hidden } = acceptance;
+    lines.push(["Labels that agree with the prediction", `${percent(seen.agreed)} of ${count(seen.tasks)} that people saw (expected: ${percent(seen.expected)}), ${percent(hidden.agreed)} of ${count(hidden.tasks)} that were hidden (expected: ${percent(hidden.expected)})`]);
+  }
   for (const [reason, tasks] of Object.entries(told.not_embeddable)) lines.push(["Tasks without a usable text", `${count(tasks)}: ${reason}`]);
   lines.push(["Encoder", told.encoder]);
   rows("work", lines.map(([name, value]) => row(name, make("td", value))));
@@ -174,13 +182,14 @@ function show(told) {
   document.title = `${title} – PRepAL`;
   at("label-studio").href = told.label_studio_url;
   at("label-studio").hidden = false;
-  at("problem").hidden = !told.problem;
-  put("problem", told.problem || "");
+  const wrong = [told.problem, ...told.troubles.map((trouble) => trouble.told)].filter(Boolean);
+  at("problem").hidden = !wrong.length;
+  put("problem", wrong.join(" "));
   at("state").className = told.up_to_date ? "current" : "behind";
   put("state", told.up_to_date ? "Up to date" : told.round ? `A round follows: ${plural(told.facts_behind, "change")} since the last one` : "No round yet");
   showFigures(told);
   // Tables keep their place and their focus while nothing in them changes.
-  const { round, ...others } = told;
+  const { round, troubles, ...others } = told;
   const now = JSON.stringify([others, round && { ...round, age_s: 0 }]);
   if (now === shown) return;
   shown = now;

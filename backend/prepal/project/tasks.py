@@ -159,6 +159,10 @@ class Tasks(Annotations):
         if changed_at:
             self._seen.put(changed_at)
 
+    def forget_seen(self) -> None:
+        """Let the next comparison read all tasks as a whole."""
+        self._seen.clear()
+
     def seen(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(n,) int64: the tasks that were read as a whole, ascending; (n,) int64: when they had been changed last."""
         return self._seen.all()
