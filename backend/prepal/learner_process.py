@@ -90,7 +90,7 @@ def run_learner(settings: Settings) -> bool:
     worker = LearnerWorker(learner)
     with one_blas_thread(), _readers(learner):
         worker.work(logging_level="WARNING")
-    return worker.ended_as_told()
+    return worker.was_told_to_stop
 
 
 def _maintain(learner: Learner, project: Project, interval_s: float, *, is_first: bool) -> None:

@@ -80,6 +80,9 @@ def verify(project: Project, published: Published, label_studio: LabelStudio) ->
     first = [entry.task for entry in published.front] if published.is_newest(project) else record.head if record else []
     in_pool = set(pool)
     expected = [task for task in first if task in in_pool]
+    if not before <= scores.keys():
+        # As of a database that was restored; then what it serves by may be lost, too.
+        project.is_serving = False
     right = before <= scores.keys() and (not before or stands_first(expected, scores, pool))
     if not right:
         log.info("project %d: the order in Label Studio is not the one that was published", project.id)

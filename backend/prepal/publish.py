@@ -207,6 +207,9 @@ class Publisher:
             log.info("project %d: task %d is gone", self._project.id, entry.task)
             return False
         self._project.put_predictions({entry.task: created})
+        if prediction is not None:
+            # It was lost, as when a database is restored; then what Label Studio serves by may be lost, too.
+            self._project.is_serving = False
         return True
 
     def _find(self, task: int) -> int | None:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, ClassVar
 
 import redis
@@ -86,6 +87,8 @@ class OwnWorker(SimpleWorker):
             maintenance_interval=maintenance_s,
             log_job_description=False,
         )
+        self.was_told_to_stop = False
+        """Otherwise it was a fault that ended it, which RQ only logs."""
 
     def run_maintenance_tasks(self) -> None:
         """Put back what dead workers left, before RQ counts it as failed; then do what is due besides."""
@@ -110,9 +113,10 @@ class OwnWorker(SimpleWorker):
             if self.pubsub_thread is not None:
                 self.pubsub_thread.stop()
 
-    def ended_as_told(self) -> bool:
-        """Whether the worker was asked to stop; otherwise a fault ended it, which RQ only logs."""
-        return bool(self._stop_requested)
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Stop when the job that runs is finished."""
+        self.was_told_to_stop = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
 class ThreadWorker(OwnWorker):

@@ -17,8 +17,9 @@ from label_studio_in_memory import LabelStudioInMemory
 from nonsense import CONFIG, TEXT, Request, annotation_of, request_of, tampered
 
 from prepal import label_config, labels, rounds, sync
+from prepal.memory import Memory
 from prepal.project import Project
-from prepal.rounds import Choosing, Memory
+from prepal.rounds import Choosing
 from prepal.server import create_app
 from prepal.settings import Settings
 from prepal.vectors import VectorTable
@@ -54,7 +55,7 @@ class Project4:
         while sync.read_new_tasks(self.project, config, label_studio, self.table, self.waiting):
             self._embed()
         self._embed()
-        sync.reconcile(self.project, label_studio, self.table, self.waiting)
+        sync.reconcile(self.project, config, label_studio, self.table, self.waiting)
 
     def round(self, label_studio: LabelStudioInMemory) -> None:
         facts = self.project.facts
