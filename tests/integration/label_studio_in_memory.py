@@ -1,19 +1,17 @@
 """A Label Studio in memory: of its API what rounds and readings use, and people who label."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prepal.events import read_annotation
 from prepal.label_studio import NotFoundError
-from prepal.project import Annotation
 
 _PAGE = 1000
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class LabelStudioInMemory:
-    """One project of Label Studio's; `settings`, `data` of the tasks and raw annotations may be changed at will."""
+    """One project of Label Studio's; until it is read, everything in it may be changed at will, then by its methods."""
 
     def __init__(self, project: int, label_config: str, data: Mapping[int, Any]) -> None:
         self.settings: dict[str, Any] = {
@@ -25,6 +23,8 @@ class LabelStudioInMemory:
         }
         self.data = dict(data)
         self.raw_annotations: dict[int, dict[str, Any]] = {}
+        self.postponed_by: dict[int, set[int]] = {}
+        self._changed: dict[int, int] = {}
         self._predictions: dict[int, dict[str, Any]] = {}
         self._last_id = 1000
 
@@ -40,13 +40,18 @@ class LabelStudioInMemory:
 
     def tasks(self, project: int, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
         assert project == self.settings["id"]
-        ids = sorted(task for task in self.data if task > after)
-        for begin in range(0, len(ids), _PAGE):
-            yield [{"id": task, "data": self.data[task]} for task in ids[begin : begin + _PAGE]]
+        yield from self._pages([task for task in sorted(self.data) if task > after])
 
-    def annotations(self, project: int) -> dict[int, Annotation]:
+    def states(self, project: int) -> Iterator[list[dict[str, Any]]]:
         assert project == self.settings["id"]
-        return {pk: read_annotation(raw, raw["task"]) for pk, raw in self.raw_annotations.items()}
+        yield from self._pages(sorted(self.data))
+
+    def whole_tasks(self, project: int, tasks: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+        assert project == self.settings["id"]
+        yield from self._pages([task for task in tasks if task in self.data])
+
+    def postponed(self, tasks: Iterable[int]) -> dict[int, set[int]]:
+        return {task: self.postponed_by[task] for task in tasks if task in self.postponed_by}
 
     def has_predictions(self, project: int, model_version: str) -> bool:
         assert project == self.settings["id"]
@@ -85,13 +90,39 @@ class LabelStudioInMemory:
             "id": pk,
             "task": task,
             "completed_by": by,
-            "updated_at": (_BEGIN + timedelta(seconds=pk)).isoformat(),
+            "updated_at": _time(pk),
             "was_cancelled": skip,
             "ground_truth": False,
             "result": result if choices else [],
         }
+        self._changed[task] = pk
         return self.raw_annotations[pk]
+
+    def edit(self, task: int, data: object) -> None:
+        """Add a task, or change its data."""
+        self.data[task] = data
+        self._changed[task] = self._new_id()
+
+    def _pages(self, tasks: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+        for begin in range(0, len(tasks), _PAGE):
+            yield [self._task(task) for task in tasks[begin : begin + _PAGE]]
+
+    def _task(self, task: int) -> dict[str, Any]:
+        annotations = [raw for raw in self.raw_annotations.values() if raw["task"] == task]
+        skipped = sum(bool(raw.get("was_cancelled")) for raw in annotations)
+        return {
+            "id": task,
+            "data": self.data[task],
+            "updated_at": _time(self._changed.get(task, 0)),
+            "total_annotations": len(annotations) - skipped,
+            "cancelled_annotations": skipped,
+            "annotations": annotations,
+        }
 
     def _new_id(self) -> int:
         self._last_id += 1
         return self._last_id
+
+
+def _time(number: int) -> str:
+    return (_BEGIN + timedelta(seconds=number)).isoformat()

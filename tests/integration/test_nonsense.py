@@ -54,7 +54,7 @@ class Project4:
         while sync.read_new_tasks(self.project, config, label_studio, self.table, self.waiting):
             self._embed()
         self._embed()
-        sync.reconcile(self.project, label_studio, self.table, self.waiting)
+        sync.reconcile(self.project, config, label_studio, self.table, self.waiting)
 
     def round(self, label_studio: LabelStudioInMemory) -> None:
         facts = self.project.facts
