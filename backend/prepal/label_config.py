@@ -31,6 +31,7 @@ MOST_CHARS = 100_000
 _MOST_MARKUP, _MOST_TURNS = 200_000, 20_000
 # Deeper than any data that people import, and less deep than Python can write.
 _DEEPEST = 50
+# Of a label config; this much takes a tenth of a second.
 _MOST_CONFIG = 1_000_000
 _MOST_QUOTED = 100
 # Python takes the square of a name's length to tell its Unicode form.

@@ -107,7 +107,7 @@ def test_whatever_is_sent_gets_an_answer_and_the_next_round_runs(four: Project4,
     four.begin(label_studio)
     for request in sent:
         answer = four.client.post(request.path, data=request.body, content_type="application/json")
-        assert answer.status_code < 500, request
+        assert answer.status_code < 500, (request.path, request.body[:5000])
         assert len(answer.status) < 1000
         assert isinstance(strictly_json(answer.data), dict)
     four.look()
