@@ -175,7 +175,7 @@ class Publisher:
                 self._label_studio.delete_prediction(pk)
                 continue
             found[task] = pk
-            scores[task] = score = _score(row)
+            scores[task] = score = usable_score(row)
             if score != row.get("score"):
                 self._label_studio.update_prediction(pk, {"score": score})
         self._project.put_predictions(found, replace=True)
@@ -239,7 +239,7 @@ def stands_first(expected: Sequence[int], scores: Mapping[int, float], pool: Ite
     return not first or first[-1] < others
 
 
-def _score(row: Mapping[str, Any]) -> float:
+def usable_score(row: Mapping[str, Any]) -> float:
     """The score of a prediction; the last place's, if it is none that was ever given."""
     score = row.get("score")
     given = isinstance(score, int | float) and not isinstance(score, bool) and _LEAST_SCORE <= score <= TAIL_HIGH

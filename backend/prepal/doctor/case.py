@@ -15,7 +15,7 @@ from prepal.connect import connect
 from prepal.doctor.finding import Finding
 from prepal.errors import PrepalError
 from prepal.label_studio import LabelStudio
-from prepal.project import Project
+from prepal.project import MODEL_VERSION, Project
 from prepal.settings import Settings
 from prepal.vectors import VectorTable
 from prepal.waiting import WaitingTexts
@@ -122,6 +122,12 @@ class Case:
         return [hook for hook in hooks if hook["url"].rstrip("/") == f"{self.backend_url}/webhook"]
 
     @cached_property
+    def predictions(self) -> list[dict[str, Any]]:
+        """Our predictions in Label Studio."""
+        found = self.label_studio.predictions(project=self.project)
+        return [row for row in found if row.get("model_version") == MODEL_VERSION]
+
+    @cached_property
     def webhook_refusal(self) -> str:
         """Why Label Studio refuses a webhook of ours whose event does not exist; nothing is stored."""
         fields = {"project": self.project, "url": f"{self.backend_url}/webhook", "actions": [NO_EVENT]}
@@ -162,6 +168,16 @@ class Case:
     def read_again(self) -> None:
         """Let the learner compare everything with Label Studio."""
         self._request("reconcile")
+
+    def verify(self) -> None:
+        """Let the learner compare the order in Label Studio with what it published."""
+        self._request("verify")
+
+    def try_again(self) -> None:
+        """Let what fails be tried again at once."""
+        self.known.end_trouble()
+        self._request("reconcile")
+        self.run_round()
 
     def predict_tail(self) -> None:
         """Let the learner make the predictions that are missing."""

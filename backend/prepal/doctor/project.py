@@ -12,6 +12,8 @@ from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, queue
 from prepal.label_studio import UNCERTAINTY_SAMPLING, NotFoundError
 from prepal.project import MODEL_VERSION
+from prepal.publish import stands_first, usable_score
+from prepal.status import told
 
 _CONNECT = "Run `prepal connect {}`, or the doctor with --fix."
 _WEBHOOKS = "the project's Settings, Webhooks"
@@ -85,6 +87,8 @@ def connected(case: Case) -> Finding:
             _CONNECT.format(case.project),
             case.connect,
         )
+    if case.known.left:
+        return problem(case.known.left, _CONNECT.format(case.project), case.connect)
     if not case.known.info.connected:
         return problem("PRepAL does not know the project.", _CONNECT.format(case.project), case.connect)
     return ok(f"The backend {url} is connected as {case.backend['title']!r}.")
@@ -308,8 +312,7 @@ def tail(case: Case) -> Finding:
     if ranking is None:
         return skipped("Nothing is ranked yet.")
     placed = {*ranking.task_ids.tolist(), *case.known.unembeddable()}
-    found = case.label_studio.predictions(project=case.project)
-    lacking = placed - {int(row["task"]) for row in found if row.get("model_version") == MODEL_VERSION}
+    lacking = placed - {int(row["task"]) for row in case.predictions}
     if lacking and len(case.waiting):
         return ok(f"{len(lacking)} of {len(placed)} ranked tasks get their prediction while other texts are embedded.")
     if lacking:
@@ -319,6 +322,41 @@ def tail(case: Case) -> Finding:
             case.predict_tail,
         )
     return ok(f"All {len(placed)} ranked tasks have a prediction.")
+
+
+def order(case: Case) -> Finding:
+    """Label Studio's order begins with the head of the newest round."""
+    record, ranking = case.known.round, case.known.ranking()
+    if record is None or ranking is None or not case.predictions:
+        return skipped("Nothing is published yet.")
+    pool = set(ranking.task_ids.tolist())
+    scores = {int(row["task"]): usable_score(row) for row in case.predictions}
+    if not stands_first([task for task in record.head if task in pool], scores, pool):
+        return problem(
+            "Label Studio serves tasks in another order than the newest round's, as after a restored backup.",
+            "Run the doctor with --fix, which has the order published anew; the learner does so by itself in minutes.",
+            case.verify,
+        )
+    strays = sum(usable_score(row) != row.get("score") for row in case.predictions)
+    if strays:
+        return warning(
+            f"{strays} predictions of version {MODEL_VERSION!r} have scores that are none of ours.",
+            "Run the doctor with --fix, which puts these tasks last; find out who else writes that version.",
+            case.verify,
+        )
+    return ok("Label Studio's order is the newest round's.")
+
+
+def troubles(case: Case) -> Finding:
+    """Nothing that is done for the project fails again and again."""
+    found = case.known.troubles()
+    if found:
+        return problem(
+            " ".join(told(trouble) for trouble in found),
+            "Mend what it says; the doctor with --fix has all tried again at once.",
+            case.try_again,
+        )
+    return ok("Nothing has failed lately.")
 
 
 def newest_round(case: Case) -> Finding:
@@ -360,6 +398,8 @@ CHECKS = [
     Check("encoder", encoder, ("Redis", "vector cache", "embed worker")),
     Check("tail", tail, ("project", "Redis")),
     Check("round", newest_round, ("Redis", "learner")),
+    Check("order", order, ("project", "Redis")),
+    Check("troubles", troubles, ("Redis",)),
 ]
 
 
