@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from prepal.demo.data import load_tickets
 from prepal.project import Project
-from prepal.rounds import without_prediction
+from prepal.order import without_prediction
 from prepal.settings import Settings
 from prepal.up import Installation
 from prepal.vectors import VectorTable, text_id
