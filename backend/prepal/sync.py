@@ -205,9 +205,11 @@ def _reconcile_changed(
     annotated: dict[int, dict[int, Annotation]] = {}
     for pk, annotation in known.items():
         annotated.setdefault(annotation.task, {})[pk] = annotation
+    is_known = np.isin(listing.tasks, list(annotated))
     # A new task without annotations is left to those who read new tasks.
-    concerns = listing.annotated | (listing.tasks <= read_until) | np.isin(listing.tasks, list(annotated))
-    wanted = listing.tasks[listing.changed_since(project.seen()) & concerns].tolist()
+    concerns = listing.annotated | is_known | (listing.tasks <= read_until)
+    changed = listing.changed_since(project.seen()) | (listing.annotated != is_known)
+    wanted = listing.tasks[changed & concerns].tolist()
     news = less = 0
     for page in label_studio.whole_tasks(project.id, wanted):
         found: dict[int, Annotation] = {}
@@ -216,11 +218,11 @@ def _reconcile_changed(
                 if isinstance(raw, Mapping) and (own := number(raw.get("id"))):
                     found[own] = read_annotation(raw, int(task["id"]))
         before = {pk: a for task in page for pk, a in annotated.get(int(task["id"]), {}).items()}
-        changed = project.take_annotations(found, before, began)
-        news, less = news + changed[0], less + changed[1]
+        more, fewer = project.take_annotations(found, before, began)
+        news, less = news + more, less + fewer
         _take_edited(project, config, [t for t in page if int(t["id"]) <= read_until], table, waiting, began)
         project.put_seen({int(task["id"]): _changed_at(task) for task in page})
-    orphans = annotated.keys() - set(listing.tasks[np.isin(listing.tasks, list(annotated))].tolist())
+    orphans = annotated.keys() - set(listing.tasks[is_known].tolist())
     less += project.take_annotations({}, {pk: a for task in orphans for pk, a in annotated[task].items()}, began)[1]
     project.forget_removed_annotations(began)
     if news or less:
