@@ -99,7 +99,7 @@ def report() -> None:
 def label(folder: Path, cache: str, names: bool, number: int, code: str) -> list[Record]:
     """Label one project, and return what its figures say at each count of labels, and what is true."""
     texts = read_set(folder, cache)
-    rng = np.random.default_rng(number)
+    rng = np.random.default_rng((number, names))
     with _redis() as connection, tempfile.TemporaryDirectory() as vectors:
         project, table, truth = _project(connection, vectors, texts, names, rng)
         memory, choosing = Memory(), Choosing("auto", 0.1)

@@ -15,8 +15,8 @@ from api import LabelStudioApi, wait_until
 from numpy.typing import NDArray
 
 from prepal.demo.data import load_tickets
-from prepal.project import Project
 from prepal.order import without_prediction
+from prepal.project import Project
 from prepal.settings import Settings
 from prepal.up import Installation
 from prepal.vectors import VectorTable, text_id

@@ -1,4 +1,4 @@
-"""People who skip: what Label Studio never serves them again does not stand in the way of what they are to be served."""
+"""People who skip: what nobody will serve them again does not stand in the way of what comes next."""
 
 from collections import Counter
 from random import Random

@@ -1,6 +1,5 @@
 """Estimates the classifier's accuracy, from audit tasks alone."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +8,10 @@ from numpy.typing import NDArray
 from prepal.learning import decisions
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn
 from prepal.learning.folds import deal
+from prepal.learning.interval import share_interval
 from prepal.learning.prior import Prior
 
 MIN_AUDIT_TASKS = 5  # below it the interval is so wide that a number would only mislead
-Z_95 = 1.959964  # the normal quantile of a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def estimate_accuracy(
     """Cross-validate: each fold of audit tasks is predicted by a classifier of all labels but theirs.
 
     A strategy picks texts that are hard, so accuracy on them says little about the others; audit tasks were drawn
-    uniformly from all. They are few, hence Wilson's interval (Probable Inference, 1927), which also holds near 0 and 1.
+    uniformly from all. They are few, hence an exact interval, which also holds near 0 and 1.
     Whatever labels shape, such as the prior's belief, is formed anew in each fold, from the labels that it learns from.
 
     Args:
@@ -88,13 +87,6 @@ def estimate_accuracy(
             return None
         predicted[held_out] = decisions.decide(classifier.predict_proba(vectors[held_out]), each)
     right = decisions.right(predicted[audits], truth[audits])
-    low, high = _wilson_interval(float(right.mean()), len(right))
+    low, high = share_interval(int(right.sum()), len(right))
     macro_f1 = decisions.macro_f1(truth[audits], predicted[audits])
     return Accuracy(float(right.mean()), low, high, macro_f1, len(right))
-
-
-def _wilson_interval(share: float, n: int) -> tuple[float, float]:
-    centre = share + Z_95**2 / (2 * n)
-    reach = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
-    scale = 1 + Z_95**2 / n
-    return max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale)
