@@ -160,7 +160,13 @@ def tail(project: int) -> None:
     def work(learner: Learner, known: Project, _: locks.Held) -> None:
         if known.left:
             return
-        if made := order.publish_tail(known, learner.label_studio):
+        try:
+            made = order.publish_tail(known, learner.label_studio)
+        except PrepalError:
+            # What Label Studio does not take may be of tasks that it does not have any more.
+            request_sync(learner.connection, project, full=True)
+            raise
+        if made:
             log.info("project %d: %d predictions made", project, made)
             known.add_fact()
             request_round(learner.connection, project)

@@ -105,9 +105,8 @@ def serve(project: Project, label_studio: LabelStudio) -> None:
     """
     if project.is_serving or not project.prediction_count():
         return
-    if project.info.model_version != MODEL_VERSION:
-        label_studio.update_project(project.id, model_version=MODEL_VERSION)
-        project.set_info(replace(project.info, model_version=MODEL_VERSION))
+    label_studio.update_project(project.id, model_version=MODEL_VERSION)
+    project.set_info(replace(project.info, model_version=MODEL_VERSION))
     project.is_serving = True
 
 

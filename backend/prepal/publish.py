@@ -205,6 +205,7 @@ class Publisher:
             created = self._label_studio.create_prediction(body)
         except NotFoundError:
             log.info("project %d: task %d is gone", self._project.id, entry.task)
+            self._project.delete_tasks([entry.task])
             return False
         self._project.put_predictions({entry.task: created})
         if prediction is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from prepal.errors import PrepalError
 from prepal.label_studio import NotFoundError
 
 _PAGE = 1000
@@ -115,9 +116,11 @@ class LabelStudioInMemory:
 
     def create_predictions(self, project: int, predictions: Sequence[Mapping[str, Any]]) -> None:
         self._asked("create_predictions", project)
-        for prediction in predictions:
-            if prediction["task"] in self.data:
-                self._add_prediction(prediction)
+        known = [prediction for prediction in predictions if prediction["task"] in self.data]
+        for prediction in known:
+            self._add_prediction(prediction)
+        if len(known) < len(predictions):
+            raise PrepalError(f"Label Studio stored {len(known)} of {len(predictions)} predictions.")
 
     def create_prediction(self, prediction: Mapping[str, Any]) -> int:
         self._asked("create_prediction")

@@ -63,7 +63,6 @@ class Tasks(Annotations):
             self._predictions.delete(gone, pipe)
             self._seen.delete(gone, pipe)
             pipe.hdel(self.key("unembeddable"), *map(str, gone))
-            pipe.srem(self.key("audits"), *gone)
             pipe.hset(self.key("removed-tasks"), mapping={str(task): stamp for task in gone})
             pipe.incr(self.key("facts"))
             pipe.incr(self.key("tasks-version"))
