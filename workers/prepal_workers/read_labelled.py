@@ -13,9 +13,13 @@ from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
 from prepal.labels import settle
 from prepal.project import Annotation
-from prepal_workers.exports import ExportedTask, Row, is_export, parse_rows, read_export
+from prepal_workers.exports import ExportedTask, is_export, read_export
+from prepal_workers.files import FileKind, Row, parse_rows
 from prepal_workers.labelled_data import LabelledData, assemble
 from prepal_workers.text_fields import Text, find_fields, pair_of, text_of
+from prepal_workers.wording import clean, named, same_labels
+
+_Votes = dict[int, tuple[ExportedTask, list[Annotation]]]
 
 
 def read_labelled(
@@ -28,10 +32,31 @@ def read_labelled(
     config: LabelConfig | None = None,
     audits: Collection[int] = (),
 ) -> LabelledData:
-    """Read labelled texts from a file's content, which tells by itself what it is.
+    """Read labelled texts from a file's content, which tells by itself what it is; all else is as in `read_rows`.
+
+    Raises:
+        PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
+    """
+    kind, rows = parse_rows(content, name)
+    return read_rows(kind, rows, name, choice=choice, fields=fields, pair=pair, config=config, audits=audits)
+
+
+def read_rows(
+    kind: FileKind,
+    rows: Sequence[Row],
+    name: str,
+    *,
+    choice: str | None = None,
+    fields: Sequence[str] = (),
+    pair: bool | None = None,
+    config: LabelConfig | None = None,
+    audits: Collection[int] = (),
+) -> LabelledData:
+    """Read labelled texts from the rows of an export, or of a data file.
 
     Args:
-        content: of the file.
+        kind: of the file.
+        rows: of it.
         name: of the file, for messages.
         choice: name of the `Choices` tag, where an export has several.
         fields: of the task's data that are the text; found by themselves when empty.
@@ -40,13 +65,8 @@ def read_labelled(
         audits: ids of tasks that were drawn at random, beside those that the export marks itself.
 
     Raises:
-        PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
+        PrepalError: there are no labels, or it is left open which ones are meant.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PrepalError(f"{name} is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
-    kind, rows = parse_rows(text, name)
     if not is_export(rows):
         return _from_rows(kind, rows, name, fields, pair)
     config = replace(config, from_name=choice) if config and choice else config
@@ -59,7 +79,7 @@ def read_labelled(
 def _tag(tags: Sequence[str], wanted: str | None, name: str) -> str:
     if wanted is not None and wanted in tags:
         return wanted
-    found = ", ".join(tags)
+    found = named(tags)
     if not tags:
         raise PrepalError(f"{name} has no labels: annotate tasks with Choices, and export again.")
     if wanted is not None:
@@ -80,13 +100,14 @@ def _from_tasks(
     audits: frozenset[int],
 ) -> LabelledData:
     left_out: Counter[str] = Counter()
-    given: dict[int, tuple[ExportedTask, list[Annotation]]] = {}
+    given: _Votes = {}
     for task in tasks:
         cast_votes = [a for a in task.annotations if not a.skipped and a.choices.get(tag)]
         if cast_votes:
             given[task.id] = (task, cast_votes)
         else:
             left_out[_why_none(task)] += 1
+    given = _one_spelling(given, tag, config.choices if config else ())
     settling = config or _config_of(tag, (a for _, votes in given.values() for a in votes))
     settled = settle(dict(enumerate(a for _, votes in given.values() for a in votes)), settling)
     left_out["with choices that the label config no longer has"] += len(given.keys() - settled.keys())
@@ -113,7 +134,7 @@ def _from_tasks(
         kind=kind,
         name=name,
         texts=texts,
-        chosen=np.array([labels[task] for task in kept], bool).reshape(len(kept), -1),
+        chosen=np.array([labels[task] for task in kept], bool).reshape(len(kept), len(settling.choices)),
         label_names=settling.choices,
         multilabel=settling.multiple,
         is_audit=np.array([given[task][0].is_audit or task in audits for task in kept], bool),
@@ -126,6 +147,17 @@ def _from_tasks(
         unlabelled=[text for task in tasks if task.id not in labels and (text := read(task))],
         votes=None if settling.multiple else _votes([given[task][1] for task in kept], settling),
     )
+
+
+def _one_spelling(given: _Votes, tag: str, known: Sequence[str]) -> _Votes:
+    """The same votes, each label by one name; see `same_labels`."""
+    same = same_labels((c for _, votes in given.values() for a in votes for c in a.choices[tag]), known)
+    if all(name == label for name, label in same.items()):
+        return given
+    return {
+        id: (task, [replace(a, choices={**a.choices, tag: [same[c] for c in a.choices[tag]]}) for a in votes])
+        for id, (task, votes) in given.items()
+    }
 
 
 def _votes(annotations: Sequence[Sequence[Annotation]], config: LabelConfig) -> NDArray[np.int64]:
@@ -162,14 +194,14 @@ def _config_of(tag: str, annotations: Iterable[Annotation]) -> LabelConfig:
 
 def _config_text(config: LabelConfig, data: Mapping[str, Any]) -> str | None:
     try:
-        return config.text(data)
+        return clean(config.text(data))
     except UnembeddableError:
         return None
 
 
 def _from_rows(kind: str, rows: Sequence[Row], name: str, fields: Sequence[str], pair: bool | None) -> LabelledData:
     if not any("label" in row for row in rows):
-        columns = ", ".join(sorted({str(column) for row in rows for column in row}))
+        columns = named(sorted({str(column) for row in rows for column in row}))
         raise PrepalError(
             f"{name} has no labels (found: {columns}): give a Label Studio export, or name the field of the labels "
             "'label'."
@@ -191,13 +223,14 @@ def _from_rows(kind: str, rows: Sequence[Row], name: str, fields: Sequence[str],
             left_out["without a text"] += 1
         else:
             texts.append(text)
-            chosen.append([str(one) for one in (label if isinstance(label, list) else [label])])
+            chosen.append([str(one).strip() for one in (label if isinstance(label, list) else [label])])
             places.append(place)
-    names = tuple(sorted({one for given in chosen for one in given}))
+    same = same_labels(one for given in chosen for one in given)
+    names = tuple(sorted(set(same.values())))
     index = {label: column for column, label in enumerate(names)}
     marks = np.zeros((len(texts), len(names)), bool)
     for number, given in enumerate(chosen):
-        marks[number, [index[one] for one in given]] = True
+        marks[number, [index[same[one]] for one in given]] = True
     return assemble(
         kind=kind,
         name=name,
@@ -221,6 +254,6 @@ def _label(value: object) -> object:
     if isinstance(value, str) and value.startswith("["):
         try:
             return list(json.loads(value))
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value.strip() if isinstance(value, str) else value
