@@ -307,7 +307,7 @@ def test_half_characters_are_replaced() -> None:
     assert data.texts[0] == "Half a smile \ufffd number 1"
     assert data.label_names == ("Billing\ufffd", "Shipping")
     deep = b'{"text": "x", "label": "a", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}"
-    with pytest.raises(PrepalError, match=r"^x.json is not JSON \(its values lie too deep in other ones\)"):
+    with pytest.raises(PrepalError, match=r"^x.json is not JSON \(the JSON is nested too deeply\)"):
         read_labelled(deep, "x.json")
     with pytest.raises(
         PrepalError, match=r"^x.jsonl has values that lie 100 deep in other ones: make its rows flat\.$"

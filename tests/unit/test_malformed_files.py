@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prepal import records
 from prepal.errors import PrepalError
 from prepal.label_config import parse
 from prepal_workers.files import json_bytes, parse_rows, write_rows
@@ -160,7 +161,7 @@ def test_rows_that_are_written_can_be_read_again(
     tmp_path_factory: pytest.TempPathFactory, written: list[dict[str, Any]], name: str
 ) -> None:
     path = tmp_path_factory.mktemp("out") / name
-    written = [{**row, "predicted": "a"} for row in written]
+    written = [{**records.loads(records.dumps(row)), "predicted": "a"} for row in written]
     write_rows(written, path)
     content = path.read_bytes()
     content.decode()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from prepal import records
 from prepal.errors import PrepalError
 from prepal.events import AUDIT_MARK, as_list, number, read_annotation
 from prepal.project import Annotation
@@ -154,8 +155,8 @@ def _chosen(value: object) -> list[Any]:
         return []
     if isinstance(value, str) and value[0] in "[{":
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = records.loads(value)
+        except ValueError:
             return [value]
     if isinstance(value, Mapping):
         chosen = value.get("choices")

@@ -8,8 +8,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
+from prepal import records
 from prepal.errors import PrepalError
-from prepal_workers.wording import clean
+from prepal.records import readable
 
 FileKind = Literal["JSON", "JSONL", "CSV", "TSV"]
 Row = dict[str, Any]
@@ -48,10 +49,10 @@ def parse_rows(content: bytes, name: str) -> tuple[FileKind, list[Row]]:
         kind: Literal["CSV", "TSV"] = "TSV" if header.count("\t") > header.count(",") else "CSV"
         return kind, [row for _, row in table_rows(text, name, "\t" if kind == "TSV" else ",")]
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = records.loads(text)
+    except ValueError as error:
         if start == "[" or text.strip().count("\n") == 0:
-            raise PrepalError(f"{name} is not JSON ({_cause(error)}): export it again.") from error
+            raise PrepalError(f"{name} is not JSON ({error}): export it again.") from error
         return "JSONL", [row for _, row in json_lines(text, name)]
     if isinstance(found, dict):
         check_depth([found], name)
@@ -74,11 +75,9 @@ def json_lines(text: str, name: str) -> list[tuple[int, Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise PrepalError(
-                f"{name} line {number} is not JSON ({_cause(error)}): write one object per line."
-            ) from error
+            row = records.loads(line)
+        except ValueError as error:
+            raise PrepalError(f"{name} line {number} is not JSON ({error}): write one object per line.") from error
         if not isinstance(row, dict):
             raise PrepalError(f"{name} line {number} is not an object: write one object per line.")
         rows.append((number, row))
@@ -156,8 +155,4 @@ def _csv(rows: Sequence[Row]) -> bytes:
         writer.writerow(
             {c: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for c, v in row.items()}
         )
-    return clean(written.getvalue()).encode()
-
-
-def _cause(error: Exception) -> str:
-    return "its values lie too deep in other ones" if isinstance(error, RecursionError) else str(error)
+    return readable(written.getvalue()).encode()

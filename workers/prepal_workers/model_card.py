@@ -6,7 +6,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from prepal_workers.wording import clean, named
+from prepal.records import readable
+from prepal_workers.wording import named
 
 _TASK = "text-classification"
 _HOW_MANY = {
@@ -18,7 +19,7 @@ _HOW_MANY = {
 
 def write_card(path: Path, metrics: dict[str, Any], label_names: Sequence[str]) -> None:
     """Write a model's README.md from what `metrics.json` says of it."""
-    path.write_text(clean(f"---\n{_header(metrics)}\n---\n{_body(metrics, label_names)}"), encoding="utf-8")
+    path.write_text(readable(f"---\n{_header(metrics)}\n---\n{_body(metrics, label_names)}"), encoding="utf-8")
 
 
 def _header(metrics: dict[str, Any]) -> str:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
 from prepal.learning.decisions import HowMany
+from prepal.records import readable
 from prepal_workers import measures
 from prepal_workers.files import Row, parse_rows, write_rows
 from prepal_workers.finetune import METRICS
 from prepal_workers.sequence_model import SequenceModel
 from prepal_workers.text_fields import Text, text_of
 from prepal_workers.trust import Trust
-from prepal_workers.wording import clean, named, same_labels
+from prepal_workers.wording import named
 
 if TYPE_CHECKING:
     # Its client takes seconds to import, and most predictions do without.
@@ -198,8 +199,8 @@ def predict_project(
     Raises:
         PrepalError: the project has other labels than the model.
     """
-    same = same_labels(predictor.label_names, config.choices)
-    strangers = sorted(set(same.values()) - set(config.choices))
+    place = {label: config.place(label) for label in predictor.label_names}
+    strangers = sorted(label for label in place if place[label] is None)
     if strangers:
         raise PrepalError(
             f"Project {project} has no choice {strangers[0]!r}, which the model gives: use a model that was "
@@ -217,7 +218,7 @@ def predict_project(
             text = (
                 text_of(task["data"], predictor.fields, pair=True)
                 if predictor.pairs
-                else clean(config.text(task["data"]))
+                else readable(config.text(task["data"]))
             )
         except UnembeddableError:
             text = None
@@ -227,11 +228,10 @@ def predict_project(
             known.append(int(task["id"]))
             texts.append(text)
     found = predictor.predict(texts, accuracy)
-    index = {choice: place for place, choice in enumerate(config.choices)}
     predictions = [
         {
             "task": task,
-            "result": config.result([index[same[label]] for label in labels], confidence),
+            "result": config.result([p for label in labels if (p := place[label]) is not None], confidence),
             "score": round(confidence, 4),
             "model_version": predictor.version,
         }

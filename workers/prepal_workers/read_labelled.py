@@ -1,6 +1,5 @@
 """Reads labelled texts: Label Studio's exports, and JSONL or CSV files with texts and labels."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,15 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prepal import records
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
-from prepal.labels import settle
+from prepal.labels import settle, vote
 from prepal.project import Annotation
+from prepal.records import readable
 from prepal_workers.exports import ExportedTask, is_export, read_export
 from prepal_workers.files import FileKind, Row, parse_rows
 from prepal_workers.labelled_data import LabelledData, assemble
 from prepal_workers.text_fields import Text, find_fields, pair_of, text_of
-from prepal_workers.wording import clean, named, same_labels
+from prepal_workers.wording import named, same_labels
 
 _Votes = dict[int, tuple[ExportedTask, list[Annotation]]]
 
@@ -107,7 +108,7 @@ def _from_tasks(
             given[task.id] = (task, cast_votes)
         else:
             left_out[_why_none(task)] += 1
-    given = _one_spelling(given, tag, config.choices if config else ())
+    given = given if config else _one_spelling(given, tag)
     settling = config or _config_of(tag, (a for _, votes in given.values() for a in votes))
     settled = settle(dict(enumerate(a for _, votes in given.values() for a in votes)), settling)
     left_out["with choices that the label config no longer has"] += len(given.keys() - settled.keys())
@@ -129,7 +130,7 @@ def _from_tasks(
         else:
             kept.append(task_id)
             texts.append(text)
-    differing = sum(len({frozenset(a.choices[tag]) for a in given[task][1]}) > 1 for task in kept)
+    said = ({row.tobytes() for a in given[task][1] if (row := vote(a, settling)) is not None} for task in kept)
     return assemble(
         kind=kind,
         name=name,
@@ -142,16 +143,16 @@ def _from_tasks(
         tasks=len(tasks),
         fields=found or tuple(field.template for field in config.fields if config),  # type: ignore[union-attr]
         choice=tag,
-        disagreements=differing,
+        disagreements=sum(len(votes) > 1 for votes in said),
         left_out=left_out,
         unlabelled=[text for task in tasks if task.id not in labels and (text := read(task))],
         votes=None if settling.multiple else _votes([given[task][1] for task in kept], settling),
     )
 
 
-def _one_spelling(given: _Votes, tag: str, known: Sequence[str]) -> _Votes:
+def _one_spelling(given: _Votes, tag: str) -> _Votes:
     """The same votes, each label by one name; see `same_labels`."""
-    same = same_labels((c for _, votes in given.values() for a in votes for c in a.choices[tag]), known)
+    same = same_labels(c for _, votes in given.values() for a in votes for c in a.choices[tag])
     if all(name == label for name, label in same.items()):
         return given
     return {
@@ -164,13 +165,12 @@ def _votes(annotations: Sequence[Sequence[Annotation]], config: LabelConfig) -> 
     """What each annotator chose of each task, `(n, a)`: the newest, if more than once."""
     annotators = sorted({a.annotator for of in annotations for a in of})
     column = {annotator: place for place, annotator in enumerate(annotators)}
-    index = {choice: place for place, choice in enumerate(config.choices)}
     votes = np.full((len(annotations), len(annotators)), -1, np.int64)
     for row, of in zip(votes, annotations, strict=True):
         if any(a.ground_truth for a in of):
             continue
         for a in sorted(of, key=lambda a: a.updated_at):
-            known = [index[choice] for choice in a.choices[config.from_name] if choice in index]
+            known = [place for choice in a.choices[config.from_name] if (place := config.place(choice)) is not None]
             if known:
                 row[column[a.annotator]] = known[0]
     return votes
@@ -194,7 +194,7 @@ def _config_of(tag: str, annotations: Iterable[Annotation]) -> LabelConfig:
 
 def _config_text(config: LabelConfig, data: Mapping[str, Any]) -> str | None:
     try:
-        return clean(config.text(data))
+        return readable(config.text(data))
     except UnembeddableError:
         return None
 
@@ -253,7 +253,7 @@ def _label(value: object) -> object:
     """A label, or a list of labels, also where a table holds the list as JSON."""
     if isinstance(value, str) and value.startswith("["):
         try:
-            return list(json.loads(value))
-        except (ValueError, RecursionError):
+            return list(records.loads(value))
+        except ValueError:
             return value
     return value.strip() if isinstance(value, str) else value

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prepal.errors import PrepalError
-from prepal_workers.wording import clean, named
+from prepal.records import readable
+from prepal_workers.wording import named
 
 Text = str | tuple[str, str]
 
@@ -64,7 +65,7 @@ def pair_of(fields: Sequence[str], wanted: bool | None) -> bool:
 
 def text_of(data: Mapping[str, Any], fields: Sequence[str], pair: bool) -> Text | None:
     """The text of a task's data: its fields joined by a line feed, or a pair; None where there is none."""
-    parts = [clean(str(data[field])).strip() if data.get(field) is not None else "" for field in fields]
+    parts = [readable(str(data[field])).strip() if data.get(field) is not None else "" for field in fields]
     if pair:
         return (parts[0], parts[1]) if parts[0] and parts[1] else None
     return "\n".join(part for part in parts if part) or None

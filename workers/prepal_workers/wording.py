@@ -1,17 +1,14 @@
-"""Words as they come: halves of characters, Unicode forms of the same name, and names for a sentence."""
+"""Names as they come: Unicode forms of the same one, and several for a sentence."""
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from prepal.records import readable
+
 _MOST_NAMED, _LONGEST_NAME = 5, 40
-
-
-def clean(text: str) -> str:
-    """The text with halves of characters, which neither tokenizers nor UTF-8 know, replaced as UTF-8 does it."""
-    return _SURROGATE.sub("\ufffd", text)
+# Longer names are not compared by form, which takes long.
+_MOST_COMPARED = 1000
 
 
 def same_labels(found: Iterable[str], known: Sequence[str] = ()) -> dict[str, str]:
@@ -28,16 +25,16 @@ def same_labels(found: Iterable[str], known: Sequence[str] = ()) -> dict[str, st
     forms: dict[str, list[str]] = {}
     for name in known or sorted(counts, key=lambda name: (-counts[name], name)):
         forms.setdefault(_form(name), []).append(name)
-    alike = {form: clean(names[0]) for form, names in forms.items() if len(names) == 1 or not known}
-    return {name: name if name in known else alike.get(_form(name), clean(name)) for name in counts}
+    alike = {form: readable(names[0]) for form, names in forms.items() if len(names) == 1 or not known}
+    return {name: name if name in known else alike.get(_form(name), readable(name)) for name in counts}
 
 
 def named(names: Sequence[str]) -> str:
     """Some names for a sentence: not too many, not too long, and on one line."""
-    shown = [" ".join(clean(name).split()) for name in names[:_MOST_NAMED]]
+    shown = [" ".join(readable(name).split()) for name in names[:_MOST_NAMED]]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(s if len(s) <= _LONGEST_NAME else s[: _LONGEST_NAME - 1] + "…" for s in shown) + more
 
 
 def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", clean(name))
+    return unicodedata.normalize("NFC", readable(name)) if len(name) <= _MOST_COMPARED else name

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.learning.decisions import marks
+from prepal.records import readable
 from prepal_workers.files import decoded, json_lines, table_rows
-from prepal_workers.wording import clean, named, same_labels
+from prepal_workers.wording import named, same_labels
 
 _PAIR = ("text_a", "text_b")
 # Which texts `pool` takes depends on the texts alone, so that all seeds and arms choose from the same ones.
@@ -112,7 +113,7 @@ def read(train: Path, test: Path) -> Dataset:
             row[[place[same[name]] for name in own]] = True
         return Labelled([text for text, _ in part], chosen if multilabel else chosen.argmax(axis=1).astype(np.int64))
 
-    name = clean(train.parent.name if train.stem == "train" and train.parent.name else train.stem)
+    name = readable(train.parent.name if train.stem == "train" and train.parent.name else train.stem)
     return Dataset(name, choices, multilabel, labelled(rows, given, same), labelled(test_rows, tested, same_in_test))
 
 
@@ -169,7 +170,7 @@ def _rows(path: Path) -> list[tuple[str, Any]]:
         lacking = [name for name in fields if row.get(name) is None]
         if lacking:
             raise PrepalError(f"{path} line {line} has no {lacking[0]!r}: every line needs {' and '.join(fields)}.")
-        found.append(("\n".join(clean(str(row[name])) for name in fields[:-1]).strip(), row["label"]))
+        found.append(("\n".join(readable(str(row[name])) for name in fields[:-1]).strip(), row["label"]))
     if not found:
         raise PrepalError(f"{path} has no rows: give labelled texts.")
     return found

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from prepal.records import readable
 from prepal_workers.simulate.experiment import Row, Setting
-from prepal_workers.wording import clean
 
 # Areas under curves are taken from here on, as a curve's beginning is mostly noise.
 _AREA_FROM = 10
@@ -137,7 +137,7 @@ def write(rows: Sequence[Row], title: str, command: str, folder: Path) -> list[d
         version=rows[0]["version"],
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    (folder / "report.html").write_text(clean(page), encoding="utf-8")
+    (folder / "report.html").write_text(readable(page), encoding="utf-8")
     return table
 
 
