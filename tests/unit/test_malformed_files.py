@@ -14,7 +14,7 @@ from prepal import records
 from prepal.errors import PrepalError
 from prepal.label_config import parse
 from prepal_workers.files import json_bytes, parse_rows, write_rows
-from prepal_workers.read_labelled import read_labelled
+from prepal_workers.read_labelled import read_labelled, read_rows
 from prepal_workers.simulate.dataset import load
 
 CONFIG = parse(
@@ -139,6 +139,14 @@ def test_a_file_is_read_or_refused_in_one_sentence(content: bytes, with_config: 
         assert len(data.texts) == len(data.labels)
         for part in (*data.texts, *data.label_names):
             "".join(part).encode()
+
+
+@given(exports(), st.sets(st.integers(1, 9)))
+@settings(deadline=None, max_examples=200)
+def test_a_projects_tasks_are_read_or_refused_in_one_sentence(tasks: list[dict[str, Any]], audits: set[int]) -> None:
+    rows = [task for task in tasks if isinstance(task, dict)]
+    data = one_sentence(lambda: read_rows("JSON", rows, "project 1", config=CONFIG, audits=audits))
+    assert data is None or set(data.label_names) <= set(CONFIG.choices)
 
 
 @given(contents(), contents(), st.sampled_from([".csv", ".jsonl"]), st.none() | st.integers(2, 5))
