@@ -350,3 +350,9 @@ def test_where_all_texts_that_were_labelled_have_some_label_each_is_given_one() 
     dataset = Dataset("sets", ["a", "b", "c"], True, train, test)
     *_, last = run(Setting("random", "noise", budget=150, batch_size=50, label_names=False), dataset, {"noise": noise})
     assert last["accuracy"] > 0.15
+
+
+@pytest.mark.parametrize("texts", [["all", "differ"], ["one word", "one thing", "", "one"]])
+def test_word_counts_of_hardly_any_words_are_refused(texts: list[str]) -> None:
+    with pytest.raises(PrepalError, match=r"^word-counts needs two words that occur in two texts each"):
+        word_counts(texts)

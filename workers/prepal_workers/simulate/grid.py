@@ -46,7 +46,7 @@ def read(results: Path) -> list[Row]:
     if not results.exists():
         return []
     rows = []
-    lines = results.read_text(encoding="utf-8").splitlines()
+    lines = results.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
