@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -22,6 +22,7 @@ from transformers import TrainingArguments as Arguments
 from benchmarks import results
 from benchmarks.results import GOAL_HEADER, Goal, Lines, Record, end, table, told
 from prepal.learning.classifier import Labels
+from prepal.learning.decisions import HowMany, how_many
 from prepal.learning.label_names import name_text
 from prepal.settings import Settings
 from prepal_workers import measures
@@ -30,7 +31,7 @@ from prepal_workers.finetune import finetune
 from prepal_workers.predict import Predictor
 from prepal_workers.read_labelled import read_labelled
 from prepal_workers.sequence_model import SequenceModel
-from prepal_workers.simulate.dataset import Dataset, Labelled, load
+from prepal_workers.simulate.dataset import read
 from prepal_workers.simulate.encoders import embed
 from prepal_workers.simulate.experiment import Setting, Vectors, run
 from prepal_workers.text_fields import Text
@@ -70,9 +71,9 @@ class Trial:
     picked: NDArray[np.int64]
 
     @property
-    def each(self) -> measures.HowMany:
+    def each(self) -> HowMany:
         """How many labels a text has."""
-        return measures.how_many(self.truth)
+        return how_many(self.truth)
 
 
 @click.group()
@@ -132,13 +133,12 @@ def _measure(folder: Path, n: int, seed: int, texts: int, pool: int) -> None:
 
 def _trial(folder: Path, n: int, seed: int, texts: int, pool: int) -> tuple[Trial, Record]:
     """A trial, and how good our own logistic regression was on its labels."""
-    dataset = load(folder / "train.jsonl", folder / "test.jsonl", None if folder.name == _WHOLE else pool)
-    dataset = Dataset(
-        dataset.name,
-        dataset.choices,
-        dataset.multilabel,
-        dataset.train,
-        Labelled(dataset.test.texts[:texts], dataset.test.labels[:texts]),
+    dataset = read(folder / "train.jsonl", folder / "test.jsonl")
+    first, tested = (np.arange(len(part.texts)) for part in (dataset.train, dataset.test))
+    dataset = replace(
+        dataset,
+        train=dataset.train if folder.name == _WHOLE else dataset.train.at(first[:pool]),
+        test=dataset.test.at(tested[:texts]),
     )
     names = [name_text(choice) for choice in dataset.choices]
     vectors = Vectors(*(embed(part, ENCODER, _CACHE) for part in (dataset.train.texts, dataset.test.texts, names)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.texts import Texts
 from prepal.learning.label_names import name_text
 from prepal.settings import Settings
-from prepal_workers.simulate.dataset import Dataset, load
+from prepal_workers.simulate.dataset import Dataset, read
 from prepal_workers.simulate.encoders import embed
 
 ENCODER = str(Settings.model_fields["prepal_encoder"].default)
@@ -42,14 +42,14 @@ def read_set(folder: Path, cache: str, advance: Callable[[int], None] = lambda _
         cache: the vector cache; what it lacks is embedded by the default encoder.
         advance: told how many texts more have a vector.
     """
-    dataset = load(folder / "train.jsonl", folder / "test.jsonl")
+    dataset = read(folder / "train.jsonl", folder / "test.jsonl")
     train, test, names = (embed(part, ENCODER, cache, advance) for part in _parts(dataset))
     return TextSet(Texts(train, len(names), names), dataset.train.labels, test, dataset.test.labels)
 
 
 def count_texts(folder: Path) -> int:
     """Return how many texts `read_set` needs vectors of."""
-    return sum(map(len, _parts(load(folder / "train.jsonl", folder / "test.jsonl"))))
+    return sum(map(len, _parts(read(folder / "train.jsonl", folder / "test.jsonl"))))
 
 
 def _parts(dataset: Dataset) -> tuple[list[str], list[str], list[str]]:

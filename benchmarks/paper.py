@@ -63,7 +63,7 @@ def section(stored: Record) -> str:
         "## The paper's claims",
         "`make bench DATA=FOLDER`, or of it `python -m benchmarks.choosing paper --data FOLDER`; single ones: "
         "`prepal simulate … --preset baseline` and `--preset transfer`.",
-        f"{SET}, the first {PRESETS['baseline'].options['pool']:,} texts as the pool, "
+        f"{SET}, {PRESETS['baseline'].options['pool']:,} of its texts as the pool, "
         f"{PRESETS['baseline'].options['budget']} labels in batches of {PRESETS['baseline'].options['batch_size'][0]}, "
         f"{PRESETS['baseline'].options['seeds']} seeds, all-MiniLM-L6-v2. *At the end* is the classifier that chose, "
         "*fine-tuned* the same model fine-tuned on what was labelled; seconds are those of all refits and rankings.",

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -395,3 +396,83 @@ def test_wrong_use_is_told_in_one_sentence(run: Run, encoder: Path, export: Path
         assert told.exit_code in (1, 2)
         assert message in " ".join(told.output.split()), told.output
         assert not (tmp_path / "x" / "config.json").exists()
+
+
+@pytest.mark.parametrize("texts", [20, 60])
+def test_equal_texts_are_never_both_learnt_from_and_judged_by(encoder: Path, tmp_path: Path, texts: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = [{"text": ticket.text, "label": "ab"[rng.integers(2)]} for ticket in TICKETS[:texts]]
+    rows = [{**row, "text": f" {row['text']}\n" if copy else row["text"]} for copy in range(4) for row in rows]
+    rows[0]["label"] = "ba"["ab".index(rows[0]["label"])]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "model"
+    command = ["finetune", str(tmp_path / "rows.jsonl"), "--model", str(encoder), "--out", str(out)]
+    told = CliRunner().invoke(main, [*command, "--method", "logistic"])
+    assert told.exit_code == 0, told.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    # Nothing can be learnt, as labels were drawn by lot; each text counts once for the interval.
+    assert metrics["accuracy"]["low"] < 0.5 < metrics["accuracy"]["high"]
+    assert len(metrics["trust"]["judged"]) == metrics["judged_by"]["texts"] / 4
+    said = " ".join(told.stderr.split())
+    assert f"Equal texts: there are {texts} different ones" in said
+    assert f"equal ones with different labels are in the tasks 1, {texts + 1}, {2 * texts + 1}, {3 * texts + 1}" in said
+    assert f"{texts} of them are different" in (out / "README.md").read_text()
+
+
+def test_names_and_texts_of_any_characters_go_the_whole_way(encoder: Path, tmp_path: Path) -> None:
+    names = (
+        "Café",
+        "$x$ and $y",
+        "漢字 😀",
+        "half \ud83d",
+        "\u202ebidi\u2069",
+        "two\nlines",
+        "nul \0",
+        "| long" * 300,
+    )
+    rows = [
+        {"text": f"{ticket.text} \ud83d\0\u2028\u202e", "label": names[n % len(names)], "more \ude00": n}
+        for n, ticket in enumerate(LEARNT[:80])
+    ]
+    rows += [{"text": f"Decomposed {n}", "label": "Cafe\u0301"} for n in range(4)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "model"
+    command = ["finetune", str(tmp_path / "rows.jsonl"), "--model", str(encoder), "--out", str(out)]
+    told = CliRunner().invoke(main, [*command, "--method", "logistic"])
+    assert told.exit_code == 0, told.output
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    clean = {name.replace("\ud83d", "\ufffd") for name in names}
+    assert set(metrics["per_class"]) == clean
+    assert metrics["data"]["counts"]["Café"] == 14
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "| Café | 14 |" in card
+    assert "| two lines | 10 |" in card
+    for name in ("out.jsonl", "out.csv"):
+        command = ["predict", str(out), "--input", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / name)]
+        told = CliRunner().invoke(main, [*command, "--threshold", "0.9"])
+        assert told.exit_code == 0, told.output
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert [json.loads(line)["text"] for line in lines] == [row["text"] for row in rows]
+    assert {json.loads(line)["predicted"] for line in lines} <= clean
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_a_model_of_an_older_release_predicts_and_calls_nothing_sure(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(run.folder, folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["trust"]
+    metrics["calibration"]["highest_temperature"] = 2.0
+    del metrics["data"]["how_many"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "in.csv").write_text("text\nWhere is my parcel?\n")
+    command = ["predict", str(folder), "--input", str(tmp_path / "in.csv"), "--out", str(tmp_path / "out.csv")]
+    told = CliRunner().invoke(main, [*command, "--threshold", "0.8", "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["sure"] == 0
+    assert "The model is of an older release" in told.stderr
+    (folder / "metrics.json").write_text("{}")
+    told = CliRunner().invoke(main, command)
+    assert told.exit_code == 1
+    assert "has no metrics.json that can be read" in " ".join(told.output.split())

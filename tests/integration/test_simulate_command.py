@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +70,29 @@ def test_wrong_options_are_told_in_one_sentence(data: Path, options: tuple[str, 
     assert done.exit_code in (1, 2)
     assert sentence in " ".join(done.stderr.split())
     assert not (data / "wrong").exists()
+
+
+def test_results_are_of_the_files_as_they_are_now(data: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
+    shutil.copy(data / "test.jsonl", tmp_path)
+    train = tmp_path / "train.jsonl"
+
+    def accuracy(rows: list[dict[str, str]], *options: str) -> tuple[float, str]:
+        train.write_text("\n".join(map(json.dumps, rows)))
+        few = ("--encoder", "word-counts", "--strategy", "random", "--seeds", "1", "--budget", "60", "--json")
+        done = simulate(tmp_path, *few, *options)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)[0]["accuracy"], " ".join(done.stderr.split())
+
+    rng = random.Random(0)
+    by_lot = [{**row, "label": rng.choice(rows)["label"]} for row in rows]
+    first, told = accuracy(by_lot)
+    assert "earlier" not in told
+    corrected, told = accuracy(rows)
+    assert corrected > first + 0.2
+    assert "had results of other texts, labels or another release: they are in" in told
+    part, told = accuracy(sorted(rows, key=lambda row: row["label"]), "--pool", "70")
+    assert "results-earlier.jsonl now" in told
+    assert part != corrected
+    shutil.rmtree(tmp_path / "out")
+    assert accuracy(rows)[0] == corrected

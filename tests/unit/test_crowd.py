@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from prepal_workers.crowd import kappa, overlaps_enough, settle_by_crowdlab
@@ -80,3 +82,43 @@ def test_kappa_is_one_for_agreement_and_zero_for_chance() -> None:
     assert kappa(np.array([[0, 0, -1], [1, 1, 1]]), 2) == 1
     rng = np.random.default_rng(0)
     assert kappa(rng.integers(0, 2, (5000, 2)), 2) == pytest.approx(0, abs=0.05)
+
+
+def test_a_label_that_no_text_would_keep_is_left_to_the_majority(vectors: NDArray[np.float32]) -> None:
+    data = voted(0.1, 0.1)
+    assert data.votes is not None
+    # Two texts amid the first group have a fourth label, by one annotator of two.
+    labels, votes = data.labels.copy(), data.votes.copy()
+    odd = np.flatnonzero(TRUTH == 0)[:2]
+    labels[odd], votes[odd, 1], votes[odd, 0] = 3, 3, 0
+    data = dataclasses.replace(data, labels=labels, votes=votes, label_names=("a", "b", "c", "rare"))
+    settled = settle_by_crowdlab(data, vectors, seed=0)
+    assert np.flatnonzero(settled.labels == 3).tolist() == odd.tolist()
+    assert settled.settled_by == "CROWDLAB"
+    assert settled.notes[-1].startswith("CROWDLAB weighed the annotators")
+    others = np.delete(np.arange(N), odd)
+    assert (settled.labels == TRUTH)[others].mean() > (data.labels == TRUTH)[others].mean()
+
+
+@given(st.integers(2, 5), st.integers(2, 4), st.floats(0.02, 0.3), st.integers(0, 999))
+@settings(deadline=None, max_examples=25)
+def test_whatever_is_voted_every_label_is_kept(k: int, annotators: int, errors: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 130
+    # Some labels are rare, some texts equal, some votes missing.
+    truth = rng.choice(k, size=n, p=rng.dirichlet(np.full(k, 0.4)))
+    votes = np.where(rng.random((n, annotators)) < errors, rng.integers(k, size=(n, annotators)), truth[:, None])
+    votes[rng.random((n, annotators)) < 0.05] = -1
+    voted_on = dataclasses.replace(
+        voted(0.1, 0.1),
+        texts=[f"text {number}" for number in rng.integers(n, size=n)],
+        labels=np.where((votes >= 0).any(axis=1), votes.max(axis=1), truth),
+        votes=votes,
+        label_names=tuple("abcde"[:k]),
+        is_audit=np.zeros(n, bool),
+        task_ids=np.arange(n) + 1,
+    )
+    assume(overlaps_enough(voted_on))
+    settled = settle_by_crowdlab(voted_on, rng.normal(size=(n, 5)).astype(np.float32), seed=0)
+    assert set(voted_on.labels) <= set(settled.labels)
+    assert settled.notes

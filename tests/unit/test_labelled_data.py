@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from label_studio_sdk.converter import Converter
 
 from prepal.errors import PrepalError
 from prepal.label_config import parse
+from prepal_workers.judging import split
 from prepal_workers.labelled_data import LabelledData
 from prepal_workers.read_labelled import read_labelled
 
@@ -218,3 +222,94 @@ def test_what_cannot_be_used_is_said_in_one_sentence(content: bytes, message: st
 def test_an_unknown_tag_is_named_with_those_there_are() -> None:
     with pytest.raises(PrepalError, match=r"no choices of the tag 'mood' \(found: topic\)"):
         read(three_annotators(), choice="mood")
+
+
+def test_equal_texts_are_told_and_contradictory_ones_named() -> None:
+    rows = [{"text": f"Text number {n % 6}", "label": "ab"[n % 2]} for n in range(12)]
+    data = read_labelled(json.dumps(rows).encode(), "rows.json")
+    assert data.groups.tolist() == [0, 1, 2, 3, 4, 5] * 2
+    assert data.contradictory == []
+    said = "Equal texts: there are 6 different ones, and none is both learnt from and judged by."
+    assert said in data.summary()
+    rows[7]["label"], rows[8]["text"] = "a", "  Text number 2\n"
+    data = read_labelled(json.dumps(rows).encode(), "rows.json")
+    assert data.contradictory == [2, 8]
+    assert any("equal ones with different labels are in the tasks 2, 8: correct these." in s for s in data.summary())
+    assert not any("Equal texts" in line for line in read(three_annotators()).summary())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.booleans()), min_size=2, max_size=140),
+    st.booleans(),
+    st.integers(0, 9),
+)
+@settings(deadline=None, max_examples=150)
+def test_what_is_learnt_from_and_what_judges_have_no_text_in_common(
+    tasks: list[tuple[int, int, bool]], multilabel: bool, seed: int
+) -> None:
+    rows = [
+        {"text": f"text {text}", "label": [str(label)] if multilabel else str(label), "audit": audit}
+        for text, label, audit in tasks
+    ]
+    try:
+        data = read_labelled(json.dumps(rows).encode(), "rows.json")
+        held_back, learnt, how = split(data, seed)
+    except PrepalError:
+        return
+    texts = np.array(data.texts)
+    assert held_back.any()
+    assert not set(texts[held_back]) & set(texts[learnt])
+    assert data.marks[learnt].any(axis=0).all()
+    if how == "the audit tasks":
+        assert data.is_audit[held_back].all()
+    else:
+        assert (held_back | learnt).all()
+
+
+FORMS = ("Café", "Cafe\u0301")  # one character, or a letter and its accent
+
+
+def test_labels_that_differ_only_in_their_unicode_form_are_one() -> None:
+    rows = [{"text": f"Some text {n}", "label": "tea" if n % 3 == 0 else FORMS[n % 3 - 1]} for n in range(9)]
+    rows.append({"text": "One more text", "label": FORMS[1]})
+    assert read_labelled(json.dumps(rows).encode(), "rows.json").counts == {FORMS[1]: 7, "tea": 3}
+    tasks = [task(n, annotation(1, FORMS[n % 2] if n < 5 else "tea")) for n in range(1, 9)]
+    assert read(tasks).counts in ({FORMS[0]: 4, "tea": 4}, {FORMS[1]: 4, "tea": 4})
+    for form in FORMS:
+        choices = f'<Choice value="{form}"/><Choice value="tea"/>'
+        config = f'<View><Text name="t" value="$text"/><Choices name="topic" toName="t">{choices}</Choices></View>'
+        data = read(tasks, config=parse(config))
+        assert data.counts == {form: 4, "tea": 4}
+        assert data.disagreements == 0
+
+
+def test_exact_names_win_where_the_config_has_both_forms() -> None:
+    both = "".join(f'<Choice value="{form}"/>' for form in FORMS)
+    config = f'<View><Text name="t" value="$text"/><Choices name="topic" toName="t">{both}</Choices></View>'
+    tasks = [task(n, annotation(1, FORMS[n % 2])) for n in range(1, 9)]
+    assert read(tasks, config=parse(config)).counts == dict.fromkeys(FORMS, 4)
+
+
+def test_what_breaks_lines_in_a_text_does_not_break_rows() -> None:
+    texts = [f"One\u2028two\u0085three\x0cfour {n}" for n in range(4)]
+    for ends in ("\n", "\r\n", "\r"):
+        table = ends.join(["text,label", *(f"{text},{label}" for text, label in zip(texts, "abab", strict=True))])
+        data = read_labelled(table.encode(), "rows.csv")
+        assert data.texts == texts
+        assert data.counts == {"a": 2, "b": 2}
+
+
+def test_half_characters_are_replaced() -> None:
+    tasks = [task(n, annotation(1, "Billing\ud83d" if n % 2 else "Shipping")) for n in range(1, 5)]
+    for one in tasks:
+        one["data"]["text"] = f"Half a smile \ude00 number {one['id']}"
+    data = read(tasks)
+    assert data.texts[0] == "Half a smile \ufffd number 1"
+    assert data.label_names == ("Billing\ufffd", "Shipping")
+    deep = b'{"text": "x", "label": "a", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    with pytest.raises(PrepalError, match=r"^x.json is not JSON \(the JSON is nested too deeply\)"):
+        read_labelled(deep, "x.json")
+    with pytest.raises(
+        PrepalError, match=r"^x.jsonl has values that lie 100 deep in other ones: make its rows flat\.$"
+    ):
+        read_labelled(b'{"text": "x", "label": "a"}\n{"text": ' + b"[" * 150 + b"]" * 150 + b"}", "x.jsonl")

@@ -1,24 +1,21 @@
-"""Figures on predictions, and thresholds that keep what they promise."""
+"""Figures on predictions."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from prepal.learning.decisions import HowMany, how_many
 from prepal_workers.measures import (
-    HowMany,
     Share,
     calibration_error,
     confidences,
-    decide,
     fit_temperature,
-    highest_temperature,
-    how_many,
     how_much_surer,
+    independent,
     macro_f1,
     report,
     right,
 )
-from prepal_workers.predict import find_threshold
 
 
 def draw(
@@ -44,18 +41,6 @@ def test_a_temperature_for_several_labels_a_text() -> None:
     logits = rng.normal(0, 2, (3000, 3)).astype(np.float32)
     labels = logits + rng.logistic(size=logits.shape) > 0
     assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.1)
-
-
-def test_texts_that_all_have_some_label_are_given_one() -> None:
-    logits = np.array([[2, 1, -1], [-3, -1, -2], [-1, -1, 4]], np.float32)
-    given = decide(logits, "some")
-    assert given.tolist() == [[True, True, False], [False, True, False], [False, False, True]]
-    assert decide(logits, "any").tolist() == [[True, True, False], [False, False, False], [False, False, True]]
-    assert how_many(given) == "some"
-    assert how_many(decide(logits, "any")) == "any"
-    assert how_many(np.array([0, 1])) == "one"
-    assert right(logits, given, "some").all()
-    assert right(logits, given, "any").tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("each", ["one", "some", "any"])
@@ -89,40 +74,20 @@ def test_an_interval_is_wilsons() -> None:
 
 def test_figures_agree_with_scikit_learn() -> None:
     logits, labels = draw(300)
-    said = report(logits, labels, ("a", "b", "c", "d"), "one")
+    said = report(logits, labels, ("a", "b", "c", "d"), "one", np.arange(300))
     assert macro_f1(logits, labels, "one") == pytest.approx(f1_score(labels, logits.argmax(axis=1), average="macro"))
     assert said["accuracy"]["estimate"] == pytest.approx(right(logits, labels, "one").mean())
     assert np.sum(said["confusion"]) == 300
     assert said["per_class"]["a"]["examples"] == (labels == 0).sum()
 
 
-@pytest.mark.parametrize("judged", [40, 60, 200])
-@pytest.mark.parametrize("overconfident", [0.7, 2.5])
-def test_a_threshold_keeps_its_promise(judged: int, overconfident: float) -> None:
-    kept = []
-    for seed in range(50):
-        # The judged texts are harder than the others: their classes lie nearer together.
-        logits, labels = draw(judged, overconfident=overconfident, spread=1.5, seed=seed)
-        fitted = fit_temperature(logits, labels)
-        highest = highest_temperature(logits, labels, fitted)
-        assert highest > fitted
-        logits, labels = draw(2000, overconfident=overconfident, spread=3.0, seed=1000 + seed)
-        usual, careful = (confidences(logits / np.float32(t), "one") for t in (fitted, highest))
-        least = find_threshold(usual, careful, 0.95)
-        if least is not None:
-            kept.append(right(logits, labels, "one")[usual >= least].mean())
-    assert len(kept) > 40
-    assert np.mean(np.array(kept) >= 0.94) > 0.88
-
-
-def test_more_judged_texts_leave_less_in_doubt() -> None:
-    doubts = []
-    for n in (50, 500, 5000):
-        logits, labels = draw(n, overconfident=2)
-        fitted = fit_temperature(logits, labels)
-        doubts.append(highest_temperature(logits, labels, fitted) / fitted)
-    assert doubts == sorted(doubts, reverse=True)
-    assert 1.0 < doubts[-1] < 1.05
+def test_equal_texts_tell_less_than_different_ones() -> None:
+    assert independent(np.arange(60)) == 60
+    assert independent(np.arange(60) // 2) == 30
+    assert independent(np.r_[np.zeros(30, int), np.arange(1, 31)]) < 4
+    once, twice = Share.of(15, 30), Share.of(30, 60, independent(np.arange(60) // 2))
+    assert (twice.low, twice.high) == (once.low, once.high)
+    assert twice.n == 60
 
 
 def test_a_model_may_be_surer_than_another() -> None:
@@ -130,11 +95,3 @@ def test_a_model_may_be_surer_than_another() -> None:
     assert how_much_surer(3 * logits + 1, logits) == pytest.approx(3)
     assert how_much_surer(logits, 3 * logits) == 1.0
     assert how_much_surer(logits, np.zeros_like(logits)) == 1.0
-
-
-def test_texts_that_are_equally_sure_are_sure_together() -> None:
-    confidences = np.array([0.9, 0.99, 0.9, 0.9])
-    assert find_threshold(confidences, confidences, 0.95) == 0.99
-    assert find_threshold(confidences, confidences, 0.92) == 0.9
-    assert find_threshold(confidences, confidences, 0.995) is None
-    assert find_threshold(np.empty(0), np.empty(0), 0.5) is None

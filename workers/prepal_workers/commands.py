@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from rich.console import Console
 
 from prepal import label_config
@@ -14,9 +13,10 @@ from prepal.errors import PrepalError
 from prepal.settings import Settings
 from prepal_workers import finetune as finetuning
 from prepal_workers.bar import Bar
+from prepal_workers.files import check_depth
 from prepal_workers.labelled_data import LabelledData
 from prepal_workers.predict import Predictor, Threshold, predict_file, predict_project
-from prepal_workers.read_labelled import read_labelled
+from prepal_workers.read_labelled import read_labelled, read_rows
 from prepal_workers.recipe import Method, Wishes
 
 if TYPE_CHECKING:
@@ -118,11 +118,10 @@ def _labelled(
         annotated = label_studio.export(project)
         known = {task["id"] for task in annotated}
         others = [task for page in label_studio.tasks(project) for task in page if task["id"] not in known]
-    content = orjson.dumps([*annotated, *({**task, "annotations": []} for task in others)])
+    tasks, name = [*annotated, *({**task, "annotations": []} for task in others)], f"project {project}"
+    check_depth(tasks, name)
     own = config if choice in (None, config.from_name) else None
-    return read_labelled(
-        content, f"project {project}", choice=choice, fields=fields, pair=pair, config=own, audits=audits
-    )
+    return read_rows("JSON", tasks, name, choice=choice, fields=fields, pair=pair, config=own, audits=audits)
 
 
 def _label_studio(settings: Settings) -> "contextlib.closing[LabelStudio]":

@@ -7,6 +7,7 @@ from cleanlab.multiannotator import get_label_quality_multiannotator
 from numpy.typing import NDArray
 
 from prepal.learning.classifier import LogisticRegression
+from prepal.learning.folds import deal
 from prepal_workers.labelled_data import LabelledData
 
 # Measured with played annotators on two sets: with fewer tasks in common the majority is right as often, and where
@@ -29,7 +30,8 @@ def settle_by_crowdlab(data: LabelledData, vectors: NDArray[np.float32], seed: i
     """The same data with the labels that the votes and a classifier of the vectors make most likely.
 
     Goh, Tkachenko & Mueller, CROWDLAB: Supervised Learning to Infer Consensus Labels and Quality Scores for Data with
-    Multiple Annotators (2022), by cleanlab. Ground truth stays.
+    Multiple Annotators (2022), by cleanlab. Ground truth stays, and the majority's label does where no text would have
+    it any more.
 
     Args:
         data: for which `overlaps_enough`.
@@ -43,15 +45,16 @@ def settle_by_crowdlab(data: LabelledData, vectors: NDArray[np.float32], seed: i
     answers = answers[:, (answers >= 0).any(axis=0)]
     found = get_label_quality_multiannotator(
         np.where(answers >= 0, answers.astype(float), np.nan),
-        _cross_validated(vectors, given, len(data.label_names), seed)[voted],
+        _cross_validated(data, vectors, seed)[voted],
         return_detailed_quality=False,
         return_annotator_stats=False,
         verbose=False,
     )
     labels = given.copy()
     labels[voted] = found["label_quality"]["consensus_label"].to_numpy(np.int64)
-    if (np.bincount(labels, minlength=len(data.label_names)) == 0).any():
-        return data  # a label that only the majority gives is better kept
+    # Giving one label back can take the last text of another.
+    while len(lost := np.setdiff1d(given, labels)):
+        labels = np.where(np.isin(given, lost), given, labels)
     changed = int((labels != given).sum())
     note = f"CROWDLAB weighed the annotators: {changed} labels differ from the majority's."
     return replace(data, labels=labels, settled_by="CROWDLAB", notes=(*data.notes, note))
@@ -66,12 +69,10 @@ def kappa(votes: NDArray[np.int64], n_classes: int) -> float:
     return (agreed - by_chance) / (1 - by_chance) if by_chance < 1 else 1.0
 
 
-def _cross_validated(
-    vectors: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int, seed: int
-) -> NDArray[np.float64]:
-    order = np.random.default_rng(seed).permutation(len(labels))
-    fold = np.empty(len(labels), np.int64)
-    fold[order[np.argsort(labels[order], kind="stable")]] = np.arange(len(labels)) % _FOLDS
+def _cross_validated(data: LabelledData, vectors: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+    """What a classifier of the other folds' majority labels says of each text, `(n, k)`."""
+    labels, n_classes = np.asarray(data.labels, np.int64), len(data.label_names)
+    fold = deal(data.marks, data.groups, _FOLDS, np.random.default_rng(seed))
     found = np.full((len(labels), n_classes), 1 / n_classes)
     for asked in (fold == number for number in range(_FOLDS)):
         if len(np.unique(labels[~asked])) > 1:

@@ -1,26 +1,26 @@
 """Label Studio's exports, JSON, JSON_MIN, CSV and TSV, as tasks with their annotations."""
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from typing import Any, Literal
 
+from prepal import records
 from prepal.errors import PrepalError
-from prepal.events import AUDIT_MARK, number, read_annotation
+from prepal.events import AUDIT_MARK, as_list, number, read_annotation
 from prepal.project import Annotation
+from prepal_workers.files import FileKind, Row
+from prepal_workers.wording import named
 
 Kind = Literal["JSON", "JSON_MIN", "CSV", "TSV"]
-Row = dict[str, Any]
 
 # What JSON_MIN, CSV and TSV say of an annotation, beside the task's data and the control tags.
 _MARKS = {"annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
 _META = _MARKS | {"id", "agreement", "history"}
 # CSV calls a field of the data so that has the name of a control tag.
 _DATA_PREFIX = "_data_"
-# A text may be longer than csv's own limit of 131,072 characters.
-_LONGEST_FIELD = 100_000_000
+# Longer digits are no id, and very long ones are not turned into a number at all.
+_LONGEST_ID = 20
 # With fewer tasks, a column of choices hardly repeats itself.
 _FEW_TASKS = 10
 
@@ -46,33 +46,6 @@ class Export:
     """Names of the `Choices` that somebody chose from."""
 
 
-def parse_rows(content: str, name: str) -> tuple[Literal["JSON", "JSONL", "CSV", "TSV"], list[Row]]:
-    """Rows of a file that is told by its content: a JSON array or object, JSON lines, or a table.
-
-    Raises:
-        PrepalError: the content is none of these, or is broken; says where.
-    """
-    start = content.lstrip()[:1]
-    if not start:
-        raise PrepalError(f"{name} is empty: give a Label Studio export, or a JSONL or CSV file.")
-    if start not in "[{":
-        kind: Literal["CSV", "TSV"] = "TSV" if _header(content).count("\t") > _header(content).count(",") else "CSV"
-        return kind, _table(content, name, "\t" if kind == "TSV" else ",")
-    try:
-        found = json.loads(content)
-    except ValueError as error:
-        lines = [(place, line) for place, line in enumerate(content.split("\n"), start=1) if line.strip()]
-        if start == "[" or len(lines) < 2:
-            raise PrepalError(f"{name} is not JSON ({error}): export it again.") from error
-        return "JSONL", [_line(name, place, line) for place, line in lines]
-    if isinstance(found, dict):
-        return ("JSON" if "annotations" in found or "completions" in found else "JSONL"), [found]
-    strangers = [place for place, row in enumerate(found, start=1) if not isinstance(row, dict)]
-    if strangers:
-        raise PrepalError(f"{name} has something else than an object as its item {strangers[0]}: export it again.")
-    return "JSON", found
-
-
 def is_export(rows: Sequence[Row]) -> bool:
     """Whether rows are a Label Studio export, and not a data file."""
     return any(
@@ -80,13 +53,11 @@ def is_export(rows: Sequence[Row]) -> bool:
     )
 
 
-def read_export(
-    kind: Literal["JSON", "JSONL", "CSV", "TSV"], rows: Sequence[Row], name: str, choice: str | None
-) -> Export:
+def read_export(kind: FileKind, rows: Sequence[Row], name: str, choice: str | None) -> Export:
     """Tasks of an export.
 
     Args:
-        kind: what `parse_rows` found.
+        kind: of the file.
         rows: of the export.
         name: of the file, for messages.
         choice: name of the `Choices` tag that is wanted; CSV alone does not always tell which column it is.
@@ -103,7 +74,7 @@ def read_export(
 
 def _task(row: Row, place: int) -> ExportedTask:
     task = number(row.get("id")) or place
-    raw = row.get("annotations", row.get("completions")) or []
+    raw = as_list(row.get("annotations", row.get("completions")))
     meta = row.get("meta")
     data = row.get("data")
     return ExportedTask(
@@ -167,7 +138,7 @@ def _choice_columns(
         return repeating
     if not any(_marked(row) for of in by_task.values() for row in of):
         return []
-    among = ", ".join(sorted(repeating or columns)) or "nothing"
+    among = named(sorted(repeating or columns)) or "nothing"
     raise PrepalError(f"{name} does not tell which column holds the choices ({among}): name it with --choice.")
 
 
@@ -184,7 +155,7 @@ def _chosen(value: object) -> list[Any]:
         return []
     if isinstance(value, str) and value[0] in "[{":
         try:
-            value = json.loads(value)
+            value = records.loads(value)
         except ValueError:
             return [value]
     if isinstance(value, Mapping):
@@ -210,7 +181,8 @@ def _columns(rows: Iterable[Row]) -> list[str]:
 
 
 def _number(value: object) -> int | None:
-    return number(int(value)) if isinstance(value, str) and value.isascii() and value.isdigit() else number(value)
+    written = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _LONGEST_ID
+    return number(int(value) if written else value)  # type: ignore[call-overload]
 
 
 def _by_number(value: str) -> tuple[int, str]:
@@ -219,30 +191,3 @@ def _by_number(value: str) -> tuple[int, str]:
 
 def _frozen(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _header(content: str) -> str:
-    return content.lstrip().split("\n", 1)[0]
-
-
-def _table(content: str, name: str, delimiter: str) -> list[Row]:
-    csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.DictReader(StringIO(content, newline=""), delimiter=delimiter, strict=True)
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        raise PrepalError(f"{name} line {reader.line_num} is not CSV ({error}): export it again.") from error
-    broken = [place for place, row in enumerate(rows, start=1) if None in row or None in row.values()]
-    if broken:
-        raise PrepalError(f"{name} row {broken[0]} has more or fewer fields than the header: export it again.")
-    return rows
-
-
-def _line(name: str, place: int, line: str) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise PrepalError(f"{name} line {place} is not JSON ({error}): write one object per line.") from error
-    if not isinstance(row, dict):
-        raise PrepalError(f"{name} line {place} is not an object: write one object per line.")
-    return row

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import re
 import shutil
 from dataclasses import asdict
 from importlib.metadata import version
@@ -19,15 +20,19 @@ from prepal_workers import measures, onnx_export
 from prepal_workers.bar import Bar
 from prepal_workers.confusion import draw_confusion
 from prepal_workers.crowd import overlaps_enough, settle_by_crowdlab
+from prepal_workers.files import json_bytes
 from prepal_workers.judging import Judged, Training, judge
 from prepal_workers.labelled_data import LabelledData
 from prepal_workers.model_card import write_card
 from prepal_workers.recipe import Method, Wishes, precision
 from prepal_workers.sequence_model import SequenceModel
 from prepal_workers.training import Trained
+from prepal_workers.trust import Trust
 
 METRICS = "metrics.json"
 _CHECKPOINTS = "checkpoints"
+# A list of numbers, written one a line; a line does not end within a string.
+_NUMBERS = re.compile(rb"\[\n([\d.,eE+\-\s]*)\]")
 # Up to so many labels every one counts, and training once more on all of them takes minutes.
 _LEARN_FROM_ALL = 2000
 # So many texts show whether an export is the same model, and how much surer one model is than another.
@@ -74,7 +79,7 @@ def finetune(
         console.print(data.notes[-1])
     training = Training(data, model, out / _CHECKPOINTS, console, wishes, seed, resume)
     judged = judge(training)
-    held_back_from_it = judged.held_back
+    learnt_from = int(judged.learnt.sum())
     delivered, interrupted = judged.trained, judged.interrupted
     if delivered is None or (len(data.texts) <= _LEARN_FROM_ALL and not interrupted):
         console.print(f"Once more, from all {len(data.texts)} texts.")
@@ -83,45 +88,20 @@ def finetune(
         final = training.run(np.arange(len(data.texts)), "all", method)
         interrupted |= final.interrupted
         if delivered is None or not final.interrupted:
-            delivered = final
-            held_back_from_it = np.zeros(len(data.texts), bool)
-    learnt_from = int((~held_back_from_it).sum())
+            delivered, learnt_from = final, len(data.texts)
     logits, truth, each = judged.logits, data.labels[judged.held_back], data.how_many
     temperature = measures.fit_temperature(logits, truth)
-    highest = measures.highest_temperature(logits, truth, temperature) * _how_much_surer(delivered, judged, data)
+    surer = _how_much_surer(delivered, judged, data)
     delivered.model.soften(temperature)
     delivered.model.save(out, data.label_names)
     metrics = {
-        **measures.report(logits, truth, data.label_names, each),
-        "majority_accuracy": _majority(data.labels[~judged.held_back] if judged.trained else data.labels, truth),
-        "calibration": {
-            "temperature": temperature,
-            "highest_temperature": highest,
-            "error_before": measures.calibration_error(logits, truth, each),
-            "error_after": measures.calibration_error(logits / np.float32(temperature), truth, each),
-            "log_loss_before": measures.log_loss(logits, truth),
-            "log_loss_after": measures.log_loss(logits / temperature, truth),
-        },
-        "judged_by": {"texts": int(judged.held_back.sum()), "how": judged.how},
-        "methods": judged.scores,
+        **_measured(data, judged, temperature, surer),
         "learnt_from": learnt_from,
         "best_epoch": (judged.trained or delivered).best_epoch,
         "epochs": [asdict(epoch) for epoch in (judged.trained or delivered).epochs],
         "recipe": asdict((judged.trained or delivered).recipe),
         "interrupted": interrupted,
-        "data": {
-            "kind": data.kind,
-            "tasks": data.tasks,
-            "texts": len(data.texts),
-            "fields": list(data.fields),
-            "pairs": data.pairs,
-            "choice": data.choice,
-            "how_many": each,
-            "counts": data.counts,
-            "disagreements": data.disagreements,
-            "settled_by": data.settled_by,
-            "left_out": data.left_out,
-        },
+        "data": _said(data),
         "model": model,
         "parameters": delivered.model.parameters,
         "max_tokens": delivered.model.max_tokens,
@@ -134,12 +114,56 @@ def finetune(
         console.print("Writing ONNX, and checking it against the original.")
         asked = [text for text, held in zip(data.texts, judged.held_back, strict=True) if held]
         metrics["onnx"] = onnx_export.export_onnx(delivered.model, out, asked[:_CHECKED_TEXTS])
-    (out / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
-    draw_confusion(logits, truth, data.label_names, out / "confusion.png")
+    draw_confusion(data.marks[judged.held_back], measures.given(logits, each), data.label_names, out / "confusion.png")
     write_card(out / "README.md", metrics, data.label_names)
+    # What `predict` needs comes last: a folder that has it is whole.
+    (out / METRICS).write_bytes(_NUMBERS.sub(_on_one_line, json_bytes(metrics, indent=1)))
     if not interrupted:
         shutil.rmtree(out / _CHECKPOINTS)
     return metrics
+
+
+def _measured(data: LabelledData, judged: Judged, temperature: float, surer: float) -> dict[str, Any]:
+    """How good the judged model is, and how far its confidences, or those of a surer one, can be trusted."""
+    logits, truth, each = judged.logits, data.labels[judged.held_back], data.how_many
+    softened, groups = logits / np.float32(temperature), data.groups[judged.held_back]
+    return {
+        **measures.report(logits, truth, data.label_names, each, groups),
+        "majority_accuracy": _majority(data.labels[judged.learnt], truth),
+        "calibration": {
+            "temperature": temperature,
+            "error_before": measures.calibration_error(logits, truth, each),
+            "error_after": measures.calibration_error(softened, truth, each),
+            "log_loss_before": measures.log_loss(logits, truth),
+            "log_loss_after": measures.log_loss(softened, truth),
+        },
+        "trust": Trust.of(softened, truth, each, groups).if_surer(surer).to_json(),
+        "judged_by": {"texts": int(judged.held_back.sum()), "how": judged.how},
+        "methods": judged.scores,
+    }
+
+
+def _said(data: LabelledData) -> dict[str, Any]:
+    """What was read."""
+    return {
+        "kind": data.kind,
+        "tasks": data.tasks,
+        "texts": len(data.texts),
+        "different_texts": len(set(data.texts)),
+        "contradictory": data.contradictory,
+        "fields": list(data.fields),
+        "pairs": data.pairs,
+        "choice": data.choice,
+        "how_many": data.how_many,
+        "counts": data.counts,
+        "disagreements": data.disagreements,
+        "settled_by": data.settled_by,
+        "left_out": data.left_out,
+    }
+
+
+def _on_one_line(numbers: re.Match[bytes]) -> bytes:
+    return b"[" + b" ".join(numbers[1].split()) + b"]"
 
 
 def _prepare(out: Path, fingerprint: str, *, resume: bool) -> None:
@@ -171,7 +195,7 @@ def _how_much_surer(delivered: Trained, judged: Judged, data: LabelledData) -> f
     """
     if judged.trained is None or delivered is judged.trained:
         return 1.0
-    texts = [data.texts[place] for place in np.flatnonzero(~judged.held_back)[:_COMPARED_TEXTS]]
+    texts = [data.texts[place] for place in np.flatnonzero(judged.learnt)[:_COMPARED_TEXTS]]
     return measures.how_much_surer(delivered.model.logits(texts), judged.trained.model.logits(texts))
 
 

@@ -3,12 +3,14 @@
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
 from prepal.errors import PrepalError
+from prepal.learning.folds import deal
 from prepal_workers.bar import Bar
 from prepal_workers.epochs import Epoch
 from prepal_workers.labelled_data import LabelledData
@@ -34,6 +36,7 @@ class Judged:
 
     Attributes:
         held_back: `(n,)` bool.
+        learnt: `(n,)` bool, what the judged model learnt from; copies of the texts that were held back are neither.
         how: they were chosen.
         logits: `(h, k)` float32, of these.
         method: the best one.
@@ -44,6 +47,7 @@ class Judged:
     """
 
     held_back: NDArray[np.bool_]
+    learnt: NDArray[np.bool_]
     how: str
     logits: NDArray[np.float32]
     method: Method
@@ -117,53 +121,67 @@ def judge(training: Training) -> Judged:
     data = training.data
     if len(data.texts) <= FEW and not _audits_suffice(data):
         return _cross_validate(training)
-    held_back, how = split(data, training.seed)
+    held_back, learnt, how = split(data, training.seed)
     console = training.console
-    console.print(f"Judged by {int(held_back.sum())} texts ({how}), learning from {int((~held_back).sum())}.")
+    console.print(f"Judged by {int(held_back.sum())} texts ({how}), learning from {int(learnt.sum())}.")
     done, kept = training.checkpoints / "judged.json", training.checkpoints / "judged"
-    if training.resume and done.exists():
-        said = json.loads(done.read_text())
+    places = np.flatnonzero(held_back)
+    if training.resume and (said := _read(done, places)):
         epochs = [Epoch(**epoch) for epoch in said["epochs"]]
         trained = Trained(SequenceModel.load(kept), Recipe(**said["recipe"]), said["best_epoch"], epochs)
         logits = np.array(said["logits"], np.float32)
     else:
-        places = np.flatnonzero(held_back)
-        trained = training.run(np.flatnonzero(~held_back), "part", validation=places)
+        trained = training.run(np.flatnonzero(learnt), "part", validation=places)
         logits = trained.model.logits([data.texts[place] for place in places])
         if not trained.interrupted:
             trained.model.save(kept, data.label_names)
             said = {"epochs": [asdict(e) for e in trained.epochs], "recipe": asdict(trained.recipe)}
-            _write(done, {**said, "logits": logits.tolist(), "best_epoch": trained.best_epoch})
+            _write(done, places, {**said, "logits": logits.tolist(), "best_epoch": trained.best_epoch})
     if trained.interrupted:
         console.print("Ended early: the best so far is kept.")
     elif trained.best_epoch == 0 and trained.recipe.method == "fine-tune":
         console.print("No epoch was better than the logistic regression that training started from: it is taken.")
     method: Method = trained.recipe.method if trained.best_epoch else "logistic"
-    return Judged(held_back, how, logits, method, trained, epochs=trained.epochs, interrupted=trained.interrupted)
+    return Judged(
+        held_back, learnt, how, logits, method, trained, epochs=trained.epochs, interrupted=trained.interrupted
+    )
 
 
-def split(data: LabelledData, seed: int) -> tuple[NDArray[np.bool_], str]:
-    """Which texts `(n,)` are held back to judge by, and how they were chosen.
+def split(data: LabelledData, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
+    """Which texts `(n,)` are held back to judge by, which ones are learnt from meanwhile, and how they were chosen.
 
     Audit tasks were drawn at random, so what they say holds for all texts. Where they are too few, a fifth of every
-    class is drawn, and no class is left without an example to learn from.
+    class is drawn. No class is left without an example to learn from, and no text is learnt from that equals one that
+    is held back.
+
+    Raises:
+        PrepalError: there are too few labels, or too few different texts.
     """
-    marks = data.marks
+    marks, groups = data.marks, data.groups
     if _audits_suffice(data):
         held_back, how = data.is_audit.copy(), "the audit tasks"
     else:
-        held_back, how = _dealt(marks, _HELD_BACK, seed) == _HELD_BACK // 2, "drawn at random within each class"
-    for missing in np.flatnonzero(~marks[~held_back].any(axis=0)):
-        held_back[np.flatnonzero(marks[:, missing])] = False
+        parts = deal(marks, groups, _HELD_BACK, np.random.default_rng(seed))
+        sizes = np.bincount(parts, minlength=_HELD_BACK)
+        held_back = parts == np.abs(sizes - len(parts) / _HELD_BACK).argmin()
+        how = "drawn at random within each class"
+    for label in range(marks.shape[1]):
+        if not marks[~np.isin(groups, groups[held_back]), label].any():
+            held_back &= ~np.isin(groups, groups[marks[:, label]])
     if not held_back.any():
-        raise PrepalError(f"{len(marks)} labels are too few to hold some back to judge by: label more.")
-    return held_back, how
+        raise PrepalError(
+            f"{len(marks)} labels of {len(np.unique(groups))} different texts are too few to hold some back to judge "
+            "by: label more."
+        )
+    return held_back, ~np.isin(groups, groups[held_back]), how
 
 
 def _cross_validate(training: Training) -> Judged:
     """Try every method, each text being held back once."""
     data, console = training.data, training.console
-    parts = _dealt(data.marks, _PARTS, training.seed)
+    parts = deal(data.marks, data.groups, _PARTS, np.random.default_rng(training.seed))
+    if len(np.unique(parts)) < 2:
+        raise PrepalError(f"All {len(parts)} labels are of one text: label others.")
     methods = METHODS if training.wishes.method is None else ("logistic", training.wishes.method)
     if training.wishes.epochs == 0:
         methods = ("logistic",)
@@ -177,8 +195,8 @@ def _cross_validate(training: Training) -> Judged:
             done = training.checkpoints / f"{method}-{part}.json"
             if not len(asked):
                 continue
-            if training.resume and done.exists():
-                logits[method][asked] = json.loads(done.read_text())
+            if training.resume and (said := _read(done, asked)):
+                logits[method][asked] = said["logits"]
                 continue
             trained = training.run(
                 np.flatnonzero(parts != part), f"{method}-{part}", method, title=f"{method}, part {part + 1}"
@@ -187,7 +205,7 @@ def _cross_validate(training: Training) -> Judged:
                 interrupted = True
                 break
             logits[method][asked] = trained.model.logits([data.texts[place] for place in asked])
-            _write(done, logits[method][asked].tolist())
+            _write(done, asked, {"logits": logits[method][asked].tolist()})
         if interrupted:
             # What was tried whole is judged; the logistic regression takes no time and comes first.
             logits = {tried: logits[tried] for tried in methods[: methods.index(method)]}
@@ -202,25 +220,21 @@ def _cross_validate(training: Training) -> Judged:
         )
     best = max(logits, key=lambda method: scores[method])
     everything = np.ones(len(parts), bool)
-    return Judged(everything, CROSS_VALIDATION, logits[best], best, scores=scores, interrupted=interrupted)
+    return Judged(everything, everything, CROSS_VALIDATION, logits[best], best, scores=scores, interrupted=interrupted)
 
 
 def _audits_suffice(data: LabelledData) -> bool:
     return bool(_LEAST_AUDITS <= data.is_audit.sum() <= _MOST_AUDIT_SHARE * len(data.texts))
 
 
-def _dealt(marks: NDArray[np.bool_], parts: int, seed: int) -> NDArray[np.int64]:
-    """A part for each text `(n,)`: those whose rarest class is the same are dealt to all in turn."""
-    rarest = np.where(marks, marks.sum(axis=0), len(marks) + 1).argmin(axis=1)
-    order = np.random.default_rng(seed).permutation(len(marks))
-    order = order[np.argsort(rarest[order], kind="stable")]
-    dealt = np.empty(len(marks), np.int64)
-    dealt[order] = np.arange(len(marks)) % parts
-    return dealt
-
-
-def _write(path: Path, said: object) -> None:
+def _write(path: Path, asked: NDArray[np.int64], said: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(said))
+    partial.write_text(json.dumps({"asked": asked.tolist(), **said}))
     partial.replace(path)
+
+
+def _read(path: Path, asked: NDArray[np.int64]) -> dict[str, Any] | None:
+    """What `_write` left; None if it is of other texts, as after another release, or there is nothing."""
+    said = json.loads(path.read_text()) if path.exists() else {}
+    return said if isinstance(said, dict) and said.get("asked") == asked.tolist() else None

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal_workers.measures import HowMany, how_many, marks
+from prepal.learning.decisions import HowMany, how_many, marks
+from prepal.learning.folds import equal
 from prepal_workers.text_fields import Text
+from prepal_workers.wording import named
 
 _LEAST_EXAMPLES = 2
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,19 @@ class LabelledData:
         return marks(self.labels, len(self.label_names))
 
     @property
+    def groups(self) -> NDArray[np.int64]:
+        """A number for each text `(n,)`, the same for equal ones."""
+        return equal(self.texts)
+
+    @property
+    def contradictory(self) -> list[int]:
+        """Tasks whose text has other labels in another task."""
+        rows = np.column_stack([self.groups, self.marks])
+        different = np.unique(rows, axis=0)
+        texts, counts = np.unique(different[:, 0], return_counts=True)
+        return [int(task) for task in self.task_ids[np.isin(self.groups, texts[counts > 1])]]
+
+    @property
     def counts(self) -> dict[str, int]:
         """Examples of each label."""
         k = len(self.label_names)
@@ -94,8 +108,20 @@ class LabelledData:
             "Labels: " + ", ".join(f"{label} {count}" for label, count in self.counts.items()) + ".",
             f"Disagreements: annotators of {self.disagreements} tasks chose differently; the majority counts.",
             f"Left out: {left_out or 'nothing'}.",
+            *self.equal_texts(),
             *self.notes,
         ]
+
+    def equal_texts(self) -> list[str]:
+        """A sentence on texts that occur more than once, if there are any."""
+        different = len(set(self.texts))
+        if different == len(self.texts):
+            return []
+        said = f"Equal texts: there are {different} different ones, and none is both learnt from and judged by"
+        if not self.contradictory:
+            return [f"{said}."]
+        tasks = named([str(task) for task in self.contradictory])
+        return [f"{said}; equal ones with different labels are in the tasks {tasks}: correct these."]
 
 
 def assemble(
@@ -169,14 +195,9 @@ def _notes(label_names: Sequence[str], counts: NDArray[np.int64]) -> list[str]:
     notes = []
     if few:
         notes.append(
-            f"{_named(few)}: fewer than {_LEAST_EXAMPLES} examples, so nothing can tell how well the model knows "
+            f"{named(few)}: fewer than {_LEAST_EXAMPLES} examples, so nothing can tell how well the model knows "
             "that; label more."
         )
     if none:
-        notes.append(f"{_named(none)}: no examples, so the model will not know that; label some.")
+        notes.append(f"{named(none)}: no examples, so the model will not know that; label some.")
     return notes
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

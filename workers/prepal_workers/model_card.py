@@ -6,6 +6,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from prepal.records import readable
+from prepal_workers.wording import named
+
 _TASK = "text-classification"
 _HOW_MANY = {
     "one": "one label",
@@ -16,7 +19,7 @@ _HOW_MANY = {
 
 def write_card(path: Path, metrics: dict[str, Any], label_names: Sequence[str]) -> None:
     """Write a model's README.md from what `metrics.json` says of it."""
-    path.write_text(f"---\n{_header(metrics)}\n---\n{_body(metrics, label_names)}", encoding="utf-8")
+    path.write_text(readable(f"---\n{_header(metrics)}\n---\n{_body(metrics, label_names)}"), encoding="utf-8")
 
 
 def _header(metrics: dict[str, Any]) -> str:
@@ -56,7 +59,7 @@ def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
     lines = [
         "# Text classification",
         "",
-        f"Gives {what} {how_many} of: {', '.join(label_names)}.",
+        f"Gives {what} {how_many} of: {', '.join(map(_cell, label_names))}.",
         "",
         "```python",
         "from transformers import pipeline",
@@ -66,11 +69,12 @@ def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
         "```",
         "",
         "## Data",
-        f"{source}; {data['texts']} {what} with a label, from {' + '.join(data['fields'])}. Left out: {left_out}.",
+        f"{source}; {data['texts']} {what} with a label, from {' + '.join(data['fields'])}. Left out: {left_out}."
+        f"{_equal_texts(data)}",
         "",
         "| label | examples |",
         "| --- | --- |",
-        *(f"| {label} | {count} |" for label, count in data["counts"].items()),
+        *(f"| {_cell(label)} | {count} |" for label, count in data["counts"].items()),
         "",
         "## How good it is",
         f"Measured on {metrics['judged_by']['texts']} texts ({metrics['judged_by']['how']}) that the measured model "
@@ -87,7 +91,7 @@ def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
         "| label | precision | recall | F1 | examples |",
         "| --- | --- | --- | --- | --- |",
         *(
-            f"| {label} | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | {c['examples']} |"
+            f"| {_cell(label)} | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | {c['examples']} |"
             for label, c in metrics["per_class"].items()
         ),
         "",
@@ -105,3 +109,17 @@ def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _cell(name: str) -> str:
+    """A name that is one line, and one cell of a table."""
+    return " ".join(name.split()).replace("|", "\\|")
+
+
+def _equal_texts(data: dict[str, Any]) -> str:
+    if data["different_texts"] == data["texts"]:
+        return ""
+    said = f" {data['different_texts']} of them are different, and no copy of what measures was learnt from meanwhile."
+    if not data["contradictory"]:
+        return said
+    return f"{said} Equal ones have different labels in the tasks {named([str(t) for t in data['contradictory']])}."

@@ -1,11 +1,9 @@
 """A fine-tuned model → labels for texts that have none."""
 
-import csv
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +12,15 @@ from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
+from prepal.learning.decisions import HowMany
+from prepal.records import readable
 from prepal_workers import measures
-from prepal_workers.exports import Row, parse_rows
+from prepal_workers.files import Row, parse_rows, write_rows
 from prepal_workers.finetune import METRICS
 from prepal_workers.sequence_model import SequenceModel
 from prepal_workers.text_fields import Text, text_of
+from prepal_workers.trust import Trust
+from prepal_workers.wording import named
 
 if TYPE_CHECKING:
     # Its client takes seconds to import, and most predictions do without.
@@ -36,15 +38,20 @@ class Threshold:
     Attributes:
         accuracy: the one that is wanted.
         confidence: the least that is sure; None where none is.
-        judged: by how many texts the model was judged.
+        judged: by how many texts the model was judged; None if an older release did not keep what they say.
     """
 
     accuracy: float
     confidence: float | None
-    judged: int
+    judged: int | None
 
     def __str__(self) -> str:
         wanted = f"{self.accuracy:.1%}".replace("%", " %").replace(".0 ", " ")
+        if self.judged is None:
+            return (
+                f"The model is of an older release, which did not keep how right it was where it was sure, so {wanted} "
+                "is safe for none: fine-tune it again."
+            )
         if self.confidence is None:
             return f"By the {self.judged} texts that the model was judged by, {wanted} is safe for none: label more."
         return (
@@ -70,23 +77,25 @@ class Predictions:
     threshold: Threshold | None = None
 
 
-def find_threshold(confidences: NDArray[np.float64], careful: NDArray[np.float64], accuracy: float) -> float | None:
+def find_threshold(trust: Trust, logits: NDArray[np.float32], each: HowMany, accuracy: float) -> float | None:
     """The least confidence from which on predictions are right as often as wanted; None where none is.
 
-    What is expected right among the surest texts is the mean of their confidences. So it is known of the very texts
-    that are predicted, also where those that the model was judged by are harder, because they were chosen to teach.
+    What is expected right among the surest texts is the mean of their confidences, as far as the judged texts let one
+    trust these. So it is known of the very texts that are predicted, also where those that the model was judged by are
+    harder, because they were chosen to teach.
 
     Args:
-        confidences: `(n,)`, of the texts that are predicted.
-        careful: `(n,)`, the same by the highest temperature that the judged texts leave possible.
+        trust: what the judged texts say of confidences.
+        logits: `(n, k)`, of the texts that are predicted.
+        each: how many labels a text has.
         accuracy: the one that is wanted.
     """
+    confidences = measures.confidences(logits, each)
     order = np.argsort(-confidences, kind="stable")
     ranked = confidences[order]
-    expected = np.cumsum(careful[order]) / np.arange(1, len(order) + 1)
     # Texts that are equally sure are sure together.
     ends = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True)) if len(ranked) else np.empty(0, np.int64)
-    enough = ends[expected[ends] >= accuracy]
+    enough = ends[trust.enough(logits, each, order, accuracy)[ends]]
     return float(ranked[enough[-1]]) if len(enough) else None
 
 
@@ -102,35 +111,38 @@ class Predictor:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self.metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            said: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+            self.fields = tuple(str(field).removeprefix("$") for field in said["data"]["fields"])
+            self.pairs = bool(said["data"]["pairs"])
+            # An older release did not keep these two.
+            kept: HowMany | None = said["data"].get("how_many")
+            self._trust = Trust.from_json(said["trust"]) if "trust" in said else None
+            self.version = f"PRepAL fine-tuned {said['fingerprint'][:8]}"
+            self._judged = int(said["judged_by"]["texts"])
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise PrepalError(
                 f"{folder} has no {METRICS} that can be read ({error}): give a folder that `prepal finetune` wrote."
             ) from error
         self._model = SequenceModel.load(folder)
         self.label_names = self._model.label_names
-        self.how_many: measures.HowMany = self.metrics["data"]["how_many"]
+        self.how_many: HowMany = kept or ("any" if self._model.multilabel else "one")
         self.on_read: Callable[[int, int], None] | None = None
-        self.version = f"PRepAL fine-tuned {self.metrics['fingerprint'][:8]}"
 
     def predict(self, texts: Sequence[Text], accuracy: float | None = None) -> Predictions:
         """Labels of texts, and which of them are sure enough for an accuracy; `on_read` is told how far it is."""
         if self.on_read:
             self._model.on_read = self.on_read
         logits = self._model.logits(texts)
-        given = measures.decide(logits, self.how_many)
+        given = measures.given(logits, self.how_many)
         likeliest = np.argsort(-logits, axis=1, kind="stable")
         labels = [[self.label_names[c] for c in order if row[c]] for row, order in zip(given, likeliest, strict=True)]
         confidences = measures.confidences(logits, self.how_many)
         if accuracy is None:
             return Predictions(labels, confidences)
-        said = self.metrics["calibration"]
-        # The fitted temperature is in the weights already.
-        more = np.float32(said["highest_temperature"] / said["temperature"])
-        least = find_threshold(confidences, measures.confidences(logits / more, self.how_many), accuracy)
+        least = None if self._trust is None else find_threshold(self._trust, logits, self.how_many, accuracy)
         sure = confidences >= (np.inf if least is None else least)
         return Predictions(
-            labels, confidences, sure, Threshold(accuracy, least, int(self.metrics["judged_by"]["texts"]))
+            labels, confidences, sure, Threshold(accuracy, least, None if self._trust is None else self._judged)
         )
 
     def texts(self, rows: Iterable[Row], name: str) -> list[Text]:
@@ -139,15 +151,13 @@ class Predictor:
         Raises:
             PrepalError: a row has none of them.
         """
-        said = self.metrics["data"]
-        fields, pairs = [field.removeprefix("$") for field in said["fields"]], said["pairs"]
         texts: list[Text] = []
         for place, row in enumerate(rows, start=1):
             data = row.get("data")
-            text = text_of(data if isinstance(data, dict) else row, fields, pairs)
+            text = text_of(data if isinstance(data, dict) else row, self.fields, self.pairs)
             if text is None:
                 raise PrepalError(
-                    f"{name} row {place} has no text in {' + '.join(fields)}, which the model learnt from: name its "
+                    f"{name} row {place} has no text in {named(self.fields)}, which the model learnt from: name its "
                     "fields so."
                 )
             texts.append(text)
@@ -162,10 +172,7 @@ def predict_file(predictor: Predictor, content: bytes, name: str, out: Path, acc
     """
     if out.suffix.lower() not in _WRITERS:
         raise PrepalError(f"{out} is of a kind that cannot be written: give a name ending in .jsonl or .csv.")
-    try:
-        _, rows = parse_rows(content.decode("utf-8-sig"), name)
-    except UnicodeDecodeError as error:
-        raise PrepalError(f"{name} is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
+    _, rows = parse_rows(content, name)
     found = predictor.predict(predictor.texts(rows, name), accuracy)
     several = predictor.how_many != "one"
     told = []
@@ -177,12 +184,7 @@ def predict_file(predictor: Predictor, content: bytes, name: str, out: Path, acc
             "confidence": round(float(found.confidences[place]), 4),
         }
         told.append(said if found.sure is None else {**said, "sure": bool(found.sure[place])})
-    partial = out.with_name(out.name + ".partial")
-    try:
-        partial.write_text(_csv(told) if out.suffix.lower() == ".csv" else _jsonl(told), encoding="utf-8")
-        partial.replace(out)
-    except OSError as error:
-        raise PrepalError(f"{out} cannot be written ({error.strerror}): choose another --out.") from error
+    write_rows(told, out)
     return found
 
 
@@ -197,10 +199,11 @@ def predict_project(
     Raises:
         PrepalError: the project has other labels than the model.
     """
-    strangers = set(predictor.label_names) - set(config.choices)
+    place = {label: config.place(label) for label in predictor.label_names}
+    strangers = sorted(label for label in place if place[label] is None)
     if strangers:
         raise PrepalError(
-            f"Project {project} has no choice {sorted(strangers)[0]!r}, which the model gives: use a model that was "
+            f"Project {project} has no choice {strangers[0]!r}, which the model gives: use a model that was "
             "trained on its labels."
         )
     done = {annotation.task for annotation in label_studio.annotations(project).values() if not annotation.skipped}
@@ -210,11 +213,13 @@ def predict_project(
         }
     tasks = [t for page in label_studio.tasks(project) for t in page if int(t["id"]) not in done]
     known, texts, without = [], [], 0
-    pairs = predictor.metrics["data"]["pairs"]
-    fields = [field.removeprefix("$") for field in predictor.metrics["data"]["fields"]]
     for task in tasks:
         try:
-            text = text_of(task["data"], fields, pairs) if pairs else config.text(task["data"])
+            text = (
+                text_of(task["data"], predictor.fields, pair=True)
+                if predictor.pairs
+                else readable(config.text(task["data"]))
+            )
         except UnembeddableError:
             text = None
         if text is None:
@@ -223,33 +228,16 @@ def predict_project(
             known.append(int(task["id"]))
             texts.append(text)
     found = predictor.predict(texts, accuracy)
-    index = {choice: place for place, choice in enumerate(config.choices)}
     predictions = [
         {
             "task": task,
-            "result": config.result([index[label] for label in found.labels[place]], float(found.confidences[place])),
-            "score": round(float(found.confidences[place]), 4),
+            "result": config.result([p for label in labels if (p := place[label]) is not None], confidence),
+            "score": round(confidence, 4),
             "model_version": predictor.version,
         }
-        for place, task in enumerate(known)
+        for task, labels, confidence in zip(known, found.labels, found.confidences.tolist(), strict=True)
     ]
     if predictions:
         label_studio.create_predictions(project, predictions)
     log.info("project %d: %d predictions of version %s", project, len(predictions), predictor.version)
     return found, without
-
-
-def _jsonl(rows: Iterable[Row]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    written = StringIO(newline="")
-    writer = csv.DictWriter(written, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(
-            {c: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for c, v in row.items()}
-        )
-    return written.getvalue()

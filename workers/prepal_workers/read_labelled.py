@@ -1,6 +1,5 @@
 """Reads labelled texts: Label Studio's exports, and JSONL or CSV files with texts and labels."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,13 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prepal import records
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig, UnembeddableError
-from prepal.labels import settle
+from prepal.labels import settle, vote
 from prepal.project import Annotation
-from prepal_workers.exports import ExportedTask, Row, is_export, parse_rows, read_export
+from prepal.records import readable
+from prepal_workers.exports import ExportedTask, is_export, read_export
+from prepal_workers.files import FileKind, Row, parse_rows
 from prepal_workers.labelled_data import LabelledData, assemble
 from prepal_workers.text_fields import Text, find_fields, pair_of, text_of
+from prepal_workers.wording import named, same_labels
+
+_Votes = dict[int, tuple[ExportedTask, list[Annotation]]]
 
 
 def read_labelled(
@@ -28,10 +33,31 @@ def read_labelled(
     config: LabelConfig | None = None,
     audits: Collection[int] = (),
 ) -> LabelledData:
-    """Read labelled texts from a file's content, which tells by itself what it is.
+    """Read labelled texts from a file's content, which tells by itself what it is; all else is as in `read_rows`.
+
+    Raises:
+        PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
+    """
+    kind, rows = parse_rows(content, name)
+    return read_rows(kind, rows, name, choice=choice, fields=fields, pair=pair, config=config, audits=audits)
+
+
+def read_rows(
+    kind: FileKind,
+    rows: Sequence[Row],
+    name: str,
+    *,
+    choice: str | None = None,
+    fields: Sequence[str] = (),
+    pair: bool | None = None,
+    config: LabelConfig | None = None,
+    audits: Collection[int] = (),
+) -> LabelledData:
+    """Read labelled texts from the rows of an export, or of a data file.
 
     Args:
-        content: of the file.
+        kind: of the file.
+        rows: of it.
         name: of the file, for messages.
         choice: name of the `Choices` tag, where an export has several.
         fields: of the task's data that are the text; found by themselves when empty.
@@ -40,13 +66,8 @@ def read_labelled(
         audits: ids of tasks that were drawn at random, beside those that the export marks itself.
 
     Raises:
-        PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
+        PrepalError: there are no labels, or it is left open which ones are meant.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PrepalError(f"{name} is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
-    kind, rows = parse_rows(text, name)
     if not is_export(rows):
         return _from_rows(kind, rows, name, fields, pair)
     config = replace(config, from_name=choice) if config and choice else config
@@ -59,7 +80,7 @@ def read_labelled(
 def _tag(tags: Sequence[str], wanted: str | None, name: str) -> str:
     if wanted is not None and wanted in tags:
         return wanted
-    found = ", ".join(tags)
+    found = named(tags)
     if not tags:
         raise PrepalError(f"{name} has no labels: annotate tasks with Choices, and export again.")
     if wanted is not None:
@@ -80,13 +101,14 @@ def _from_tasks(
     audits: frozenset[int],
 ) -> LabelledData:
     left_out: Counter[str] = Counter()
-    given: dict[int, tuple[ExportedTask, list[Annotation]]] = {}
+    given: _Votes = {}
     for task in tasks:
         cast_votes = [a for a in task.annotations if not a.skipped and a.choices.get(tag)]
         if cast_votes:
             given[task.id] = (task, cast_votes)
         else:
             left_out[_why_none(task)] += 1
+    given = given if config else _one_spelling(given, tag)
     settling = config or _config_of(tag, (a for _, votes in given.values() for a in votes))
     settled = settle(dict(enumerate(a for _, votes in given.values() for a in votes)), settling)
     left_out["with choices that the label config no longer has"] += len(given.keys() - settled.keys())
@@ -108,12 +130,12 @@ def _from_tasks(
         else:
             kept.append(task_id)
             texts.append(text)
-    differing = sum(len({frozenset(a.choices[tag]) for a in given[task][1]}) > 1 for task in kept)
+    said = ({row.tobytes() for a in given[task][1] if (row := vote(a, settling)) is not None} for task in kept)
     return assemble(
         kind=kind,
         name=name,
         texts=texts,
-        chosen=np.array([labels[task] for task in kept], bool).reshape(len(kept), -1),
+        chosen=np.array([labels[task] for task in kept], bool).reshape(len(kept), len(settling.choices)),
         label_names=settling.choices,
         multilabel=settling.multiple,
         is_audit=np.array([given[task][0].is_audit or task in audits for task in kept], bool),
@@ -121,24 +143,34 @@ def _from_tasks(
         tasks=len(tasks),
         fields=found or tuple(field.template for field in config.fields if config),  # type: ignore[union-attr]
         choice=tag,
-        disagreements=differing,
+        disagreements=sum(len(votes) > 1 for votes in said),
         left_out=left_out,
         unlabelled=[text for task in tasks if task.id not in labels and (text := read(task))],
         votes=None if settling.multiple else _votes([given[task][1] for task in kept], settling),
     )
 
 
+def _one_spelling(given: _Votes, tag: str) -> _Votes:
+    """The same votes, each label by one name; see `same_labels`."""
+    same = same_labels(c for _, votes in given.values() for a in votes for c in a.choices[tag])
+    if all(name == label for name, label in same.items()):
+        return given
+    return {
+        id: (task, [replace(a, choices={**a.choices, tag: [same[c] for c in a.choices[tag]]}) for a in votes])
+        for id, (task, votes) in given.items()
+    }
+
+
 def _votes(annotations: Sequence[Sequence[Annotation]], config: LabelConfig) -> NDArray[np.int64]:
     """What each annotator chose of each task, `(n, a)`: the newest, if more than once."""
     annotators = sorted({a.annotator for of in annotations for a in of})
     column = {annotator: place for place, annotator in enumerate(annotators)}
-    index = {choice: place for place, choice in enumerate(config.choices)}
     votes = np.full((len(annotations), len(annotators)), -1, np.int64)
     for row, of in zip(votes, annotations, strict=True):
         if any(a.ground_truth for a in of):
             continue
         for a in sorted(of, key=lambda a: a.updated_at):
-            known = [index[choice] for choice in a.choices[config.from_name] if choice in index]
+            known = [place for choice in a.choices[config.from_name] if (place := config.place(choice)) is not None]
             if known:
                 row[column[a.annotator]] = known[0]
     return votes
@@ -162,14 +194,14 @@ def _config_of(tag: str, annotations: Iterable[Annotation]) -> LabelConfig:
 
 def _config_text(config: LabelConfig, data: Mapping[str, Any]) -> str | None:
     try:
-        return config.text(data)
+        return readable(config.text(data))
     except UnembeddableError:
         return None
 
 
 def _from_rows(kind: str, rows: Sequence[Row], name: str, fields: Sequence[str], pair: bool | None) -> LabelledData:
     if not any("label" in row for row in rows):
-        columns = ", ".join(sorted({str(column) for row in rows for column in row}))
+        columns = named(sorted({str(column) for row in rows for column in row}))
         raise PrepalError(
             f"{name} has no labels (found: {columns}): give a Label Studio export, or name the field of the labels "
             "'label'."
@@ -191,13 +223,14 @@ def _from_rows(kind: str, rows: Sequence[Row], name: str, fields: Sequence[str],
             left_out["without a text"] += 1
         else:
             texts.append(text)
-            chosen.append([str(one) for one in (label if isinstance(label, list) else [label])])
+            chosen.append([str(one).strip() for one in (label if isinstance(label, list) else [label])])
             places.append(place)
-    names = tuple(sorted({one for given in chosen for one in given}))
+    same = same_labels(one for given in chosen for one in given)
+    names = tuple(sorted(set(same.values())))
     index = {label: column for column, label in enumerate(names)}
     marks = np.zeros((len(texts), len(names)), bool)
     for number, given in enumerate(chosen):
-        marks[number, [index[one] for one in given]] = True
+        marks[number, [index[same[one]] for one in given]] = True
     return assemble(
         kind=kind,
         name=name,
@@ -220,7 +253,7 @@ def _label(value: object) -> object:
     """A label, or a list of labels, also where a table holds the list as JSON."""
     if isinstance(value, str) and value.startswith("["):
         try:
-            return list(json.loads(value))
+            return list(records.loads(value))
         except ValueError:
             return value
     return value.strip() if isinstance(value, str) else value

@@ -22,7 +22,8 @@ from prepal.errors import PrepalError
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn
 from prepal.learning.label_names import name_text
-from prepal_workers.encoder import clean, source
+from prepal.records import readable
+from prepal_workers.encoder import source
 from prepal_workers.text_fields import Text
 
 # Models whose layers are BERT's and whose head looks at the first token.
@@ -104,9 +105,9 @@ class SequenceModel:
         if not texts:
             return []
         if isinstance(texts[0], tuple):
-            parts = ([clean(text[0]) for text in texts], [clean(text[1]) for text in texts])
+            parts = ([readable(text[0]) for text in texts], [readable(text[1]) for text in texts])
         else:
-            parts = ([clean(str(text)) for text in texts],)  # type: ignore[assignment]
+            parts = ([readable(str(text)) for text in texts],)  # type: ignore[assignment]
         encoded = self.tokenizer(*parts, truncation=True, max_length=self.max_tokens)
         return [{key: encoded[key][place] for key in encoded} for place in range(len(texts))]
 

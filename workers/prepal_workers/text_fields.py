@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prepal.errors import PrepalError
+from prepal.records import readable
+from prepal_workers.wording import named
 
 Text = str | tuple[str, str]
 
@@ -56,14 +58,14 @@ def pair_of(fields: Sequence[str], wanted: bool | None) -> bool:
     """
     if wanted and len(fields) != 2:
         raise PrepalError(
-            f"A pair has two fields, but there are {len(fields)} ({', '.join(fields)}): name two with --text."
+            f"A pair has two fields, but there are {len(fields)} ({named(fields)}): name two with --text."
         )
     return tuple(fields) in _PAIRS if wanted is None else wanted
 
 
 def text_of(data: Mapping[str, Any], fields: Sequence[str], pair: bool) -> Text | None:
     """The text of a task's data: its fields joined by a line feed, or a pair; None where there is none."""
-    parts = [str(data[field]).strip() if data.get(field) is not None else "" for field in fields]
+    parts = [readable(str(data[field])).strip() if data.get(field) is not None else "" for field in fields]
     if pair:
         return (parts[0], parts[1]) if parts[0] and parts[1] else None
     return "\n".join(part for part in parts if part) or None

@@ -24,10 +24,11 @@ from transformers.utils import logging as transformers_logging
 
 from prepal.errors import PrepalError
 from prepal.learning.classifier import Labels
+from prepal.learning.decisions import HowMany, how_many
 from prepal_workers.contrastive import PairLoss
 from prepal_workers.epochs import Epoch, Progress, Watch, last_complete, start_score
 from prepal_workers.lora import add_lora, merge_lora
-from prepal_workers.measures import HowMany, how_many, macro_f1, right, score
+from prepal_workers.measures import macro_f1, right, score
 from prepal_workers.memory import tokens_at_once
 from prepal_workers.recipe import Recipe, Wishes, choose_recipe, precision
 from prepal_workers.sequence_model import SequenceModel, last_layer

@@ -1,9 +1,9 @@
 """Labelled texts for experiments."""
 
-import csv
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
+from prepal.learning.decisions import marks
+from prepal.records import readable
+from prepal_workers.files import decoded, json_lines, table_rows
+from prepal_workers.wording import named, same_labels
 
-# A text may be longer than csv's own limit of 131,072 characters.
-_LONGEST_TEXT = 100_000_000
 _PAIR = ("text_a", "text_b")
+# Which texts `pool` takes depends on the texts alone, so that all seeds and arms choose from the same ones.
+_POOL_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Labelled:
     texts: Sequence[str]
     labels: NDArray[np.int64] | NDArray[np.bool_]
 
+    def at(self, places: NDArray[np.int64]) -> "Labelled":
+        """The texts at some places."""
+        return Labelled([self.texts[place] for place in places], self.labels[places])
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -40,6 +48,7 @@ class Dataset:
         multilabel: whether a text may have several.
         train: the pool.
         test: what accuracy is measured on.
+        notes: sentences on what the reader should know.
     """
 
     name: str
@@ -47,88 +56,121 @@ class Dataset:
     multilabel: bool
     train: Labelled
     test: Labelled
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that another text, label or order would change."""
+        said = [self.choices, *((list(part.texts), part.labels.tolist()) for part in (self.train, self.test))]
+        return hashlib.blake2b(json.dumps(said).encode(), digest_size=8).hexdigest()
 
 
 def load(train: Path, test: Path, pool: int | None = None) -> Dataset:
+    """Read what `read` reads, for an experiment: no text of the pool is measured on, and the pool may be a part.
+
+    Args:
+        train: file of the pool.
+        test: file to measure on.
+        pool: take only so many texts of the pool, drawn at random and with all of its labels.
+
+    Raises:
+        PrepalError: a file cannot be used, or has another kind of labels than the other one.
+    """
+    return _drawn(_apart(read(train, test), train, test), train, pool)
+
+
+def read(train: Path, test: Path) -> Dataset:
     """Read JSONL or CSV files with `text` (or `text_a` and `text_b`) and `label`, which may be a list in JSONL.
 
     Args:
         train: file of the pool.
         test: file to measure on.
-        pool: take only so many texts of the pool, the first ones.
 
     Raises:
         PrepalError: a file cannot be used, or has another kind of labels than the other one.
     """
-    rows = list(_rows(train))[:pool]
-    test_rows = list(_rows(test))
+    rows, test_rows = _rows(train), _rows(test)
     multilabel = isinstance(rows[0][1], list)
     for path, part in ((train, rows), (test, test_rows)):
         if any(isinstance(label, list) != multilabel for _, label in part):
             raise PrepalError(f"{path} mixes single labels and lists of labels: write one kind in both files.")
-    choices = sorted({str(name) for _, label in rows for name in (label if multilabel else [label])})
+    given, tested = (
+        [[str(name) for name in (label if multilabel else [label])] for _, label in part] for part in (rows, test_rows)
+    )
+    same = same_labels(name for names in given for name in names)
+    choices = sorted(set(same.values()))
     if len(choices) < 2:
-        raise PrepalError(f"{train} has the label {', '.join(choices) or '(none)'} only: two are needed.")
+        raise PrepalError(f"{train} has the label {named(choices) or '(none)'} only: two are needed.")
     place = {name: at for at, name in enumerate(choices)}
-    unknown = {str(name) for _, label in test_rows for name in (label if multilabel else [label])} - set(choices)
+    same_in_test = same_labels((name for names in tested for name in names), choices)
+    unknown = set(same_in_test.values()) - set(choices)
     if unknown:
         raise PrepalError(f"{test} has the label {min(unknown)!r}, which {train} has not: use the same labels in both.")
 
-    def labelled(part: Sequence[tuple[str, Any]]) -> Labelled:
-        texts = [text for text, _ in part]
-        if not multilabel:
-            return Labelled(texts, np.array([place[str(label)] for _, label in part], np.int64))
+    def labelled(part: Sequence[tuple[str, Any]], names: Sequence[Sequence[str]], same: Mapping[str, str]) -> Labelled:
         chosen = np.zeros((len(part), len(choices)), bool)
-        for at, (_, label) in enumerate(part):
-            chosen[at, [place[str(name)] for name in label]] = True
-        return Labelled(texts, chosen)
+        for row, own in zip(chosen, names, strict=True):
+            row[[place[same[name]] for name in own]] = True
+        return Labelled([text for text, _ in part], chosen if multilabel else chosen.argmax(axis=1).astype(np.int64))
 
-    name = train.parent.name if train.stem == "train" and train.parent.name else train.stem
-    return Dataset(name, choices, multilabel, labelled(rows), labelled(test_rows))
+    name = readable(train.parent.name if train.stem == "train" and train.parent.name else train.stem)
+    return Dataset(name, choices, multilabel, labelled(rows, given, same), labelled(test_rows, tested, same_in_test))
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    readers = {".csv": _csv, ".jsonl": _jsonl}
+def _apart(dataset: Dataset, train: Path, test: Path) -> Dataset:
+    """Without the texts of the pool that are measured on: a model may not know them."""
+    measured = set(dataset.test.texts)
+    kept = np.array([place for place, text in enumerate(dataset.train.texts) if text not in measured], np.int64)
+    left_out = len(dataset.train.texts) - len(kept)
+    if not left_out:
+        return dataset
+    both = f"{left_out} of the {len(dataset.train.texts)} texts of {train} are in {test} too"
+    part = dataset.train.at(kept)
+    lost = ~marks(part.labels, len(dataset.choices)).any(axis=0)
+    if lost.any():
+        label = dataset.choices[int(lost.argmax())]
+        raise PrepalError(f"{both}, and no other one has the label {label!r}: give other texts to measure on.")
+    return replace(dataset, train=part, notes=(*dataset.notes, f"{both}: they are left out of the pool."))
+
+
+def _drawn(dataset: Dataset, train: Path, pool: int | None) -> Dataset:
+    """With a part of the pool that has about the same share of each label, and at least one text of each."""
+    texts, k = len(dataset.train.texts), len(dataset.choices)
+    if pool is None or pool >= texts:
+        return dataset
+    has = marks(dataset.train.labels, k)
+    frequency = has.sum(axis=0)
+    order = np.random.default_rng(_POOL_SEED).permutation(texts)
+    chosen = np.zeros(texts, bool)
+    for label in np.argsort(frequency, kind="stable"):
+        own = order[has[order, label]]
+        if not chosen[own].any():
+            chosen[own[0]] = True
+    more = pool - int(chosen.sum())
+    if more < 0:
+        raise PrepalError(f"--pool {pool} is too few for the {k} labels of {train}: take {int(chosen.sum())} or more.")
+    rest = order[~chosen[order]]
+    rarest = np.where(has[rest], frequency, texts + 1).argmin(axis=1)
+    rest = rest[np.argsort(rarest, kind="stable")]
+    chosen[rest[np.arange(more) * len(rest) // max(more, 1)]] = True
+    return replace(dataset, train=dataset.train.at(np.flatnonzero(chosen)))
+
+
+def _rows(path: Path) -> list[tuple[str, Any]]:
+    readers = {".csv": table_rows, ".jsonl": json_lines}
     if path.suffix.lower() not in readers:
         raise PrepalError(f"{path} is of a kind that cannot be read: give a file ending in .csv or .jsonl.")
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except OSError as error:
         raise PrepalError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
-    except UnicodeDecodeError as error:
-        raise PrepalError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
-    count = 0
-    for line, row in readers[path.suffix.lower()](path, content):
-        pair = _PAIR[0] in row
-        fields = [*(_PAIR if pair else ("text",)), "label"]
+    found = []
+    for line, row in readers[path.suffix.lower()](decoded(content, str(path)), str(path)):
+        fields = [*(_PAIR if _PAIR[0] in row else ("text",)), "label"]
         lacking = [name for name in fields if row.get(name) is None]
         if lacking:
             raise PrepalError(f"{path} line {line} has no {lacking[0]!r}: every line needs {' and '.join(fields)}.")
-        text = "\n".join(str(row[name]) for name in fields[:-1]).strip()
-        count += 1
-        yield text, row["label"]
-    if not count:
+        found.append(("\n".join(readable(str(row[name])) for name in fields[:-1]).strip(), row["label"]))
+    if not found:
         raise PrepalError(f"{path} has no rows: give labelled texts.")
-
-
-def _jsonl(path: Path, content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise PrepalError(f"{path} line {number} is not JSON ({error}): write one object per line.") from error
-        if not isinstance(row, dict):
-            raise PrepalError(f"{path} line {number} is not an object: write one object per line.")
-        yield number, row
-
-
-def _csv(path: Path, content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    csv.field_size_limit(_LONGEST_TEXT)
-    reader = csv.DictReader(content.splitlines(keepends=True), strict=True)
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise PrepalError(f"{path} line {reader.line_num} is not CSV ({error}): mend its quotes.") from error
+    return found

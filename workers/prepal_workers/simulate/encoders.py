@@ -12,6 +12,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from prepal.errors import PrepalError
 from prepal.vectors import VectorTable, text_id
 
 if TYPE_CHECKING:
@@ -58,13 +59,23 @@ def embed(
 
 
 def word_counts(train: Sequence[str], *others: Sequence[str], seed: int = 0) -> tuple[NDArray[np.float32], ...]:
-    """Return unit vectors `(n, 128)` of word counts of each list of texts; the words are those of `train`."""
+    """Return unit vectors `(n, 128)` of word counts of each list of texts; the words are those of `train`.
+
+    Raises:
+        PrepalError: there are not two words that occur in two texts each.
+    """
     counter = TfidfVectorizer(sublinear_tf=True, min_df=2)
     with warnings.catch_warnings():
         # Of few texts with few words scikit-learn says that a share of no variance is explained.
         warnings.simplefilter("ignore", RuntimeWarning)
-        counts = counter.fit_transform(train)
-        svd = TruncatedSVD(min(_WORD_COUNT_DIMENSION, counts.shape[1] - 1), random_state=seed).fit(counts)
+        try:
+            counts = counter.fit_transform(train)
+            dimension = min(_WORD_COUNT_DIMENSION, counts.shape[1] - 1)
+            svd = TruncatedSVD(dimension, random_state=seed).fit(counts)
+        except ValueError as error:
+            raise PrepalError(
+                f"{WORD_COUNTS} needs two words that occur in two texts each: take another --encoder."
+            ) from error
     return tuple(normalize(svd.transform(counter.transform(texts))).astype(np.float32) for texts in (train, *others))
 
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifier import NothingToLearn
+from prepal.learning.decisions import HowMany, decide, how_many, macro_f1, marks, right
 from prepal_workers.simulate.dataset import Dataset, Labelled
 
 ClassifierName = Literal["logistic", "network", "finetune"]
@@ -57,8 +57,10 @@ class Vectors:
 def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> Iterator[Row]:
     """Yield a row for each number of labels, and one more for the model that is fine-tuned at the end.
 
-    What is chosen after a row depends on the seed and the row's number alone.
+    What is chosen after a row depends on the seed and the row's number alone. Labels come in the order in which they
+    were asked for, so the first text of a choice is the one that was labelled first.
     """
+    about = _about(setting, dataset)
     own = vectors[setting.encoder]
     chooser = _chooser(setting, dataset, own)
     judge = chooser if not setting.judge else _judge(setting, dataset, vectors[setting.judge])
@@ -77,11 +79,11 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
         if judge is not chooser:
             judge.fit(labelled, free)
         yield {
-            **_about(setting, dataset),
+            **about,
             "phase": "round",
             "round": number,
             "labels": len(labelled),
-            **scores(judge.predict_proba(judging.test), dataset.test, dataset.multilabel),
+            **scores(judge.predict_proba(judging.test), dataset.test, how_many(dataset.train.labels[labelled])),
             "fit_s": round(fitted - began, 6),
             "rank_s": round(ranked - fitted, 6),
             "picked": picked.tolist(),
@@ -96,34 +98,27 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
             dataset.test.texts
         )
         yield {
-            **_about(setting, dataset),
+            **about,
             "phase": "final",
             "round": number,
             "labels": len(labelled),
-            **scores(probabilities, dataset.test, dataset.multilabel),
+            **scores(probabilities, dataset.test, how_many(dataset.train.labels[labelled])),
             "fit_s": round(time.perf_counter() - began, 6),
             "rank_s": 0.0,
             "picked": [],
         }
 
 
-def scores(probabilities: NDArray[np.float32] | None, test: Labelled, multilabel: bool) -> dict[str, float | None]:
+def scores(probabilities: NDArray[np.float32] | None, test: Labelled, each: HowMany) -> dict[str, float | None]:
     """Return accuracy and macro-F1 of predictions `(m, k)` for the test texts; None where nothing was predicted.
 
-    If multilabel, a prediction is right when it has all choices of the text and no other.
+    A prediction is right when it has all choices of the text and no other; `each` is how many those have that were
+    learnt from.
     """
     if probabilities is None:
         return {"accuracy": None, "macro_f1": None}
-    if multilabel:
-        predicted: NDArray[Any] = probabilities >= 0.5
-        right = (predicted == test.labels).all(axis=1)
-        macro_f1 = f1_score(test.labels, predicted, average="macro", zero_division=0)
-    else:
-        predicted = probabilities.argmax(axis=1)
-        right = predicted == test.labels
-        labels = np.arange(probabilities.shape[1])
-        macro_f1 = f1_score(test.labels, predicted, average="macro", labels=labels, zero_division=0)
-    return {"accuracy": round(float(right.mean()), 6), "macro_f1": round(float(macro_f1), 6)}
+    truth, given = marks(test.labels, probabilities.shape[1]), decide(probabilities, each)
+    return {"accuracy": round(float(right(given, truth).mean()), 6), "macro_f1": round(macro_f1(truth, given), 6)}
 
 
 class _OnVectors:
@@ -211,4 +206,9 @@ def _fine_tuned(model: str, dataset: Dataset, labelled: NDArray[np.int64], seed:
 
 
 def _about(setting: Setting, dataset: Dataset) -> Row:
-    return {"version": version("prepal-label-studio"), "dataset": dataset.name, **asdict(setting)}
+    return {
+        "version": version("prepal-label-studio"),
+        "dataset": dataset.name,
+        "data": dataset.fingerprint,
+        **asdict(setting),
+    }

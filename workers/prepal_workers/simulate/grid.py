@@ -19,20 +19,46 @@ from prepal_workers.simulate.experiment import Row, Setting, Vectors, run
 _LOOK_EVERY_S = 0.5
 
 
+def set_apart(results: Path, dataset: Dataset) -> Path | None:
+    """Move rows of other texts or labels than the dataset's, or of another release, to a file beside `results`.
+
+    Returns:
+        That file; None if there were no such rows.
+
+    Raises:
+        PrepalError: the rows are of a dataset with another name, so that the folder is probably another one's.
+    """
+    rows = read(results)
+    if other := {row["dataset"] for row in rows} - {dataset.name}:
+        raise PrepalError(f"{results} has results of {min(other)}, not of {dataset.name}: choose another --out.")
+    now = {"version": version("prepal-label-studio"), "data": dataset.fingerprint}
+    is_old = [any(row.get(name) != value for name, value in now.items()) for row in rows]
+    if not any(is_old):
+        return None
+    earlier = results.with_stem(f"{results.stem}-earlier")
+    _write(earlier, [*read(earlier), *(row for row, old in zip(rows, is_old, strict=True) if old)])
+    _write(results, [row for row, old in zip(rows, is_old, strict=True) if not old])
+    return earlier
+
+
 def read(results: Path) -> list[Row]:
     """Return the rows of a results file; a last one that was cut off is left out."""
     if not results.exists():
         return []
     rows = []
-    lines = results.read_text(encoding="utf-8").splitlines()
+    lines = results.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError as error:
             if number < len(lines):
                 raise PrepalError(
                     f"{results} line {number} is not a result ({error}): choose another --out."
                 ) from error
+            continue
+        if not isinstance(row, dict) or "dataset" not in row:
+            raise PrepalError(f"{results} line {number} is not a result: choose another --out.")
+        rows.append(row)
     return rows
 
 
@@ -46,6 +72,8 @@ def run_all(
 ) -> list[Row]:
     """Run what `results` does not have yet, appending its rows while it runs; returns the rows of all settings.
 
+    Only rows of the very same texts and labels, and of this release, are taken for results; see `set_apart`.
+
     Args:
         settings: what is to be tried.
         dataset: on which texts.
@@ -55,11 +83,10 @@ def run_all(
         advance: told, now and then, how many rows of `settings` there are.
 
     Raises:
-        PrepalError: the file has results of other texts.
+        PrepalError: the file has results of a dataset with another name.
     """
-    kept = [row for row in read(results) if row["version"] == version("prepal-label-studio")]
-    if other := {row["dataset"] for row in kept} - {dataset.name}:
-        raise PrepalError(f"{results} has results of {min(other)}, not of {dataset.name}: choose another --out.")
+    set_apart(results, dataset)
+    kept = read(results)
     complete = {_key(row) for row in kept if row["labels"] >= _last(row, dataset) and _is_last(row)}
     _write(results, [row for row in kept if _key(row) in complete])
     wanted = {_key(asdict(setting)): setting for setting in settings}

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from prepal.records import readable
 from prepal_workers.simulate.experiment import Row, Setting
 
 # Areas under curves are taken from here on, as a curve's beginning is mostly noise.
@@ -58,9 +59,9 @@ class Arm:
 
     @property
     def area(self) -> float:
-        """Mean accuracy over the numbers of labels from 10 on."""
-        from_here = self.labels >= _AREA_FROM
-        return float(np.nanmean(self.mean[from_here])) if from_here.any() else float("nan")
+        """Mean accuracy over the numbers of labels from 10 on, as far as there was any; else NaN."""
+        known = self.mean[(self.labels >= _AREA_FROM) & ~np.isnan(self.mean)]
+        return float(known.mean()) if len(known) else float("nan")
 
     def labels_for(self, accuracy: float) -> float | None:
         """How many labels reach an accuracy on average, between two retrainings interpolated; None: all do not."""
@@ -88,24 +89,27 @@ def arms(rows: Sequence[Row]) -> list[Arm]:
 
 
 def labels_needed(found: Sequence[Arm]) -> list[dict[str, Any]]:
-    """A row for each arm: its area, its last accuracy, and how many times fewer labels than random's it needs."""
+    """A row for each arm: its area, its last accuracy, and how many times fewer labels than random's it needs.
+
+    Figures that do not exist are None: where nothing was predicted, or where no label at all was needed.
+    """
     table = []
     for arm in found:
         random = _random_for(arm, found)
-        target = None if random is None else float(random.mean[-1])
+        target = None if random is None else _figure(random.mean[-1])
         needed = None if target is None else arm.labels_for(target)
         table.append(
             {
                 "arm": arm.name,
                 "seeds": len(arm.accuracy),
-                "area": arm.area,
+                "area": _figure(arm.area),
                 "labels": int(arm.labels[-1]),
-                "accuracy": float(arm.mean[-1]),
-                "macro_f1": float(arm.macro_f1[:, -1].mean()),
-                "final": float(arm.final.mean()) if len(arm.final) else None,
+                "accuracy": _figure(arm.mean[-1]),
+                "macro_f1": _figure(arm.macro_f1[:, -1].mean()),
+                "final": _figure(arm.final.mean()) if len(arm.final) else None,
                 "target": target,
                 "needed": needed,
-                "times_fewer": None if needed is None else int(arm.labels[-1]) / needed,
+                "times_fewer": int(arm.labels[-1]) / needed if needed else None,
                 "fit_s": float(arm.fit_s.sum(axis=1).mean()),
                 "rank_s": float(arm.rank_s.sum(axis=1).mean()),
             }
@@ -133,8 +137,12 @@ def write(rows: Sequence[Row], title: str, command: str, folder: Path) -> list[d
         version=rows[0]["version"],
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "report.html").write_text(readable(page), encoding="utf-8")
     return table
+
+
+def _figure(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _arm(name: str, setting: Mapping[str, Any], runs: Sequence[Sequence[Row]]) -> Arm:
@@ -196,7 +204,7 @@ def _curves(found: Sequence[Arm], title: str) -> Figure:
         deviation = arm.accuracy.std(axis=0)
         axes.plot(arm.labels, arm.mean, "--" if is_random else "-", color=colour, linewidth=2, label=arm.name)
         axes.fill_between(arm.labels, arm.mean - deviation, arm.mean + deviation, color=colour, alpha=0.12, linewidth=0)
-    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_title(title, loc="left", fontweight="bold", parse_math=False)
     axes.set_xlabel("labels")
     axes.set_ylabel("accuracy on the test texts")
     axes.set_xlim(left=0)
@@ -204,5 +212,6 @@ def _curves(found: Sequence[Arm], title: str) -> Figure:
     axes.grid(color="#e4e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    for name in axes.legend(loc="lower right", frameon=False).get_texts():
+        name.set_parse_math(False)
     return figure

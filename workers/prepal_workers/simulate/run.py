@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from prepal.errors import PrepalError
 from prepal.learning import strategies
@@ -18,7 +19,7 @@ from prepal_workers.simulate import report
 from prepal_workers.simulate.dataset import Dataset, load
 from prepal_workers.simulate.encoders import WORD_COUNTS, embed, word_counts
 from prepal_workers.simulate.experiment import Setting, Vectors
-from prepal_workers.simulate.grid import rows_of, run_all
+from prepal_workers.simulate.grid import rows_of, run_all, set_apart
 from prepal_workers.simulate.presets import PRESETS
 
 _CLASSIFIERS = ("logistic", "network", "finetune")
@@ -58,19 +59,27 @@ def simulate(
     dataset = load(train, test, options["pool"])
     settings = _settings(options, preset, encoder)
     _check(settings, dataset)
-    out.mkdir(parents=True, exist_ok=True)
+    for note in dataset.notes:
+        console.print(note, markup=False)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PrepalError(f"{out} cannot be written ({error.strerror}): choose another --out.") from error
+    results = out / "results.jsonl"
+    if earlier := set_apart(results, dataset):
+        console.print(
+            f"{results} had results of other texts, labels or another release: they are in {earlier} now.", markup=False
+        )
     needed = {s.encoder for s in settings} | {s.judge for s in settings if s.judge}
     with _bar(console) as bar:
         vectors = {name: _vectors(dataset, name, cache, bar) for name in sorted(needed)}
         total = sum(rows_of(setting, dataset) for setting in settings)
         task = bar.add_task(f"{len(settings)} runs", total=total)
-        rows = run_all(
-            settings, dataset, vectors, out / "results.jsonl", jobs, lambda done: bar.update(task, completed=done)
-        )
+        rows = run_all(settings, dataset, vectors, results, jobs, lambda done: bar.update(task, completed=done))
     title = f"{dataset.name}: {len(dataset.train.texts)} texts, {len(dataset.choices)} choices"
     table = report.write(rows, title, shlex.join(["prepal", *sys.argv[1:]]), out)
     console.print(_table(title, table))
-    console.print(f"{out / 'report.html'}, {out / 'curves.png'}, {out / 'results.jsonl'}")
+    console.print(f"{out / 'report.html'}, {out / 'curves.png'}, {results}", markup=False)
     return table
 
 
@@ -136,20 +145,23 @@ def _bar(console: Console) -> Progress:
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    def shown(figure: float | None, digits: int) -> str:
+        return "" if figure is None else f"{figure:.{digits}f}"
+
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
-        "mean accuracy": lambda row: f"{row['area']:.4f}",
-        "at the end": lambda row: f"{row['accuracy']:.4f}",
-        "fine-tuned": lambda row: "" if row["final"] is None else f"{row['final']:.4f}",
-        "labels needed": lambda row: "" if row["needed"] is None else f"{row['needed']:.0f}",
-        "times fewer": lambda row: "" if row["times_fewer"] is None else f"{row['times_fewer']:.2f}",
+        "mean accuracy": lambda row: shown(row["area"], 4),
+        "at the end": lambda row: shown(row["accuracy"], 4),
+        "fine-tuned": lambda row: shown(row["final"], 4),
+        "labels needed": lambda row: shown(row["needed"], 0),
+        "times fewer": lambda row: shown(row["times_fewer"], 2),
         "seconds": lambda row: f"{row['fit_s'] + row['rank_s']:.2f}",
     }
     if all(row["final"] is None for row in rows):
         del columns["fine-tuned"]
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("")
+    found = Table(title=Text(title), title_justify="left")
+    found.add_column("")
     for heading in columns:
-        shown.add_column(heading, justify="right")
+        found.add_column(heading, justify="right")
     for row in rows:
-        shown.add_row(row["arm"], *(cell(row) for cell in columns.values()))
-    return shown
+        found.add_row(Text(row["arm"]), *(cell(row) for cell in columns.values()))
+    return found

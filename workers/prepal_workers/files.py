@@ -1,0 +1,158 @@
+"""Data files, whatever is in them: JSON, JSON lines, CSV and TSV as rows, and rows as files."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+
+from prepal import records
+from prepal.errors import PrepalError
+from prepal.records import readable
+
+FileKind = Literal["JSON", "JSONL", "CSV", "TSV"]
+Row = dict[str, Any]
+
+# A text may be longer than csv's own limit of 131,072 characters.
+_LONGEST_FIELD = 100_000_000
+# Deeper values are nobody's data, and what walks through them by recursion ends some hundred levels down.
+_DEEPEST = 100
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The text of a file's content.
+
+    Raises:
+        PrepalError: it is not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PrepalError(f"{name} is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
+
+
+def parse_rows(content: bytes, name: str) -> tuple[FileKind, list[Row]]:
+    """Rows of a file that is told by its content: a JSON array or object, JSON lines, or a table.
+
+    Raises:
+        PrepalError: the content is none of these, or is broken; says where.
+    """
+    text = decoded(content, name)
+    start = text.lstrip()[:1]
+    if not start:
+        raise PrepalError(f"{name} is empty: give a Label Studio export, or a JSONL or CSV file.")
+    if start not in "[{":
+        header = _LINE_END.split(text.lstrip(), maxsplit=1)[0]
+        kind: Literal["CSV", "TSV"] = "TSV" if header.count("\t") > header.count(",") else "CSV"
+        return kind, [row for _, row in table_rows(text, name, "\t" if kind == "TSV" else ",")]
+    try:
+        found = records.loads(text)
+    except ValueError as error:
+        if start == "[" or text.strip().count("\n") == 0:
+            raise PrepalError(f"{name} is not JSON ({error}): export it again.") from error
+        return "JSONL", [row for _, row in json_lines(text, name)]
+    if isinstance(found, dict):
+        check_depth([found], name)
+        return ("JSON" if "annotations" in found or "completions" in found else "JSONL"), [found]
+    strangers = [place for place, row in enumerate(found, start=1) if not isinstance(row, dict)]
+    if strangers:
+        raise PrepalError(f"{name} has something else than an object as its item {strangers[0]}: export it again.")
+    check_depth(found, name)
+    return "JSON", found
+
+
+def json_lines(text: str, name: str) -> list[tuple[int, Row]]:
+    """Rows of JSON lines, each with the number of its line.
+
+    Raises:
+        PrepalError: a line is not a JSON object.
+    """
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = records.loads(line)
+        except ValueError as error:
+            raise PrepalError(f"{name} line {number} is not JSON ({error}): write one object per line.") from error
+        if not isinstance(row, dict):
+            raise PrepalError(f"{name} line {number} is not an object: write one object per line.")
+        rows.append((number, row))
+    check_depth([row for _, row in rows], name)
+    return rows
+
+
+def table_rows(text: str, name: str, delimiter: str = ",") -> list[tuple[int, Row]]:
+    """Rows of a table with a header, each with the number of the line that it ends in.
+
+    A line ends by a line feed, a carriage return or both; whatever else breaks lines in a text is text.
+
+    Raises:
+        PrepalError: it is not CSV, or a row has another number of fields than the header.
+    """
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise PrepalError(f"{name} line {reader.line_num} is not CSV ({error}): mend its quotes.") from error
+    broken = [place for place, (_, row) in enumerate(rows, start=1) if None in row or None in row.values()]
+    if broken:
+        raise PrepalError(f"{name} row {broken[0]} has more or fewer fields than the header: mend it.")
+    return rows
+
+
+def check_depth(rows: Iterable[Row], name: str) -> None:
+    """Refuse rows with values in values in values without end.
+
+    Raises:
+        PrepalError: a value lies deeper than anybody's data.
+    """
+    level: list[Any] = list(rows)
+    for _ in range(_DEEPEST):
+        level = [
+            part
+            for value in level
+            if isinstance(value, list | dict)
+            for part in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise PrepalError(f"{name} has values that lie {_DEEPEST} deep in other ones: make its rows flat.")
+
+
+def json_bytes(value: object, indent: int | None = None) -> bytes:
+    """JSON in UTF-8; half a character, which UTF-8 does not know, is escaped as JSON does it."""
+    # An escape of Python's is one of JSON's.
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace")
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write JSON lines, or CSV where the name ends so: in UTF-8, and the old file stays until the new one is whole.
+
+    Raises:
+        PrepalError: it cannot be written.
+    """
+    content = _csv(rows) if path.suffix.lower() == ".csv" else b"".join(json_bytes(row) + b"\n" for row in rows)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise PrepalError(f"{path} cannot be written ({error.strerror}): choose another --out.") from error
+
+
+def _csv(rows: Sequence[Row]) -> bytes:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    written = StringIO(newline="")
+    # With line feeds alone, csv would leave a carriage return in a text without quotes.
+    writer = csv.DictWriter(written, columns, lineterminator="\r\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {c: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for c, v in row.items()}
+        )
+    return readable(written.getvalue()).encode()
