@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prepal import logs, records
+from prepal import logs, private, records
 from prepal import settings as settings_table
 from prepal.errors import PrepalError
 from prepal.events import AUDIT_MARK
@@ -116,6 +116,7 @@ def up(home: Path, ready_file: Path | None) -> None:
         if installation.label_studio_user:
             _messages.print(f"  sign in with {installation.label_studio_user} / {installation.label_studio_password}")
         _messages.print(f"[bold]Backend[/bold]       {installation.backend_url}   (logs: {installation.logs})")
+        _messages.print(f"  sign in with {installation.backend_user} / {installation.backend_password}")
         _messages.print("Next: prepal connect PROJECT. Ctrl-C ends everything.")
         _wait_for_the_end()
 
@@ -482,10 +483,7 @@ def _redis(settings: Settings) -> redis.Redis:
 
 def _write_ready(path: Path | None, document: dict[str, Any]) -> None:
     if path is not None:
-        partial = path.with_name(path.name + ".partial")
-        partial.touch(mode=0o600)
-        partial.write_text(json.dumps(document))
-        partial.replace(path)
+        private.write(path, json.dumps(document))
 
 
 @contextlib.contextmanager
@@ -499,6 +497,8 @@ def _ended_by_signals() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         _messages.print("Ended.")
     finally:
         for number, handler in before.items():
