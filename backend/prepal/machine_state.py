@@ -8,10 +8,10 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from prepal import private
+from prepal import private, records
 from prepal.errors import PrepalError
 
 PREFERRED_PORTS = {"redis": 6379, "label-studio": 8080, "backend": 9090}
@@ -60,14 +60,10 @@ def save(home: Path, state: State) -> None:
 
 
 def _read(path: Path) -> State:
-    """The state of this release, an older or a newer one: what is not known is left out, what lacks is made."""
-    try:
-        found = json.loads(path.read_text())
-        return State(**{one.name: found[one.name] for one in fields(State) if one.name in found})
-    except (OSError, ValueError, TypeError) as error:
-        raise PrepalError(
-            f"{path} cannot be read ({error}): restore it; without it, what lies beside it has other passwords."
-        ) from error
+    state = records.read(State, path.read_bytes())
+    if state is None:
+        raise PrepalError(f"{path} cannot be read: restore it; what lies beside it has the passwords in it.")
+    return state
 
 
 def _digest(user: str, password: str) -> str:
