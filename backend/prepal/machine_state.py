@@ -1,6 +1,5 @@
 """Ports and secrets of an installation of `prepal up`, kept in its home from one start to the next."""
 
-import hashlib
 import itertools
 import json
 import secrets
@@ -20,22 +19,13 @@ PORTS_TRIED = 100
 
 @dataclass
 class State:
-    """Ports by name, secrets, and which credentials of the backend Label Studio was last told."""
+    """Ports by name, and secrets."""
 
     ports: dict[str, int] = field(default_factory=dict)
     label_studio_password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     label_studio_token: str = field(default_factory=lambda: secrets.token_hex(20))
     redis_password: str = field(default_factory=lambda: secrets.token_hex(20))
     backend_password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
-    told: str = ""
-
-    def is_told(self, user: str, password: str) -> bool:
-        """Whether Label Studio has these credentials."""
-        return self.told == _digest(user, password)
-
-    def note_told(self, user: str, password: str) -> None:
-        """Remember that Label Studio has these credentials."""
-        self.told = _digest(user, password)
 
 
 @contextmanager
@@ -50,13 +40,8 @@ def kept(home: Path) -> Iterator[State]:
     with ExitStack() as claims:
         for name, preferred in PREFERRED_PORTS.items():
             state.ports[name] = _free_port(state.ports.get(name, preferred), preferred, claims)
-        save(home, state)
+        private.write(path, json.dumps(asdict(state), indent=2) + "\n")
         yield state
-
-
-def save(home: Path, state: State) -> None:
-    """Write the state down."""
-    private.write(home / "state.json", json.dumps(asdict(state), indent=2) + "\n")
 
 
 def _read(path: Path) -> State:
@@ -64,10 +49,6 @@ def _read(path: Path) -> State:
     if state is None:
         raise PrepalError(f"{path} cannot be read: restore it; what lies beside it has the passwords in it.")
     return state
-
-
-def _digest(user: str, password: str) -> str:
-    return hashlib.sha256(f"{user}\0{password}".encode()).hexdigest()
 
 
 def _free_port(kept: int, preferred: int, claims: ExitStack) -> int:

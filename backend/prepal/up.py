@@ -6,7 +6,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import rq
 from prepal import machine_state, private, redis_server
 from prepal.errors import PrepalError
 from prepal.machine_state import State
-from prepal.project import Project, all_projects
 from prepal.settings import Settings, credentials
 from prepal.starting import Process, WrongAnswerError
 from prepal.supervision import logs_of, sole_use, supervised
@@ -101,40 +100,7 @@ def running(
         processes = _processes(installation, settings, state)
         environment = _environment(installation, _addresses(installation, settings), label_studio_env or {})
         with supervised(home, processes, environment, lock, progress):
-            tell_credentials(installation, state, progress)
             yield installation
-
-
-def tell_credentials(installation: Installation, state: State, progress: Callable[[str], None]) -> None:
-    """Connect anew what is connected already, where Label Studio knows other credentials of the backend, or none."""
-    user, password = installation.backend_user, installation.backend_password
-    if state.is_told(user, password):
-        return
-    with redis.Redis.from_url(installation.redis_url) as connection:
-        connected = [project for project in all_projects(connection) if project.info.connected]
-        refused = connected and _refused(installation, connected, progress)
-    if not refused:
-        state.note_told(user, password)
-        machine_state.save(installation.home, state)
-
-
-def _refused(installation: Installation, projects: list[Project], progress: Callable[[str], None]) -> list[int]:
-    """Connect projects; returns those for which Label Studio refused."""
-    # Here, because Label Studio's client takes a second to load.
-    from prepal.connect import connect
-    from prepal.label_studio import LabelStudio
-
-    url, user, password = installation.backend_url, installation.backend_user, installation.backend_password
-    refused = []
-    with closing(LabelStudio(installation.label_studio_url, installation.label_studio_token)) as label_studio:
-        for project in projects:
-            progress(f"Giving Label Studio the backend's user and password for project {project.id}")
-            try:
-                connect(project, label_studio, url, user, password)
-            except PrepalError as error:
-                progress(f"Project {project.id}: {error}")
-                refused.append(project.id)
-    return refused
 
 
 def _installation(home: Path, settings: Settings, state: State) -> Installation:

@@ -7,21 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import redis
 from api import LabelStudioApi, wait_until
-from projects import Loop
 
 from prepal.errors import PrepalError
-from prepal.machine_state import State
 from prepal.settings import Settings
 from prepal.supervision import Process, logs_of, process_ids, sole_use, supervised
-from prepal.up import Installation, running, tell_credentials
+from prepal.up import Installation, running
 
 OURS = {"redis", "backend", "learner", "embed"}
 
@@ -125,32 +121,6 @@ def test_commands_sign_in_by_what_is_in_the_home(installation: Installation) -> 
     )
     found = {row["name"]: row for row in json.loads(shown.stdout)["findings"]}
     assert found["Basic auth"]["what"] == "The backend asks for the credentials."
-
-
-def test_projects_that_an_older_release_connected_get_the_credentials(
-    installation: Installation, label_studio: LabelStudioApi, tmp_path: Path
-) -> None:
-    loop = Loop.of(installation, label_studio, [{"text": "one"}])
-
-    def webhook() -> dict[str, Any]:
-        return label_studio.call("GET", "/api/webhooks/", params={"project": loop.id})[0]
-
-    def forget() -> None:
-        body = {"url": webhook()["url"], "actions": webhook()["actions"], "headers": {}}
-        label_studio.call("PATCH", f"/api/webhooks/{webhook()['id']}/", json=body)
-        assert webhook()["headers"] == {}
-
-    headers = webhook()["headers"]
-    assert list(headers) == ["Authorization"]
-    state, there = State(), replace(installation, home=tmp_path)
-    forget()
-    tell_credentials(there, state, print)
-    assert webhook()["headers"] == headers
-    # Once is enough: whoever takes them away afterwards is left alone.
-    forget()
-    tell_credentials(there, State(**json.loads((tmp_path / "state.json").read_text())), print)
-    assert webhook()["headers"] == {}
-    label_studio.call("DELETE", f"/api/projects/{loop.id}/")
 
 
 def test_redis_asks_for_its_password(installation: Installation) -> None:
