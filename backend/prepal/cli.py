@@ -210,7 +210,8 @@ def status(project: int, home: Path, as_json: bool) -> None:
     known = Project(connection, project)
     if not known.info.label_config:
         raise PrepalError(f"Project {project} is not connected: run `prepal connect {project}`.")
-    found = report(known, WaitingTexts(connection, settings.prepal_encoder), settings.prepal_encoder)
+    waiting = WaitingTexts(connection, settings.prepal_encoder)
+    found = report(known, waiting, waiting.encoder)
     if as_json:
         click.echo(json.dumps(found))
     else:

@@ -74,7 +74,7 @@ class _Answers:
 
     def __init__(self, connection: redis.Redis, encoder: str) -> None:
         self._connection = connection
-        self._waiting = WaitingTexts(connection, encoder)
+        self._encoder = encoder
 
     def health(self) -> Response:
         return _json({"status": "UP", "model_class": "PrepalModel"})
@@ -131,7 +131,8 @@ class _Answers:
         numbers = [pk for task in tasks if isinstance(task, Mapping) and (pk := number(task.get("id")))]
         if 0 < len(numbers) <= _LOOKED_AT:
             known = model.of(self._connection, project).project
-            self._waiting.hurry(list(known.texts_of(numbers).values()))
+            waiting = WaitingTexts(self._connection, self._encoder)
+            waiting.hurry(list(known.texts_of(numbers).values()))
 
 
 class _Pages:
@@ -140,7 +141,11 @@ class _Pages:
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._connection = connection
         self._settings = settings
-        self._waiting = WaitingTexts(connection, settings.prepal_encoder)
+
+    @property
+    def _waiting(self) -> WaitingTexts:
+        """What waits for the encoder, which may be another one by now."""
+        return WaitingTexts(self._connection, self._settings.prepal_encoder)
 
     def index(self) -> Response:
         html = render_template("index.html", projects=page.overview(self._connection))
@@ -154,7 +159,8 @@ class _Pages:
     def document(self, number: int) -> Response:
         known, settings = self._known(number), self._settings
         label_studio = settings.label_studio_public_url or settings.label_studio_url
-        told = page.document(known, self._waiting, settings.prepal_encoder, label_studio)
+        waiting = self._waiting
+        told = page.document(known, waiting, waiting.encoder, label_studio)
         return _json(told, headers=_PAGE_HEADERS)
 
     def accuracy(self, number: int) -> Response:

@@ -156,7 +156,7 @@ class _Demo:
         given = "prepal_vectors" in self._settings.model_fields_set
         vectors_at = self._settings.prepal_vectors if given else str(self._installation.home / "vectors")
         ids = [text_id(text.strip()) for text in texts]
-        cache = VectorTable(vectors_at, self._settings.prepal_encoder)
+        cache = VectorTable(vectors_at, self._waiting.encoder)
         lacking = set(cache.missing(ids))
         self._waiting.add({key: text.strip() for key, text in zip(ids, texts, strict=True) if key in lacking}, project)
         with self._bar() as bar:
@@ -173,7 +173,7 @@ class _Demo:
         with self._bar() as bar:
             task = bar.add_task("Embedding", total=count)
             while True:
-                found = report(known, self._waiting, self._settings.prepal_encoder)
+                found = report(known, self._waiting, self._waiting.encoder)
                 if found["problem"]:
                     raise PrepalError(found["problem"])
                 bar.update(task, completed=found["embedded"], total=max(count, found["known"]))
