@@ -9,7 +9,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C while what follows is loaded, which takes a busy machine seconds, is no fault to be traced."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _told
 
 import click
 import redis
@@ -495,15 +505,17 @@ def _ended_by_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    ended = False
     try:
         yield
     except KeyboardInterrupt:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        _messages.print("Ended.")
+        ended = True
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # When all has ended, nothing is left that another one could end.
+            signal.signal(number, signal.SIG_IGN if ended else handler)
+    if ended:
+        _messages.print("Ended.")
 
 
 def _wait_for_the_end() -> None:

@@ -151,5 +151,16 @@ def test_ctrl_c_at_any_moment_ends_everything_cleanly(
     wait_until(lambda: not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in belongs_to(one)], 5)
 
 
+@pytest.mark.parametrize("after_s", [0.2, 0.5, 1.0])
+def test_ctrl_c_while_the_command_is_loaded_shows_no_traceback(tmp_path: Path, after_s: float) -> None:
+    environment = {**os.environ, "LABEL_STUDIO_URL": "http://127.0.0.1:1", "LABEL_STUDIO_API_KEY": "token"}
+    command = [sys.executable, "-m", "prepal.cli", "up", "--home", str(tmp_path / "home")]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert b"Traceback" not in errors
+
+
 def belongs_to(process: psutil.Process) -> str:
     return " ".join(process.info["cmdline"] or []) if process.pid != os.getpid() else ""
