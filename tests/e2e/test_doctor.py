@@ -176,7 +176,9 @@ def without_backend(ward: Ward) -> Iterator[None]:
 
 @contextmanager
 def backend_named_like_its_predictions(ward: Ward) -> Iterator[None]:
-    body = {"project": ward.project, "url": ward.settings.prepal_backend_url, "title": "PRepAL"}
+    settings = ward.settings
+    body = {"project": ward.project, "url": settings.prepal_backend_url, "title": "PRepAL", "auth_method": "BASIC_AUTH"}
+    body |= {"basic_auth_user": settings.basic_auth_user, "basic_auth_pass": settings.basic_auth_pass}
     ward.loop.api.call("PATCH", f"/api/ml/{ward.backend()['id']}", json=body)
     yield
 
