@@ -3,6 +3,8 @@
 import logging
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,33 @@ def test_half_of_the_credentials_are_refused(monkeypatch: pytest.MonkeyPatch, th
     monkeypatch.setenv(f"BASIC_AUTH_{there}", "something")
     with pytest.raises(PrepalError, match=f"BASIC_AUTH_{there} is set and BASIC_AUTH_{lacking} is not"):
         load()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["up", "demo", "serve", "worker learn", "worker embed", "connect 1", "doctor", "status 1", "export 1 --out x"],
+)
+def test_no_command_begins_with_half_of_the_credentials(command: str) -> None:
+    environment = {**os.environ, "BASIC_AUTH_USER": "lead"}
+    done = subprocess.run(
+        [sys.executable, "-m", "prepal.cli", *command.split()],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "BASIC_AUTH_USER is set and BASIC_AUTH_PASS is not" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_server_of_label_studio_ml_does_not_begin_with_half_of_them_either() -> None:
+    wsgi = Path(__file__).parents[2] / "backend" / "_wsgi.py"
+    environment = {**os.environ, "BASIC_AUTH_PASS": "secret"}
+    done = subprocess.run([sys.executable, wsgi], env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("BASIC_AUTH_PASS is set and BASIC_AUTH_USER is not")
 
 
 def test_a_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) -> None:
