@@ -10,11 +10,12 @@ import hashlib
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import redis
 
@@ -27,8 +28,17 @@ _NAME = re.compile(rf"(?P<weights>.*?)(?P<content>#[0-9a-f]{{16}})?(?P<windows>{
 _CONTENT_BYTES = 8
 # Redis hash: what is known of a name.
 _KNOWN = "prepal:encoders"
+# File systems tell times as coarsely as this: what is younger may be written once more and look the same.
+_SETTLED_NS = 2_000_000_000
 # What lies beside weights, tokenizer and their settings and makes no vectors: texts, and weights for other libraries.
 _BESIDE = {".h5", ".md", ".msgpack", ".onnx", ".ot"}
+
+
+class Look(NamedTuple):
+    """How the files in a folder look: another digest when one has changed, if it had not just been written."""
+
+    digest: str = ""
+    is_settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,9 @@ def identity(encoder: str, connection: redis.Redis | None = None) -> str:
     if _part(encoder, "content"):
         return encoder
     known = None if connection is None else _known(encoder, connection)
-    folder = weights(encoder)
+    seen = look(weights(encoder))
     # A worker elsewhere has a folder of its own at this path, and its vectors are the ones that there are.
-    if known and (known.look == look(folder) or known.host != socket.gethostname()):
+    if known and (known.look == seen.digest or known.host != socket.gethostname()):
         return known.identity
     try:
         found = here(encoder)
@@ -65,7 +75,7 @@ def identity(encoder: str, connection: redis.Redis | None = None) -> str:
         # Whoever may not read the files has to be told what is in them.
         return known.identity if known else encoder
     if connection is not None and found != encoder:
-        announce(encoder, found, connection)
+        announce(encoder, found, seen, connection)
     return found
 
 
@@ -79,7 +89,7 @@ def here(encoder: str) -> str:
     if not os.path.isdir(folder):
         return encoder
     try:
-        found = f"{folder}#{_content(folder, look(folder))}{_part(encoder, 'windows')}"
+        found = f"{folder}#{_content(folder)}{_part(encoder, 'windows')}"
     except OSError as error:
         raise PrepalError(f"The encoder {folder} cannot be read ({error.strerror}): mend what is in it.") from error
     if content and found != encoder:
@@ -87,10 +97,20 @@ def here(encoder: str) -> str:
     return found
 
 
-def announce(encoder: str, meant: str, connection: redis.Redis) -> str | None:
-    """Tell all who share a Redis what a name means to this machine; returns what it meant before."""
+def announce(encoder: str, meant: str, seen: Look, connection: redis.Redis) -> str | None:
+    """Tell all who share a Redis what a name means to this machine.
+
+    Args:
+        encoder: the name.
+        meant: its identity.
+        seen: how the folder looked before its files were read.
+        connection: to Redis.
+
+    Returns:
+        What it meant before.
+    """
     before = _known(encoder, connection)
-    known = _Known(meant, socket.gethostname(), look(weights(encoder)))
+    known = _Known(meant, socket.gethostname(), seen.digest if seen.is_settled else "")
     connection.hset(_KNOWN, encoder, records.dumps(asdict(known)))
     return before.identity if before else None
 
@@ -100,13 +120,18 @@ def is_announced(encoder: str, connection: redis.Redis) -> bool:
     return _known(encoder, connection) is not None
 
 
-def look(folder: str) -> str:
-    """Changes whenever a file in the folder does, and costs no reading; "" where there is nothing to look at."""
+def look(folder: str) -> Look:
+    """How the files in a folder look, without reading them; an empty look where there are none."""
+    digest, newest_ns = hashlib.sha256(), 0
     try:
-        stamps = [_stamp(path) for path in _files(folder)]
+        for path in _files(folder):
+            found = path.stat()
+            stamp = f"{path}\0{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
+            digest.update(stamp.encode("utf-8", "surrogateescape"))
+            newest_ns = max(newest_ns, found.st_ctime_ns)
     except OSError:
-        return ""
-    return hashlib.sha256("".join(stamps).encode("utf-8", "surrogateescape")).hexdigest() if stamps else ""
+        return Look()
+    return Look(digest.hexdigest(), time.time_ns() - newest_ns > _SETTLED_NS) if newest_ns else Look()
 
 
 def _part(encoder: str, name: str) -> str:
@@ -120,10 +145,19 @@ def _known(encoder: str, connection: redis.Redis) -> _Known | None:
     return records.read(_Known, raw) if raw else None
 
 
+def _content(folder: str) -> str:
+    """A hash of the files that make vectors."""
+    seen = look(folder)
+    return _remembered(folder, seen) if seen.is_settled else _read(folder)
+
+
 @lru_cache(maxsize=16)
-def _content(folder: str, seen: str) -> str:
-    """A hash of the files that make vectors; `seen` is how they looked, for which it is remembered."""
+def _remembered(folder: str, seen: Look) -> str:
     del seen
+    return _read(folder)
+
+
+def _read(folder: str) -> str:
     whole = hashlib.sha256()
     for path in _files(folder):
         with path.open("rb") as file:
@@ -142,9 +176,3 @@ def _files(folder: str) -> Iterator[Path]:
             path = Path(root, name)
             if not name.startswith(".") and path.suffix not in _BESIDE:
                 yield path
-
-
-def _stamp(path: Path) -> str:
-    """When and where the file was written; the kernel's own time of change cannot be set back."""
-    found = path.stat()
-    return f"{path}\0{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"

@@ -119,7 +119,7 @@ def test_a_learner_follows_what_a_name_means_and_ranks_by_the_old_vectors_until_
     waiting.add({"unread": "text"}, PROJECT)
 
     meant = f"{name}#0123456789abcdef"
-    encoders.announce(name, meant, redis)
+    encoders.announce(name, meant, encoders.Look(), redis)
     one.follow_encoder()
     assert (one.table.encoder, one.waiting.encoder) == (meant, meant)
     assert len(waiting) == 0
@@ -131,17 +131,20 @@ def test_a_learner_follows_what_a_name_means_and_ranks_by_the_old_vectors_until_
     assert one.table is before
 
 
-def test_the_files_here_count_unless_a_worker_elsewhere_has_others(redis: redis.Redis, tmp_path: Path) -> None:
+def test_the_files_here_count_unless_a_worker_elsewhere_has_others(
+    redis: redis.Redis, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "weights").write_text("one")
     name = str(folder)
+    wait_until(lambda: encoders.look(name).is_settled)
     found = encoders.identity(name, redis)
     assert found == encoders.here(name)
     # Whoever looks next need not read the files: another process has.
-    encoders._content.cache_clear()
+    encoders._remembered.cache_clear()
     assert encoders.identity(name, redis) == found
-    assert encoders._content.cache_info().misses == 0
+    assert encoders._remembered.cache_info().misses == 0
     (folder / "weights").write_text("other")
     assert encoders.identity(name, redis) == encoders.here(name) != found
 

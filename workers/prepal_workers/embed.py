@@ -130,7 +130,7 @@ class _Own:
     def __init__(self, name: str, vectors: str) -> None:
         self._name = name
         self._vectors = vectors
-        self._look = ""
+        self._seen = ""
         self._before: str | None = None
         self.load()
 
@@ -142,7 +142,7 @@ class _Own:
     def announce(self, connection: redis.Redis) -> None:
         """Tell all what the encoder's name means here; what waits for what it meant before would wait for ever."""
         now = self.encoder.identity
-        announced = encoders.announce(self._name, now, connection)
+        announced = encoders.announce(self._name, now, self.encoder.seen, connection)
         for before in {announced, self._before} - {None, now}:
             log.warning("the encoder %s is %s from now on, and no more %s", self._name, now, before)
             WaitingTexts(connection, str(before)).forget()
@@ -154,9 +154,11 @@ class _Own:
             if not encoders.is_announced(self._name, connection):
                 self.announce(connection)
             return
-        before, self._look = self._look, encoders.look(encoders.weights(self._name))
-        if before != self._look:
-            log.warning("the encoder %s is loaded again: its files have changed", self._name)
+        before, self._seen = self._seen, encoders.look(encoders.weights(self._name)).digest
+        if before != self._seen:
+            log.warning(
+                "the encoder %s is loaded again when its files, which have changed, stay as they are", self._name
+            )
             return
         try:
             self.load()

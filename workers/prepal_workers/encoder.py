@@ -64,7 +64,8 @@ class Encoder:
         began = time.monotonic()
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         weights = encoders.weights(name)
-        self._look = encoders.look(weights)
+        self.seen = encoders.look(weights)
+        """How the files looked before they were read."""
         self.identity = encoders.here(name)
         """What it is called by: its name, or that of its folder with what was in it when it was loaded."""
         try:
@@ -114,7 +115,7 @@ class Encoder:
 
     def is_as_loaded(self) -> bool:
         """Whether the files are those that were loaded: they may be read again while it works."""
-        return encoders.look(encoders.weights(self.name)) == self._look
+        return encoders.look(encoders.weights(self.name)).digest == self.seen.digest
 
     def cut(self, layers: int) -> None:
         """Keep only the first layers of the model, for experiments with a poorer encoder.
