@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import sys
 
 from prepal import logs, settings
+from prepal.errors import PrepalError
 from prepal.server import create_app, serve
 
 if __name__ == "__main__":
@@ -12,7 +14,10 @@ if __name__ == "__main__":
     parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"), help="server host")
     parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="logging level")
     arguments = parser.parse_args()
-    loaded = settings.load()
+    try:
+        loaded = settings.load()
+    except PrepalError as error:
+        sys.exit(str(error))
     if arguments.log_level:
         loaded = loaded.model_copy(update={"log_level": arguments.log_level})
     logs.configure(loaded.log_level, loaded.log_format)

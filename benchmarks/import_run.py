@@ -17,7 +17,7 @@ from prepal.connect import connect
 from prepal.jobs import request_sync
 from prepal.label_studio import LabelStudio
 from prepal.project import Project
-from prepal.up import running
+from prepal.up import Installation, running
 from prepal.waiting import WaitingTexts
 from prepal_workers.encoder import DEFAULT_ENCODER, Encoder, source
 from prepal_workers.precision import converted
@@ -42,7 +42,7 @@ def run(texts: dict[str, list[str]], console: Console) -> Record:
             embedded = WaitingTexts(connection, settings.prepal_encoder)
             for name in ("first", "again"):
                 status.update(f"{name} import")
-                project = _import(connection, label_studio, settings, there.backend_url, name, some)
+                project = _import(connection, label_studio, there, name, some)
                 found[name] = _follow(project, embedded, len(some))
             log = (there.logs / "embed.log").read_text(errors="replace")
     found["embedded"] = sum(int(count) for count in _EMBEDDED.findall(log))
@@ -61,15 +61,14 @@ def run(texts: dict[str, list[str]], console: Console) -> Record:
 def _import(
     connection: redis.Redis,
     label_studio: LabelStudio,
-    settings: settings_table.Settings,
-    backend: str,
+    there: Installation,
     name: str,
     texts: list[str],
 ) -> tuple[Project, float]:
     """A connected project that tasks are being imported into; and when that began."""
     number = label_studio.create_project(name, _CONFIG)
     project = Project(connection, number)
-    connect(project, label_studio, backend, settings.basic_auth_user, settings.basic_auth_pass)
+    connect(project, label_studio, there.backend_url, there.backend_user, there.backend_password)
     began = time.monotonic()
     for at in range(0, len(texts), _IMPORT_AT_ONCE):
         label_studio.import_tasks(number, [{"text": text} for text in texts[at : at + _IMPORT_AT_ONCE]])

@@ -9,7 +9,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C while what follows is loaded, which takes a busy machine seconds, is no fault to be traced."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _told
 
 import click
 import redis
@@ -17,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prepal import logs, records
+from prepal import logs, private, records
 from prepal import settings as settings_table
 from prepal.errors import PrepalError
 from prepal.events import AUDIT_MARK
@@ -116,6 +126,7 @@ def up(home: Path, ready_file: Path | None) -> None:
         if installation.label_studio_user:
             _messages.print(f"  sign in with {installation.label_studio_user} / {installation.label_studio_password}")
         _messages.print(f"[bold]Backend[/bold]       {installation.backend_url}   (logs: {installation.logs})")
+        _messages.print(f"  sign in with {installation.backend_user} / {installation.backend_password}")
         _messages.print("Next: prepal connect PROJECT. Ctrl-C ends everything.")
         _wait_for_the_end()
 
@@ -209,7 +220,8 @@ def status(project: int, home: Path, as_json: bool) -> None:
     known = Project(connection, project)
     if not known.info.label_config:
         raise PrepalError(f"Project {project} is not connected: run `prepal connect {project}`.")
-    found = report(known, WaitingTexts(connection, settings.prepal_encoder), settings.prepal_encoder)
+    waiting = WaitingTexts(connection, settings.prepal_encoder)
+    found = report(known, waiting, waiting.encoder)
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -482,10 +494,7 @@ def _redis(settings: Settings) -> redis.Redis:
 
 def _write_ready(path: Path | None, document: dict[str, Any]) -> None:
     if path is not None:
-        partial = path.with_name(path.name + ".partial")
-        partial.touch(mode=0o600)
-        partial.write_text(json.dumps(document))
-        partial.replace(path)
+        private.write(path, json.dumps(document))
 
 
 @contextlib.contextmanager
@@ -496,13 +505,17 @@ def _ended_by_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    ended = False
     try:
         yield
     except KeyboardInterrupt:
-        _messages.print("Ended.")
+        ended = True
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # When all has ended, nothing is left that another one could end.
+            signal.signal(number, signal.SIG_IGN if ended else handler)
+    if ended:
+        _messages.print("Ended.")
 
 
 def _wait_for_the_end() -> None:

@@ -14,16 +14,16 @@ from typing import cast
 import redis
 
 from prepal import connect as connecting
-from prepal import jobs, judging, locks, order, rounds, sync
+from prepal import encoders, jobs, judging, locks, order, rounds, sync
 from prepal.errors import PrepalError
 from prepal.jobs import mark, request, request_round, request_sync
 from prepal.jobs_recovery import worker_name
 from prepal.label_studio import LabelStudio, UnavailableError
 from prepal.memory import Memories
-from prepal.project import Project
+from prepal.project import Project, all_projects
 from prepal.rounds import Choosing
 from prepal.settings import Settings
-from prepal.vectors import VectorTable
+from prepal.vectors import VectorTable, table_name
 from prepal.waiting import WaitingTexts
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,19 @@ class Learner:
     waiting: WaitingTexts
     memories: Memories = field(default_factory=Memories)
     name: str = field(default_factory=worker_name)
+
+    def follow_encoder(self) -> None:
+        """Take the table and the waiting texts of another encoder, once PREPAL_ENCODER means another one."""
+        wanted = encoders.identity(self.settings.prepal_encoder, self.connection)
+        if wanted == self.table.encoder:
+            return
+        log.info("PREPAL_ENCODER is the encoder %s from now on, and no more %s", wanted, self.table.encoder)
+        # What still waits for the other one would wait for ever.
+        self.waiting.forget()
+        self.waiting = WaitingTexts(self.connection, wanted)
+        self.table = VectorTable(self.settings.prepal_vectors, wanted)
+        for project in all_projects(self.connection):
+            request_sync(self.connection, project.id, full=True)
 
     def reading_table(self) -> VectorTable:
         """A handle of the vector cache for one reading: one is not meant for several threads."""
@@ -229,7 +242,7 @@ def _ranking_table(learner: Learner, project: Project) -> VectorTable:
     before = project.encoder
     assert before is not None
     if not sync.is_filled(project, learner.table, learner.waiting):
-        return VectorTable(learner.settings.prepal_vectors, before)
+        return VectorTable(learner.settings.prepal_vectors, before, table_name(before))
     log.info(
         "project %d: ranks by the vectors of %s from now on, no more of %s", project.id, learner.table.encoder, before
     )
@@ -248,6 +261,7 @@ def _run(
     learner = _learner()
     connection, known = learner.connection, Project(learner.connection, project)
     connection.delete(mark(job, project))
+    learner.follow_encoder()
     if not known.is_known:
         return
     # Whoever holds the lock looks here when they let go of it.

@@ -79,12 +79,13 @@ def run_learner(settings: Settings) -> bool:
         raise PrepalError(f"PREPAL_STRATEGY cannot be used: {error}") from error
     connection = redis.Redis.from_url(settings.redis_url)
     wait_for_redis(connection)
+    waiting = WaitingTexts(connection, settings.prepal_encoder)
     learner = Learner(
         settings=settings,
         connection=connection,
         label_studio=LabelStudio(settings.label_studio_url, settings.label_studio_api_key),
-        table=VectorTable(settings.prepal_vectors, settings.prepal_encoder),
-        waiting=WaitingTexts(connection, settings.prepal_encoder),
+        table=VectorTable(settings.prepal_vectors, waiting.encoder),
+        waiting=waiting,
     )
     jobs_of_learner.learner_of_this_process = learner
     worker = LearnerWorker(learner)

@@ -70,10 +70,15 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
             results.append({"result": result, "score": _UNPLACED, "model_version": MODEL_VERSION})
         return results
 
-    def fit(self, event: str, data: Mapping[str, Any], **_: object) -> None:
-        """Write down one event of Label Studio, and let a round or a reading of Label Studio follow."""
+    def fit(self, event: str, data: Mapping[str, Any], **_: object) -> bool:
+        """Write down one event of Label Studio, and let a round or a reading of Label Studio follow.
+
+        Returns:
+            Whether the project is connected; an event of one that is not changes nothing.
+        """
         connection = self.project.connection
-        new = self.project.register()
+        if not self.project.is_known:
+            return False
         match event:
             case "ANNOTATION_CREATED" | "ANNOTATIONS_CREATED" | "ANNOTATION_UPDATED":
                 self._annotations(data)
@@ -95,8 +100,7 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
                 jobs.request_round(connection, self.project.id)
             case _:
                 log.debug("project %d: event %r is of no concern", self.project.id, event)
-        if new:
-            jobs.request_sync(connection, self.project.id, full=True)
+        return True
 
     def _annotations(self, data: Mapping[str, Any]) -> None:
         tasks = [task for task in as_list(data.get("task")) if isinstance(task, Mapping)]

@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+from prepal import private
 from prepal.errors import PrepalError
 
 
@@ -30,8 +31,8 @@ def command(folder: Path, port: int, password: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     config = folder / "redis.conf"
-    config.touch(mode=0o600)
-    config.write_text(
+    private.write(
+        config,
         "\n".join(
             [
                 "bind 127.0.0.1",
@@ -48,6 +49,6 @@ def command(folder: Path, port: int, password: str) -> list[str]:
                 "maxmemory-policy noeviction",
                 "",
             ]
-        )
+        ),
     )
     return [executable(), str(config)]

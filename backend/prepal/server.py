@@ -1,8 +1,7 @@
 """HTTP: what Label Studio calls, the pages and metrics. No request trains, embeds or calls Label Studio."""
 
-import hmac
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
@@ -13,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from werkzeug.exceptions import HTTPException, NotFound
 
-from prepal import jobs, label_config, metrics, model, page, records
+from prepal import guard, jobs, label_config, metrics, model, page, records
 from prepal.chart import accuracy_svg
 from prepal.errors import PrepalError
 from prepal.events import as_list, number, project_of
@@ -45,7 +44,11 @@ _SVG_HEADERS = {**_PAGE_HEADERS, "Content-Security-Policy": "default-src 'none';
 
 
 def create_app(settings: Settings) -> Flask:
-    """The WSGI application."""
+    """The WSGI application.
+
+    Raises:
+        PrepalError: only half of the credentials are set.
+    """
     app = Flask("prepal", static_folder=None, template_folder=_PAGES)
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
     answers = _Answers(_redis(settings, _REDIS_TIMEOUT_S), settings.prepal_encoder)
@@ -60,7 +63,7 @@ def create_app(settings: Settings) -> Flask:
     app.add_url_rule("/metrics", "metrics", pages.metrics, methods=["GET"])
     for name in ("setup", "predict", "webhook"):
         app.add_url_rule(f"/{name}", name, getattr(answers, name), methods=["POST"])
-    app.before_request(_credentials_check(settings))
+    app.before_request(guard.check(settings))
     app.register_error_handler(HTTPException, _refuse)
     app.register_error_handler(redis.RedisError, _without_redis)
     return app
@@ -71,7 +74,7 @@ class _Answers:
 
     def __init__(self, connection: redis.Redis, encoder: str) -> None:
         self._connection = connection
-        self._waiting = WaitingTexts(connection, encoder)
+        self._encoder = encoder
 
     def health(self) -> Response:
         return _json({"status": "UP", "model_class": "PrepalModel"})
@@ -113,7 +116,9 @@ class _Answers:
         if not isinstance(event, str) or project is None:
             return _json({"error": "An event has an action and a project."}, "400 BAD REQUEST")
         try:
-            model.of(self._connection, project).fit(event, body)
+            if not model.of(self._connection, project).fit(event, body):
+                told = f"Project {project} is not connected: `prepal connect {project}` connects it."
+                return _json({"status": "ignored", "reason": told})
             self._hurry(project, as_list(body.get("task")))
         except redis.RedisError as error:
             # The event is lost; the reconciler reads from Label Studio what it was about.
@@ -126,7 +131,8 @@ class _Answers:
         numbers = [pk for task in tasks if isinstance(task, Mapping) and (pk := number(task.get("id")))]
         if 0 < len(numbers) <= _LOOKED_AT:
             known = model.of(self._connection, project).project
-            self._waiting.hurry(list(known.texts_of(numbers).values()))
+            waiting = WaitingTexts(self._connection, self._encoder)
+            waiting.hurry(list(known.texts_of(numbers).values()))
 
 
 class _Pages:
@@ -135,7 +141,11 @@ class _Pages:
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._connection = connection
         self._settings = settings
-        self._waiting = WaitingTexts(connection, settings.prepal_encoder)
+
+    @property
+    def _waiting(self) -> WaitingTexts:
+        """What waits for the encoder, which may be another one by now."""
+        return WaitingTexts(self._connection, self._settings.prepal_encoder)
 
     def index(self) -> Response:
         html = render_template("index.html", projects=page.overview(self._connection))
@@ -149,7 +159,8 @@ class _Pages:
     def document(self, number: int) -> Response:
         known, settings = self._known(number), self._settings
         label_studio = settings.label_studio_public_url or settings.label_studio_url
-        told = page.document(known, self._waiting, settings.prepal_encoder, label_studio)
+        waiting = self._waiting
+        told = page.document(known, waiting, waiting.encoder, label_studio)
         return _json(told, headers=_PAGE_HEADERS)
 
     def accuracy(self, number: int) -> Response:
@@ -195,26 +206,10 @@ def _without_redis(error: redis.RedisError) -> Response:
     return _json({"error": "Redis does not answer: check that it runs."}, "503 SERVICE UNAVAILABLE")
 
 
-def _credentials_check(settings: Settings) -> Callable[[], Response | None]:
-    expected = f"{settings.basic_auth_user}\0{settings.basic_auth_pass}".encode()
-
-    def check() -> Response | None:
-        if not settings.basic_auth_user or request.path == "/health":
-            return None
-        given = request.authorization
-        user, password = (given.username or "", given.password or "") if given else ("", "")
-        if hmac.compare_digest(f"{user}\0{password}".encode("utf-8", "surrogatepass"), expected):
-            return None
-        return _json({"error": "Basic auth credentials are missing or wrong."}, "401 UNAUTHORIZED", _CHALLENGE)
-
-    return check
-
-
 def _refuse(error: HTTPException) -> Response:
+    if isinstance(error, guard.Refusal):
+        return _json({"error": error.description}, f"{error.code} {error.description}", error.headers)
     return _json({"error": error.description or error.name}, f"{error.code} {error.name}")
-
-
-_CHALLENGE = {"WWW-Authenticate": 'Basic realm="PRepAL"'}
 
 
 class _Unreadable(HTTPException):

@@ -1,5 +1,7 @@
 """All settings, in one table of name, default and help; README and `prepal --help` are made from it."""
 
+import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import Literal
@@ -7,10 +9,18 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from prepal import private
 from prepal.errors import PrepalError
+
+log = logging.getLogger(__name__)
 
 TABLE_BEGIN = "<!-- settings: made by `python -m prepal.settings README.md` -->"
 TABLE_END = "<!-- settings end -->"
+# Values that belong together: a token or a password goes to the address that it was given with, and to no other.
+_TOGETHER = (
+    frozenset({"label_studio_url", "label_studio_api_key"}),
+    frozenset({"prepal_backend_url", "basic_auth_user", "basic_auth_pass"}),
+)
 
 
 class Settings(BaseSettings):
@@ -52,14 +62,69 @@ class Settings(BaseSettings):
 def load(home: Path | None = None) -> Settings:
     """Read the environment, and for what it does not say the `env` file that `prepal up` leaves in its home.
 
+    The file counts only where it is this user's and closed to all others, and no value of it is mixed with one of the
+    environment that it belongs together with.
+
     Raises:
-        PrepalError: a variable has a value that cannot be used.
+        PrepalError: a variable has a value that cannot be used, or only half of the credentials are set.
     """
     try:
-        return Settings(_env_file=None if home is None else home / "env")
+        settings = Settings()
+        if home is not None:
+            settings = Settings(**_beside(_read(home / "env"), settings))  # type: ignore[arg-type]
     except ValidationError as error:
         found = "; ".join(f"{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}" for e in error.errors())
         raise PrepalError(f"The environment has settings that cannot be used: {found}.") from error
+    credentials(settings)
+    return settings
+
+
+def credentials(settings: Settings) -> tuple[str, str] | None:
+    """User and password that the backend asks for; None where it asks nobody.
+
+    Raises:
+        PrepalError: one of the two is set without the other.
+    """
+    user, password = settings.basic_auth_user, settings.basic_auth_pass
+    if bool(user) != bool(password):
+        there, lacking = ("USER", "PASS") if user else ("PASS", "USER")
+        raise PrepalError(
+            f"BASIC_AUTH_{there} is set and BASIC_AUTH_{lacking} is not, so nobody would be asked for a password: "
+            "set both, or neither."
+        )
+    return (user, password) if user else None
+
+
+def _read(path: Path) -> dict[str, str]:
+    """The settings in a file of lines `NAME=value`, quoted as a shell does; none where it may be somebody else's."""
+    try:
+        if doubt := private.doubt(path):
+            log.warning(
+                "the settings in %s are not used, because %s: `prepal up` writes that file for you alone; delete it "
+                "where it is not yours",
+                *(path, doubt),
+            )
+            return {}
+        words = shlex.split(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise PrepalError(f"{path} cannot be read ({error}): start `prepal up` again, which writes it.") from error
+    pairs = (word.partition("=") for word in words)
+    return {name.lower(): value for name, _, value in pairs if value and name.lower() in Settings.model_fields}
+
+
+def _beside(file: dict[str, str], environment: Settings) -> dict[str, str]:
+    """What a file says beside the environment: of values that belong together all, or, where one differs, none."""
+    said = {name: str(getattr(environment, name)) for name in environment.model_fields_set}
+
+    def agrees(name: str) -> bool:
+        return name not in said or said[name].rstrip("/") == file.get(name, "").rstrip("/")
+
+    group_of = {name: group for group in _TOGETHER for name in group}
+    return {
+        name: value for name, value in file.items() if name not in said and all(map(agrees, group_of.get(name, {name})))
+    }
 
 
 def table() -> list[tuple[str, str, str]]:

@@ -3,47 +3,34 @@
 import fcntl
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
 
 from prepal.errors import PrepalError
+from prepal.starting import Process, Seen, Starting
 
-POLL_S = 0.1
-# How often a process may die before it first answers.
-ATTEMPTS = 4
-# The stages end one after another, three of them within 12 s; supervisor kills what takes longer.
+# The stages end one after another, three of them within 12 s on a machine that has time; supervisor kills what takes
+# longer, and the kernel the rest together with it.
 STOP_S = 4
-END_S = 15.0
+END_S = 30.0
+# So long the end of the last run may take.
+LAST_RUN_S = 60.0
 # A process that lives shorter than this is restarted with a growing delay, a longer-lived one at once.
 STEADY_S = 10
 # sockaddr_un holds 108 bytes (104 on macOS), and supervisor binds a temporary name, longer by its process id.
 SOCKET_PATH_BYTES = 92
-LOG_TAIL_LINES = 15
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process to be supervised.
-
-    Lower stages start earlier and end later. `answers` gets the process id and tells whether the process does
-    its work; it has `start_s` seconds until then.
-    """
-
-    name: str
-    title: str
-    stage: int
-    command: list[str]
-    answers: Callable[[int], bool]
-    start_s: float = 60.0
+# What all of it writes is for its owner alone.
+UMASK = 0o077
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -56,13 +43,18 @@ def sole_use(home: Path, progress: Callable[[str], None]) -> Iterator[IO[str]]:
         PrepalError: somebody else holds it.
     """
     with (home / "lock").open("a+") as lock:
-        deadline = time.monotonic() + END_S
+        deadline = time.monotonic() + LAST_RUN_S
         while not _locked(lock):
             lock.seek(0)
             owner = int(lock.read() or 0)
-            if _alive(owner) or time.monotonic() > deadline:
+            if _alive(owner):
                 raise PrepalError(f"prepal already runs on {home} (process {owner}): end it, or choose another --home.")
-            progress("End of the last run")
+            if time.monotonic() > deadline:
+                raise PrepalError(
+                    f"What the last run on {home} started has not ended for {LAST_RUN_S:.0f} s: end the process whose "
+                    f"number is in {_pid_file(home)}."
+                )
+            progress("Waiting for the end of the last run")
             time.sleep(1)
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -87,27 +79,45 @@ def supervised(
     """
     _refuse_long_path(home)
     config = _write_config(home, processes)
-    supervisor = _start(config, environment, lock, logs_of(home))
-    try:
-        for process in processes:
-            progress(process.title)
-            _wait(process, supervisor, home)
+    starting = Starting(processes, lambda name: logs_of(home) / f"{name}.log", progress)
+    with ExitStack() as ends:
+        with _signals_later():
+            supervisor = _start(config, environment, lock, logs_of(home))
+            ends.callback(_end, supervisor)
+        starting.wait(supervisor.pid, lambda: supervisor.poll() is None, lambda: _seen(home))
         yield
-    finally:
-        _end(supervisor)
 
 
 def process_ids(home: Path) -> dict[str, int]:
     """Return the process id of each supervised process that runs now, by name."""
+    return {name: seen.pid for name, seen in (_seen(home) or {}).items() if seen.pid}
+
+
+def _seen(home: Path) -> dict[str, Seen] | None:
+    """What the supervisor tells of each process; None while it does not answer."""
     transport = SupervisorTransport(None, None, f"unix://{_socket(home)}")
     server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
     try:
         infos: Any = server.supervisor.getAllProcessInfo()
     except (OSError, xmlrpc.client.Error):
-        return {}
+        return None
     finally:
         transport.close()
-    return {info["name"]: info["pid"] for info in infos if info["pid"]}
+    return {info["name"]: Seen(info["pid"], info["start"]) for info in infos}
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait, so that nothing is left half started or half ended."""
+    came: set[int] = set()
+    before = {number: signal.signal(number, lambda number, _: came.add(number)) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for ending, handler in before.items():
+            signal.signal(ending, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def logs_of(home: Path) -> Path:
@@ -137,6 +147,10 @@ def _socket(home: Path) -> Path:
     return home / "supervisor.sock"
 
 
+def _pid_file(home: Path) -> Path:
+    return home / "supervisord.pid"
+
+
 def _refuse_long_path(home: Path) -> None:
     if len(os.fsencode(_socket(home))) > SOCKET_PATH_BYTES:
         raise PrepalError(f"The path {home} is too long for a Unix socket in it: choose a shorter --home.")
@@ -150,7 +164,7 @@ nodaemon = true
 silent = true
 logfile = {_escaped(logs_of(home) / "supervisord.log")}
 logfile_maxbytes = 5MB
-pidfile = {_escaped(home / "supervisord.pid")}
+pidfile = {_escaped(_pid_file(home))}
 
 [unix_http_server]
 file = {_escaped(_socket(home))}
@@ -170,6 +184,7 @@ serverurl = unix://{_escaped(_socket(home))}
         f"""\
 [program:{process.name}]
 command = {_escaped(shlex.join(_dying_with_parent("KILL", process.command)))}
+umask = {UMASK:03o}
 autorestart = true
 startsecs = {STEADY_S}
 startretries = 1000000
@@ -208,24 +223,11 @@ def _start(config: Path, environment: Mapping[str, str], lock: IO[str], logs: Pa
             stderr=log,
             # Keeps the terminal's Ctrl-C away from it, because the order in which things end is ours.
             start_new_session=True,
+            umask=UMASK,
         )
 
 
-def _wait(process: Process, supervisor: "subprocess.Popen[bytes]", home: Path) -> None:
-    deadline = time.monotonic() + process.start_s
-    attempts: set[int] = set()
-    while supervisor.poll() is None and time.monotonic() < deadline and len(attempts) < ATTEMPTS:
-        if pid := process_ids(home).get(process.name):
-            attempts.add(pid)
-            if process.answers(pid):
-                return
-        time.sleep(POLL_S)
-    log = logs_of(home) / f"{process.name if supervisor.poll() is None else 'supervisord'}.log"
-    tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:] if log.exists() else []
-    reason = "ended again and again" if len(attempts) == ATTEMPTS else "did not answer"
-    raise PrepalError("\n".join([f"{process.title} {reason}; the end of {log}:", *tail]))
-
-
+@_signals_later()
 def _end(supervisor: "subprocess.Popen[bytes]") -> None:
     supervisor.terminate()
     try:

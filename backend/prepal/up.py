@@ -1,15 +1,12 @@
 """Everything on one machine: Redis, Label Studio, backend, learner and embed worker."""
 
-import itertools
-import json
 import os
-import secrets
 import shlex
 import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +14,17 @@ import httpx
 import redis
 import rq
 
-from prepal import redis_server
+from prepal import machine_state, private, redis_server
 from prepal.errors import PrepalError
-from prepal.settings import Settings
-from prepal.supervision import Process, logs_of, sole_use, supervised
+from prepal.machine_state import State
+from prepal.settings import Settings, credentials
+from prepal.starting import Process, WrongAnswerError
+from prepal.supervision import logs_of, sole_use, supervised
 
-PREFERRED_PORTS = {"redis": 6379, "label-studio": 8080, "backend": 9090}
-PORTS_TRIED = 100
-
-# Label Studio's first start makes its database: 40 s on two idle cores, several times that on busy ones.
-LABEL_STUDIO_START_S = 300.0
-# The embed worker imports torch, and may download its encoder first.
-WORKER_START_S = 180.0
-
+# A server elsewhere that is only slow, as on a busy machine, answers within this; one that was started here is asked
+# again and again.
+ELSEWHERE_S, HERE_S = 30.0, 5.0
+BACKEND_USER = "prepal"
 LABEL_STUDIO_SERVER = Path(__file__).parent / "label_studio_server"
 LABEL_STUDIO_USER = "admin@example.com"
 LABEL_STUDIO_SETTINGS = {
@@ -54,6 +49,8 @@ class Installation:
     label_studio_user: str | None
     label_studio_password: str | None
     backend_url: str
+    backend_user: str
+    backend_password: str
     redis_url: str
     home: Path
     logs: Path
@@ -64,6 +61,8 @@ class Installation:
             "label_studio_url": self.label_studio_url,
             "label_studio_token": self.label_studio_token,
             "backend_url": self.backend_url,
+            "backend_user": self.backend_user,
+            "backend_password": self.backend_password,
             "redis_url": self.redis_url,
             "project": project,
         }
@@ -91,73 +90,20 @@ def running(
         PrepalError: something is missing, does not come up, or already runs on this home.
     """
     home = home.resolve()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private.make_folder(home)
     logs_of(home).mkdir(exist_ok=True)
-    with sole_use(home, progress) as lock, _state(home) as state:
+    with sole_use(home, progress) as lock, machine_state.kept(home) as state:
         installation = _installation(home, settings, state)
         _check_what_runs_elsewhere(installation, settings)
+        if installation.label_studio_password and not (home / "label-studio").exists():
+            progress("Label Studio makes its database when it first starts, which takes two idle cores about 40 s.")
         processes = _processes(installation, settings, state)
         environment = _environment(installation, _addresses(installation, settings), label_studio_env or {})
         with supervised(home, processes, environment, lock, progress):
             yield installation
 
 
-@dataclass
-class _State:
-    """Ports and secrets of an installation."""
-
-    ports: dict[str, int]
-    label_studio_password: str
-    label_studio_token: str
-    redis_password: str
-
-
-@contextmanager
-def _state(home: Path) -> Iterator[_State]:
-    """Make the state once and keep it in `state.json`; a port that is taken by now is replaced."""
-    path = home / "state.json"
-    if path.exists():
-        state = _State(**json.loads(path.read_text()))
-    else:
-        state = _State({}, secrets.token_urlsafe(12), secrets.token_hex(20), secrets.token_hex(20))
-    with ExitStack() as claims:
-        for name, preferred in PREFERRED_PORTS.items():
-            state.ports[name] = _free_port(state.ports.get(name, preferred), preferred, claims)
-        _write_private(path, json.dumps(vars(state), indent=2) + "\n")
-        yield state
-
-
-def _free_port(kept: int, preferred: int, claims: ExitStack) -> int:
-    for port in itertools.chain([kept], range(preferred, preferred + PORTS_TRIED)):
-        if _is_free(port) and _claim(port, claims):
-            return port
-    raise PrepalError(f"No port from {preferred} to {preferred + PORTS_TRIED - 1} is free: end what uses them.")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _claim(port: int, claims: ExitStack) -> bool:
-    """Keep other installations off the port: Label Studio binds it only when its database is made."""
-    if sys.platform != "linux":
-        return True
-    claim = claims.enter_context(socket.socket(socket.AF_UNIX))
-    try:
-        # Linux frees a name that begins with a null byte together with its socket.
-        claim.bind(f"\0prepal-port-{port}")
-    except OSError:
-        return False
-    return True
-
-
-def _installation(home: Path, settings: Settings, state: _State) -> Installation:
+def _installation(home: Path, settings: Settings, state: State) -> Installation:
     given = settings.model_fields_set
     own = "label_studio_url" not in given
     if not own and not settings.label_studio_api_key:
@@ -166,6 +112,7 @@ def _installation(home: Path, settings: Settings, state: _State) -> Installation
             "set it to a token of a user there, or unset LABEL_STUDIO_URL to have one started here."
         )
     here = {name: f"127.0.0.1:{port}" for name, port in state.ports.items()}
+    user, password = credentials(settings) or (BACKEND_USER, state.backend_password)
     return Installation(
         label_studio_url=f"http://{here['label-studio']}" if own else settings.label_studio_url.rstrip("/"),
         label_studio_token=state.label_studio_token if own else settings.label_studio_api_key,
@@ -174,6 +121,8 @@ def _installation(home: Path, settings: Settings, state: _State) -> Installation
         backend_url=settings.prepal_backend_url.rstrip("/")
         if "prepal_backend_url" in given
         else f"http://{here['backend']}",
+        backend_user=user,
+        backend_password=password,
         redis_url=settings.redis_url if "redis_url" in given else f"redis://:{state.redis_password}@{here['redis']}/0",
         home=home,
         logs=logs_of(home),
@@ -181,7 +130,7 @@ def _installation(home: Path, settings: Settings, state: _State) -> Installation
 
 
 def _check_what_runs_elsewhere(installation: Installation, settings: Settings) -> None:
-    connection = redis.Redis.from_url(installation.redis_url, socket_timeout=5)
+    connection = redis.Redis.from_url(installation.redis_url, socket_timeout=ELSEWHERE_S)
     if "redis_url" in settings.model_fields_set and not _redis_answers(connection):
         place = connection.get_connection_kwargs()
         raise PrepalError(
@@ -189,28 +138,30 @@ def _check_what_runs_elsewhere(installation: Installation, settings: Settings) -
             "start it, or unset REDIS_URL to have one started here."
         )
     url = installation.label_studio_url
-    if "label_studio_url" in settings.model_fields_set and not _http_answers(f"{url}/health"):
+    if "label_studio_url" in settings.model_fields_set and not _http_answers(f"{url}/health", ELSEWHERE_S):
         raise PrepalError(
             f"No Label Studio answers at LABEL_STUDIO_URL ({url}): "
             "start it, or unset LABEL_STUDIO_URL to have one started here."
         )
 
 
-def _processes(installation: Installation, settings: Settings, state: _State) -> list[Process]:
+def _processes(installation: Installation, settings: Settings, state: State) -> list[Process]:
     ours = [sys.executable, "-P", "-m", "prepal.cli"]
     connection = redis.Redis.from_url(installation.redis_url, socket_timeout=2)
     backend_port = state.ports["backend"]
 
     def worker_registered(pid: int) -> bool:
-        here = socket.gethostname()
-        workers = rq.Worker.all(connection=connection) if _redis_answers(connection) else []
-        return any(worker.pid == pid and worker.hostname == here for worker in workers)
+        try:
+            workers = rq.Worker.all(connection=connection)
+        except (OSError, redis.RedisError):
+            return False
+        return any(worker.pid == pid and worker.hostname == socket.gethostname() for worker in workers)
 
     processes = []
     if "redis_url" not in settings.model_fields_set:
         command = redis_server.command(installation.home / "redis", state.ports["redis"], state.redis_password)
         processes.append(Process("redis", "Redis", 10, command, lambda _: _redis_answers(connection)))
-    if "label_studio_url" not in settings.model_fields_set:
+    if installation.label_studio_password is not None:
         processes.append(_label_studio(installation, state.ports["label-studio"]))
     return [
         *processes,
@@ -219,24 +170,22 @@ def _processes(installation: Installation, settings: Settings, state: _State) ->
             "Backend",
             30,
             [*ours, "serve", "--port", str(backend_port)],
-            lambda _: _http_answers(f"http://127.0.0.1:{backend_port}/health", trust_env=False),
+            lambda _: _http_answers(f"http://127.0.0.1:{backend_port}/health", HERE_S, trust_env=False),
         ),
-        Process("learner", "Learner", 30, [*ours, "worker", "learn"], worker_registered, WORKER_START_S),
-        Process("embed", "Embed worker", 30, [*ours, "worker", "embed"], worker_registered, WORKER_START_S),
+        Process("learner", "Learner", 30, [*ours, "worker", "learn"], worker_registered),
+        Process("embed", "Embed worker", 30, [*ours, "worker", "embed"], worker_registered),
     ]
 
 
 def _label_studio(installation: Installation, port: int) -> Process:
-    first = not (installation.home / "label-studio").exists()
     start = ["start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
     settings = [f"PYTHONPATH={LABEL_STUDIO_SERVER}", "DJANGO_SETTINGS_MODULE=prepal_label_studio"]
     return Process(
         "label-studio",
-        "Label Studio (its first start takes about 40 s)" if first else "Label Studio",
+        "Label Studio",
         20,
         ["env", *settings, _label_studio_executable(), *start],
         lambda _: _label_studio_knows(installation.label_studio_url, installation.label_studio_token),
-        LABEL_STUDIO_START_S,
     )
 
 
@@ -258,10 +207,12 @@ def _addresses(installation: Installation, settings: Settings) -> dict[str, str]
         "LABEL_STUDIO_URL": installation.label_studio_url,
         "LABEL_STUDIO_API_KEY": installation.label_studio_token,
         "PREPAL_BACKEND_URL": installation.backend_url,
+        "BASIC_AUTH_USER": installation.backend_user,
+        "BASIC_AUTH_PASS": installation.backend_password,
     }
     if "prepal_vectors" not in settings.model_fields_set:
         addresses["PREPAL_VECTORS"] = str(installation.home / "vectors")
-    _write_private(
+    private.write(
         installation.home / "env", "".join(f"{name}={shlex.quote(value)}\n" for name, value in addresses.items())
     )
     return addresses
@@ -285,13 +236,6 @@ def _environment(
     return environment
 
 
-def _write_private(path: Path, text: str) -> None:
-    new = path.with_name(f"{path.name}.new")
-    new.touch(mode=0o600)
-    new.write_text(text)
-    new.replace(path)
-
-
 def _redis_answers(connection: redis.Redis) -> bool:
     try:
         return bool(connection.ping())
@@ -299,9 +243,9 @@ def _redis_answers(connection: redis.Redis) -> bool:
         return False
 
 
-def _http_answers(url: str, *, trust_env: bool = True) -> bool:
+def _http_answers(url: str, timeout_s: float, *, trust_env: bool = True) -> bool:
     try:
-        return httpx.get(url, timeout=5, trust_env=trust_env, follow_redirects=True).status_code < 500
+        return httpx.get(url, timeout=timeout_s, trust_env=trust_env, follow_redirects=True).status_code < 500
     except httpx.HTTPError:
         return False
 
@@ -309,7 +253,9 @@ def _http_answers(url: str, *, trust_env: bool = True) -> bool:
 def _label_studio_knows(url: str, token: str) -> bool:
     headers = {"Authorization": f"Token {token}"}
     try:
-        answer = httpx.get(f"{url}/api/current-user/whoami", headers=headers, timeout=10, trust_env=False)
+        answer = httpx.get(f"{url}/api/current-user/whoami", headers=headers, timeout=HERE_S, trust_env=False)
     except httpx.HTTPError:
         return False
-    return answer.status_code == 200
+    if answer.status_code != 200:
+        raise WrongAnswerError(f"HTTP {answer.status_code} to the token of this installation")
+    return True

@@ -9,7 +9,7 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
-from prepal import label_config
+from prepal import encoders, label_config
 from prepal.errors import PrepalError
 from prepal.learning.label_names import name_text
 from prepal.project import Project, all_projects
@@ -43,6 +43,7 @@ class Stored:
 
 def survey(connection: redis.Redis, uri: str, encoder: str) -> list[Stored]:
     """All tables of a vector cache; `encoder` is the one of the settings."""
+    encoder = encoders.identity(encoder, connection)
     projects = all_projects(connection)
     by_table = {table_name(name): name for name in {encoder, *(p.encoder for p in projects if p.encoder)}}
     used = _used_texts(projects)
@@ -66,7 +67,7 @@ def prune(
             progress(f"{one.table}: deleted")
             lancedb.connect(uri).drop_table(one.table)
             continue
-        table = VectorTable(uri, one.encoder)
+        table = VectorTable(uri, one.encoder, one.table)
         ids = table.ids()
         gone = ids[~np.isin(ids, used)].astype(str).tolist()
         for start in range(0, len(gone), _AT_ONCE):

@@ -18,6 +18,7 @@ from lancedb.index import BTree
 from lancedb.table import LanceTable
 from numpy.typing import NDArray
 
+from prepal import encoders
 from prepal.errors import PrepalError
 
 # Up to this many ids, or this share of the rows, are looked up one by one (2,000 take 0.02 s of 100,000 rows);
@@ -62,7 +63,7 @@ def text_keys(ids: NDArray[np.bytes_]) -> NDArray[np.uint64]:
 
 
 def table_name(encoder: str) -> str:
-    """Name of an encoder's table: readable, and different for every encoder."""
+    """Name of an encoder's table, by its identity: readable, and different for every encoder."""
     slug = re.sub(r"[^a-z0-9]+", "-", encoder.lower()).strip("-")[-60:].strip("-")
     return f"{slug}-{hashlib.blake2b(encoder.encode(), digest_size=4).hexdigest()}"
 
@@ -72,16 +73,16 @@ class VectorTable:
 
     Args:
         uri: a folder, or `s3://bucket/folder`; it is made when the first vectors come.
-        encoder: name of the encoder.
-        name: of the table, where the encoder is not known.
+        encoder: its name or its identity; a folder that this machine has counts by what is in it.
+        name: of the table, where it does not follow from the encoder.
 
     All methods raise PrepalError when what lies there cannot be read or written.
     """
 
     def __init__(self, uri: str, encoder: str, name: str | None = None) -> None:
         self.uri = uri
-        self.encoder = encoder
-        self.name = name or table_name(encoder)
+        self.encoder = encoders.identity(encoder) if name is None else encoder
+        self.name = name or table_name(self.encoder)
         self.appends = 0
         """How often this process has appended since it last called `compact`; each time leaves one small piece."""
         self._opened: LanceTable | None = None

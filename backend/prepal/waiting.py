@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import cast
+from functools import cached_property
+from typing import NamedTuple, cast
 
 import redis
 from redis.exceptions import LockError
@@ -11,6 +12,7 @@ from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from prepal import encoders
 from prepal.vectors import table_name
 
 QUEUE = "embed"
@@ -54,21 +56,43 @@ return projects
 """
 
 
+class _Keys(NamedTuple):
+    """Where Redis has what of the texts that wait for an encoder."""
+
+    texts: str
+    projects: str
+    failed: str
+    hurried: str
+    rate: str
+    requeue: str
+
+
 class WaitingTexts:
-    """The texts that wait for one encoder, and the projects that wait for them."""
+    """The texts that wait for one encoder, and the projects that wait for them.
+
+    Args:
+        connection: to Redis.
+        encoder: its name or its identity; what a name means is asked when this object is first used, and kept.
+    """
 
     def __init__(self, connection: redis.Redis, encoder: str) -> None:
-        self.encoder = encoder
         self.queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer)
+        self._name = encoder
         self._connection = connection
-        prefix = f"prepal:waiting:{table_name(encoder)}:"
-        self._texts, self._projects, self._failed = (prefix + part for part in ("texts", "projects", "failed"))
-        self._hurried, self._rate, self._lock = (prefix + part for part in ("hurried", "rate", "requeue"))
         self._add = connection.register_script(_ADD)
         self._done = connection.register_script(_DONE)
 
+    @cached_property
+    def encoder(self) -> str:
+        """The encoder's identity."""
+        return encoders.identity(self._name, self._connection)
+
+    @cached_property
+    def _at(self) -> "_Keys":
+        return _Keys(*(f"prepal:waiting:{table_name(self.encoder)}:{part}" for part in _Keys._fields))
+
     def __len__(self) -> int:
-        return int(self._connection.hlen(self._texts))
+        return int(self._connection.hlen(self._at.texts))
 
     def add(self, texts: Mapping[str, str], project: int, urgent: bool = False) -> int:
         """Let texts, by text id, wait on behalf of a project; returns how many did not wait already.
@@ -92,7 +116,7 @@ class WaitingTexts:
             return 0
         with self._connection.pipeline() as pipe:
             for key in waits:
-                pipe.sadd(self._hurried, key)
+                pipe.sadd(self._at.hurried, key)
             new = [key for key, is_new in zip(waits, pipe.execute(), strict=True) if is_new]
         self._enqueue(new, urgent=True)
         return len(new)
@@ -100,28 +124,28 @@ class WaitingTexts:
     @property
     def rate(self) -> float | None:
         """How many texts a second one worker embeds; None while that is not known."""
-        known = cast(bytes | None, self._connection.get(self._rate))
+        known = cast(bytes | None, self._connection.get(self._at.rate))
         return float(known) if known else None
 
     def note_rate(self, texts: int, seconds: float) -> None:
         """Remember how long a worker took for some texts."""
-        self._connection.set(self._rate, texts / max(seconds, 1e-3))
+        self._connection.set(self._at.rate, texts / max(seconds, 1e-3))
 
     def ids(self) -> set[str]:
         """All texts that wait."""
-        return {key.decode() for key in cast(list[bytes], self._connection.hkeys(self._texts))}
+        return {key.decode() for key in cast(list[bytes], self._connection.hkeys(self._at.texts))}
 
     def among(self, ids: Iterable[str]) -> set[str]:
         """Those of the ids that wait."""
-        return {key for key, _ in self._get(self._projects, list(ids))}
+        return {key for key, _ in self._get(self._at.projects, list(ids))}
 
     def texts(self, ids: Sequence[str]) -> dict[str, str]:
         """The texts of those ids that wait."""
-        return {key: value.decode("utf-8", "surrogatepass") for key, value in self._get(self._texts, ids)}
+        return {key: value.decode("utf-8", "surrogatepass") for key, value in self._get(self._at.texts, ids)}
 
     def projects(self, ids: Sequence[str]) -> dict[int, list[str]]:
         """The projects that wait for any of the texts, and for which."""
-        return _by_project(self._get(self._projects, ids))
+        return _by_project(self._get(self._at.projects, ids))
 
     def done(self, ids: Sequence[str]) -> dict[int, list[str]]:
         """Let texts wait no longer; returns the projects that waited for any of them, and for which."""
@@ -133,28 +157,28 @@ class WaitingTexts:
     def set_aside(self, id: str, reason: str) -> dict[int, list[str]]:
         """Let a text wait no longer because it cannot be embedded; returns the projects that waited for it."""
         projects = self.done([id])
-        self._connection.hset(self._failed, id, reason.encode("utf-8", "replace"))
+        self._connection.hset(self._at.failed, id, reason.encode("utf-8", "replace"))
         return projects
 
     def failures(self, ids: Iterable[str]) -> dict[str, str]:
         """Why texts were set aside, for those of the ids that were."""
-        return {key: value.decode() for key, value in self._get(self._failed, list(ids))}
+        return {key: value.decode() for key, value in self._get(self._at.failed, list(ids))}
 
     def all_failures(self) -> dict[str, str]:
         """Why texts were set aside, for all that were."""
-        raw = cast(dict[bytes, bytes], self._connection.hgetall(self._failed))
+        raw = cast(dict[bytes, bytes], self._connection.hgetall(self._at.failed))
         return {key.decode(): value.decode() for key, value in raw.items()}
 
     def forget(self) -> None:
         """Let nothing wait for this encoder any more."""
-        self._connection.delete(*self._keys, self._rate)
+        self._connection.delete(*self._keys, self._at.rate)
 
     def requeue_lost(self) -> int:
         """Queue the texts that wait while no job will embed them; returns how many there were.
 
         Call `recover_abandoned` first: jobs that a dead worker seems to run count as alive here.
         """
-        lock = self._connection.lock(self._lock, timeout=_LOCK_S)
+        lock = self._connection.lock(self._at.requeue, timeout=_LOCK_S)
         if not len(self) or not lock.acquire(blocking=False):
             return 0
         try:
@@ -177,7 +201,7 @@ class WaitingTexts:
 
     @property
     def _keys(self) -> list[str]:
-        return [self._texts, self._projects, self._failed, self._hurried]
+        return list(self._at[:4])
 
     def _get(self, name: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
         # Mostly nothing waits, and asking for thousands of ids is what the project page takes longest for.

@@ -50,6 +50,8 @@ class Loop:
             "LABEL_STUDIO_API_KEY": installation.label_studio_token,
             "REDIS_URL": installation.redis_url,
             "PREPAL_BACKEND_URL": installation.backend_url,
+            "BASIC_AUTH_USER": installation.backend_user,
+            "BASIC_AUTH_PASS": installation.backend_password,
         }
 
     @classmethod

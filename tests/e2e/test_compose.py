@@ -180,6 +180,7 @@ def test_no_secret_is_told_anywhere(labelling: Labelling) -> None:
         "logs": stack.compose("logs", "--no-color").encode(),
         "status": stack.prepal("status", str(labelling.project), "--json").encode(),
         "doctor": stack.prepal("doctor", str(labelling.project), check=False).encode(),
+        "processes": "".join(docker("top", one["Id"]) for one in stack.containers()).encode(),
         "Redis": subprocess.run(
             [*stack.command, "exec", "-T", "redis", "sh", "-c", "cat /data/appendonlydir/*"],
             check=True,

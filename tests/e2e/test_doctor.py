@@ -80,6 +80,8 @@ def ward(installation: Installation, label_studio: LabelStudioApi) -> Ward:
         label_studio_api_key=installation.label_studio_token,
         redis_url=installation.redis_url,
         prepal_backend_url=installation.backend_url,
+        basic_auth_user=installation.backend_user,
+        basic_auth_pass=installation.backend_password,
         prepal_vectors=str(installation.home / "vectors"),
     )
     return Ward(loop, settings, loop.id)
@@ -92,7 +94,7 @@ def test_on_a_healthy_installation_nothing_is_wrong(ward: Ward) -> None:
     shown = command(ward)
     assert shown.exit_code == 0
     assert len(shown.output.splitlines()) == len(found)
-    for secret in (ward.settings.label_studio_api_key, ward.settings.redis_url):
+    for secret in (ward.settings.label_studio_api_key, ward.settings.redis_url, ward.settings.basic_auth_pass):
         assert secret not in shown.output
 
 
@@ -174,7 +176,9 @@ def without_backend(ward: Ward) -> Iterator[None]:
 
 @contextmanager
 def backend_named_like_its_predictions(ward: Ward) -> Iterator[None]:
-    body = {"project": ward.project, "url": ward.settings.prepal_backend_url, "title": "PRepAL"}
+    settings = ward.settings
+    body = {"project": ward.project, "url": settings.prepal_backend_url, "title": "PRepAL", "auth_method": "BASIC_AUTH"}
+    body |= {"basic_auth_user": settings.basic_auth_user, "basic_auth_pass": settings.basic_auth_pass}
     ward.loop.api.call("PATCH", f"/api/ml/{ward.backend()['id']}", json=body)
     yield
 
@@ -238,7 +242,7 @@ FAULTS = {
     "no credentials beyond loopback": Fault(
         "Basic auth",
         "BASIC_AUTH_USER",
-        settings={"prepal_backend_url": "http://192.0.2.1:9090"},
+        settings={"prepal_backend_url": "http://192.0.2.1:9090", "basic_auth_user": "", "basic_auth_pass": ""},
         state="warning",
     ),
     "backend not connected": Fault("backend connected", "prepal connect", without_backend, fixed=True),

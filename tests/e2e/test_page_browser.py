@@ -85,15 +85,18 @@ def loop(installation: Installation, label_studio: LabelStudioApi) -> Loop:
 
 def open_page(browser: Browser, loop: Loop, size: str, theme: str) -> tuple[Page, list[str]]:
     width, height = SIZES[size]
+    there = loop.installation
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme="dark" if theme == "dark" else "light"
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if theme == "dark" else "light",
+        http_credentials={"username": there.backend_user, "password": there.backend_password},
     )
     page, seen = context.new_page(), []
     page.set_default_timeout(15_000)
     page.on("request", lambda request: seen.append(request.url))
     page.on("pageerror", lambda error: pytest.fail(f"the page has an error: {error}"))
     page.on("console", lambda said: seen.append(f"console: {said.text}") if said.type == "error" else None)
-    page.goto(f"{loop.installation.backend_url}/projects/{loop.id}")
+    page.goto(f"{there.backend_url}/projects/{loop.id}")
     expect(page.locator("#labelled")).to_have_text(re.compile(r"\d+"))
     return page, seen
 

@@ -31,7 +31,8 @@ def test_requests_are_answered_while_a_round_an_embed_job_and_an_import_run(
     seconds: dict[str, list[float]] = {"/webhook": [], "/health": [], "/setup": []}
     waiting = WaitingTexts(loop.redis, ENCODER)
     imported.start()
-    with httpx.Client(base_url=installation.backend_url, timeout=10) as client:
+    login = (installation.backend_user, installation.backend_password)
+    with httpx.Client(base_url=installation.backend_url, auth=login, timeout=10) as client:
         end = time.monotonic() + 25
         while time.monotonic() < end:
             loop.known.add_fact()
@@ -65,7 +66,8 @@ def test_2000_embedded_tasks_are_predicted_in_time(installation: Installation, l
     tasks = label_studio.tasks(loop.id)
     body = {"project": f"{loop.id}.1", "label_config": LABEL_CONFIG, "tasks": tasks, "params": {}}
     began = time.perf_counter()
-    answer = httpx.post(f"{installation.backend_url}/predict", json=body, timeout=100)
+    login = (installation.backend_user, installation.backend_password)
+    answer = httpx.post(f"{installation.backend_url}/predict", json=body, auth=login, timeout=100)
     took = time.perf_counter() - began
     results = answer.json()["results"]
     print(f"/predict of 2,000 tasks: {took:.2f} s")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -80,18 +80,47 @@ def alive(pid: int) -> bool:
 
 def test_all_that_the_ready_file_names_answers(installation: Installation, label_studio: LabelStudioApi) -> None:
     ready = json.loads(json.dumps(installation.ready_json(7)))
-    assert list(ready) == ["label_studio_url", "label_studio_token", "backend_url", "redis_url", "project"]
+    assert list(ready) == [
+        *("label_studio_url", "label_studio_token"),
+        *("backend_url", "backend_user", "backend_password"),
+        *("redis_url", "project"),
+    ]
     assert ready["project"] == 7
     assert label_studio.call("GET", "/api/current-user/whoami")["email"] == installation.label_studio_user
     assert httpx.get(f"{ready['backend_url']}/health").status_code == 200
+    assert httpx.get(f"{ready['backend_url']}/").status_code == 401
+    login = (ready["backend_user"], ready["backend_password"])
+    assert httpx.get(f"{ready['backend_url']}/metrics", auth=login).status_code == 200
     with redis.Redis.from_url(ready["redis_url"]) as connection:
         assert connection.config_get("appendonly") == {"appendonly": "yes"}
     assert set(process_ids(installation.home)) == OURS | {"label-studio"}
 
 
 def test_secrets_are_readable_by_their_owner_alone(installation: Installation) -> None:
-    for name in ("state.json", "env", "redis/redis.conf"):
-        assert (installation.home / name).stat().st_mode & 0o077 == 0
+    assert installation.home.stat().st_mode & 0o777 == 0o700
+    for name in ("state.json", "env", "redis/redis.conf", "redis/appendonlydir", "label-studio", "logs/backend.log"):
+        for path in installation.home.glob(name):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_no_secret_is_an_argument_of_a_process(installation: Installation) -> None:
+    state = json.loads((installation.home / "state.json").read_text())
+    secrets = [value for name, value in state.items() if name.endswith(("password", "token"))]
+    assert len(secrets) == 4
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            assert not any(secret.encode() in line.read_bytes() for secret in secrets), line
+
+
+def test_commands_sign_in_by_what_is_in_the_home(installation: Installation) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "prepal.cli", "doctor", "--home", installation.home, "--json"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    found = {row["name"]: row for row in json.loads(shown.stdout)["findings"]}
+    assert found["Basic auth"]["what"] == "The backend asks for the credentials."
 
 
 def test_redis_asks_for_its_password(installation: Installation) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 LIMIT = 256 * 1024 * 1024
-CREDENTIALS = {"Authorization": "Basic cHJlcGFsOm9ubHktZm9yLXRoaXMtdGVzdA=="}
+JSON = {"Content-Type": "application/json"}
+CREDENTIALS = {"Authorization": "Basic cHJlcGFsOm9ubHktZm9yLXRoaXMtdGVzdA==", **JSON}
 
 
 class Served:
@@ -89,7 +90,7 @@ def test_nobody_sends_more_than_the_limit_and_strangers_send_nothing(
 ) -> None:
     with serve("0.0.0.0", BASIC_AUTH_USER="prepal", BASIC_AUTH_PASS="only-for-this-test") as served:
         # Answered from the headers alone: no byte of these bodies is ever sent.
-        assert served.post({"Content-Length": str(LIMIT)}) == 401
+        assert served.post({**JSON, "Content-Length": str(LIMIT)}) == 401
         assert served.post({**CREDENTIALS, "Content-Length": str(LIMIT + 1)}) == 413
         endless = iter(lambda: b" " * 1024 * 1024, b"")
         with pytest.raises((BrokenPipeError, ConnectionResetError)):

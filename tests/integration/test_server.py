@@ -35,6 +35,14 @@ def client(redis: redis.Redis) -> FlaskClient:
     return create_app(Settings(redis_url=url_of(redis))).test_client()
 
 
+@pytest.fixture
+def project(redis: redis.Redis) -> Project:
+    """A project that is connected."""
+    known = Project(redis, 4)
+    known.register()
+    return known
+
+
 def event(action: str, **fields: Any) -> dict[str, Any]:
     return {"action": action, "project": {"id": 4, "label_config": CONFIG}, **fields}
 
@@ -44,37 +52,42 @@ def annotation(pk: int = 9, task: int = 2, **changes: Any) -> dict[str, Any]:
     return {"id": pk, "task": task, "completed_by": 1, "updated_at": "2026-01-01", "result": result, **changes}
 
 
-def test_a_label_is_written_down_and_one_round_is_asked_for(client: FlaskClient, redis: redis.Redis) -> None:
+def test_a_label_is_written_down_and_one_round_is_asked_for(
+    client: FlaskClient, redis: redis.Redis, project: Project
+) -> None:
     for pk in (9, 10, 11):
         answer = client.post("/webhook", json=event("ANNOTATION_CREATED", annotation=annotation(pk), task={"id": 2}))
         assert answer.status_code == 200
-    assert set(Project(redis, 4).annotations()) == {9, 10, 11}
+    assert set(project.annotations()) == {9, 10, 11}
     assert len(queue(redis, LEARN)) == 1
 
 
-def test_many_annotations_in_one_event_are_all_written_down(client: FlaskClient, redis: redis.Redis) -> None:
+def test_many_annotations_in_one_event_are_all_written_down(client: FlaskClient, project: Project) -> None:
     many = [annotation(pk, task=pk) for pk in range(1, 50)]
     client.post("/webhook", json=event("ANNOTATIONS_CREATED", annotation=many, task=[{"id": a["task"]} for a in many]))
-    assert len(Project(redis, 4).annotations()) == 49
+    assert len(project.annotations()) == 49
 
 
-def test_deletions_carry_only_ids_and_are_followed(client: FlaskClient, redis: redis.Redis) -> None:
+def test_deletions_carry_only_ids_and_are_followed(client: FlaskClient, project: Project) -> None:
     client.post("/webhook", json=event("ANNOTATION_CREATED", annotation=annotation(9), task={"id": 2}))
+    assert project.annotations()
     client.post("/webhook", json=event("ANNOTATIONS_DELETED", annotations=[{"id": 9}]))
-    assert Project(redis, 4).annotations() == {}
+    assert project.annotations() == {}
 
 
-def test_start_training_carries_only_the_project(client: FlaskClient, redis: redis.Redis) -> None:
+def test_start_training_carries_only_the_project(client: FlaskClient, redis: redis.Redis, project: Project) -> None:
+    assert project.facts == 0
     assert client.post("/webhook", json=event("START_TRAINING")).status_code == 200
     assert len(queue(redis, LEARN)) == 1
     assert len(queue(redis, SYNC)) == 1
 
 
-def test_an_event_stores_no_secret_of_the_project(client: FlaskClient, redis: redis.Redis) -> None:
+def test_an_event_stores_no_secret_of_the_project(client: FlaskClient, redis: redis.Redis, project: Project) -> None:
     body = event("ANNOTATION_CREATED", annotation=annotation(), task={"id": 2, "data": {"text": "tell-no-one"}})
     body["project"] |= {"token": "top-secret", "task_data_password": "top-secret"}
     client.post("/webhook", json=body)
     client.post("/setup", json={"project": "4.1", "schema": CONFIG, "access_token": "top-secret"})
+    assert project.annotations()
     for key in redis.scan_iter():
         dumped = redis.dump(key)
         assert dumped is not None
@@ -165,13 +178,14 @@ def test_everything_is_answered_in_time_while_redis_is_down(broken_redis: Callab
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'"x"', b"[" * 100_000, b'{"action": 3}'])
 @pytest.mark.parametrize("path", ["/setup", "/predict", "/webhook"])
 def test_nonsense_is_never_an_error_of_ours(client: FlaskClient, path: str, body: bytes) -> None:
-    assert client.post(path, data=body).status_code < 500
+    assert client.post(path, data=body, content_type="application/json").status_code < 500
 
 
-def test_a_lone_surrogate_in_an_event_does_no_harm(client: FlaskClient, redis: redis.Redis) -> None:
+def test_a_lone_surrogate_in_an_event_does_no_harm(client: FlaskClient, project: Project) -> None:
     body = json.dumps(event("ANNOTATION_CREATED", annotation=annotation(), task={"id": 2, "data": {"text": "\ud800"}}))
-    assert client.post("/webhook", data=body.encode("utf-8", "surrogatepass")).status_code == 200
-    assert len(Project(redis, 4).annotations()) == 1
+    raw = body.encode("utf-8", "surrogatepass")
+    assert client.post("/webhook", data=raw, content_type="application/json").status_code == 200
+    assert len(project.annotations()) == 1
 
 
 json_values = st.recursive(
@@ -235,6 +249,5 @@ def test_no_event_however_malformed_is_an_error_of_ours(
         "tasks": tasks,
     }
     text = json.dumps(body).encode("utf-8", "surrogatepass")
-    assert client.post("/webhook", data=text).status_code < 500
-    assert client.post("/predict", data=text).status_code < 500
-    assert client.post("/setup", data=text).status_code < 500
+    for path in ("/setup", "/webhook", "/predict"):
+        assert client.post(path, data=text, content_type="application/json").status_code < 500

@@ -5,7 +5,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from functools import lru_cache
 from threading import Event, Thread
 from types import FrameType
 
@@ -18,7 +17,7 @@ from rq import SimpleWorker, get_current_job
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseTimeoutException
 
-from prepal import jobs, settings
+from prepal import encoders, jobs
 from prepal.errors import PrepalError
 from prepal.jobs_recovery import recover_abandoned, worker_name
 from prepal.settings import Settings
@@ -44,39 +43,47 @@ _RATED_TEXTS = 16
 _INTERRUPTIONS = (KeyboardInterrupt, SystemExit, BaseTimeoutException)
 _HARMLESS_TEXT = "text"
 
-_vectors_uri: str | None = None
-_own_encoder: str | None = None
+_own: "_Own | None" = None
 _stopping = Event()
 
 
 def embed_chunk(encoder: str, text_ids: list[str]) -> None:
     """Job: embed those of the texts that still wait, and tell the projects that wait for them."""
-    job = get_current_job()
-    if job is None:
+    job, own = get_current_job(), _own
+    if job is None or own is None:
         raise PrepalError("Texts are embedded by `prepal worker embed` only.")
-    if encoder != (_own_encoder or encoder):
+    if encoder != own.encoder.identity or not own.encoder.is_as_loaded():
         # Whoever asked for it has another encoder by now; should a worker have this one, it queues the texts again.
         log.info("%d texts are for the encoder %s and are left to a worker that has it", len(text_ids), encoder)
         return
     began = time.monotonic()
     waiting = WaitingTexts(job.connection, encoder)
-    table = _table(_vectors_uri or settings.load().prepal_vectors, encoder)
     texts = waiting.texts(text_ids)
-    lacking = table.missing(list(texts))
+    lacking = own.table.missing(list(texts))
     refused: dict[str, str] = {}
     if lacking:
         log.info("%d texts begun", len(lacking))
-        vectors, reasons = _embed(_encoder(encoder), [texts[key] for key in lacking])
+        vectors, reasons = _embed(own.encoder, [texts[key] for key in lacking])
+        if not own.encoder.is_as_loaded():
+            log.warning("%d vectors are not kept: the encoder's files changed while they were computed", len(lacking))
+            return
         refused = {key: reason for key, reason in zip(lacking, reasons, strict=True) if reason}
         if len(lacking) >= _RATED_TEXTS:
             waiting.note_rate(len(lacking), time.monotonic() - began)
-        _store(table, [key for key in lacking if key not in refused], vectors)
+        _store(own.table, [key for key in lacking if key not in refused], vectors)
+    _tell(job.connection, waiting, list(texts), refused)
+    _progress.advance(len(texts), len(waiting))
+    log.info("%d of %d texts embedded in %.2f s", len(lacking), len(text_ids), time.monotonic() - began)
 
+
+def _tell(connection: redis.Redis, waiting: WaitingTexts, ids: list[str], refused: dict[str, str]) -> None:
+    """Let texts wait no longer, and tell the projects that waited for them; `refused` says why some have no vector."""
+    embedded = [key for key in ids if key not in refused]
     # A worker that is killed before the texts are marked as done tells the projects twice rather than never.
-    told = waiting.projects([key for key in texts if key not in refused])
+    told = waiting.projects(embedded)
     for project, keys in told.items():
-        jobs.vectors_arrived(job.connection, project, keys)
-    late = waiting.done([key for key in texts if key not in refused])
+        jobs.vectors_arrived(connection, project, keys)
+    late = waiting.done(embedded)
     for key, reason in refused.items():
         log.warning("text %s cannot be embedded: %s", key, reason)
         for project in waiting.set_aside(key, reason):
@@ -86,9 +93,7 @@ def embed_chunk(encoder: str, text_ids: list[str]) -> None:
     for project, keys in late.items():
         more = sorted(set(keys) - set(told.get(project, ())))
         if more or project not in told or is_last:
-            jobs.vectors_arrived(job.connection, project, more)
-    _progress.advance(len(texts), len(waiting))
-    log.info("%d of %d texts embedded in %.2f s", len(lacking), len(text_ids), time.monotonic() - began)
+            jobs.vectors_arrived(connection, project, more)
 
 
 def run_worker(settings: Settings) -> None:
@@ -97,15 +102,14 @@ def run_worker(settings: Settings) -> None:
     Raises:
         PrepalError: the encoder cannot be loaded.
     """
-    global _vectors_uri, _own_encoder
-    _vectors_uri, _own_encoder = settings.prepal_vectors, settings.prepal_encoder
-    _encoder(settings.prepal_encoder)
+    global _own
+    _own = _Own(settings.prepal_encoder, settings.prepal_vectors)
     connection = redis.Redis.from_url(settings.redis_url)
     while not _stopping.is_set():
         jobs.wait_for_redis(connection)
         try:
-            waiting = WaitingTexts(connection, settings.prepal_encoder)
-            EmbedWorker(waiting, _table(_vectors_uri, settings.prepal_encoder)).work(logging_level="WARNING")
+            _own.announce(connection)
+            EmbedWorker(_own, connection).work(logging_level="WARNING")
         except redis.RedisError as error:
             log.warning("Redis was lost (%s); beginning anew", error)
         finally:
@@ -115,23 +119,79 @@ def run_worker(settings: Settings) -> None:
     _progress.end()
 
 
+class _Own:
+    """The encoder of this process, and where its vectors go.
+
+    Args:
+        name: of the encoder, as in PREPAL_ENCODER.
+        vectors: the vector cache.
+    """
+
+    def __init__(self, name: str, vectors: str) -> None:
+        self._name = name
+        self._vectors = vectors
+        self._seen = ""
+        self._before: str | None = None
+        self.load()
+
+    def load(self) -> None:
+        """Load the encoder as its files are now."""
+        self.encoder = Encoder(self._name)
+        self.table = VectorTable(self._vectors, self.encoder.identity)
+
+    def announce(self, connection: redis.Redis) -> None:
+        """Tell all what the encoder's name means here; what waits for what it meant before would wait for ever."""
+        now = self.encoder.identity
+        announced = encoders.announce(self._name, now, self.encoder.seen, connection)
+        for before in {announced, self._before} - {None, now}:
+            log.warning("the encoder %s is %s from now on, and no more %s", self._name, now, before)
+            WaitingTexts(connection, str(before)).forget()
+        self._before = now
+
+    def follow(self, connection: redis.Redis) -> None:
+        """Load the encoder again when its files have changed, unless they were still changing since the last look."""
+        if self.encoder.is_as_loaded():
+            if not encoders.is_announced(self._name, connection):
+                self.announce(connection)
+            return
+        before, self._seen = self._seen, encoders.look(encoders.weights(self._name)).digest
+        if before != self._seen:
+            log.warning(
+                "the encoder %s is loaded again when its files, which have changed, stay as they are", self._name
+            )
+            return
+        try:
+            self.load()
+        except PrepalError as error:
+            log.error("%s", error)
+        else:
+            self.announce(connection)
+
+
 class EmbedWorker(SimpleWorker):
     """RQ worker that, every few seconds, also puts back on the queue what got lost, and keeps the table tidy."""
 
-    def __init__(self, waiting: WaitingTexts, table: VectorTable) -> None:
+    def __init__(self, own: _Own, connection: redis.Redis) -> None:
         super().__init__(
-            [waiting.queue],
+            [WaitingTexts(connection, own.encoder.identity).queue],
             name=worker_name(),
-            connection=waiting.queue.connection,
+            connection=connection,
             serializer=JSONSerializer,
             worker_ttl=_WORKER_TTL_S,
             maintenance_interval=_MAINTENANCE_S,
             log_job_description=False,
         )
-        self._waiting = waiting
-        self._table = table
+        self._own = own
         self._compact_at = 0.0
         self._compacting: Thread | None = None
+
+    @property
+    def _waiting(self) -> WaitingTexts:
+        return WaitingTexts(self.connection, self._own.encoder.identity)
+
+    @property
+    def _table(self) -> VectorTable:
+        return self._own.table
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Stop when the current chunk is finished."""
@@ -150,6 +210,7 @@ class EmbedWorker(SimpleWorker):
 
     def run_maintenance_tasks(self) -> None:
         """Recover lost jobs and lost texts, before RQ counts a job as failed; compact the table when due."""
+        self._own.follow(self.connection)
         recover_abandoned(self._waiting.queue)
         if count := self._waiting.requeue_lost():
             log.info("%d waiting texts had no job and are queued again", count)
@@ -212,16 +273,6 @@ class _Progress:
 
 
 _progress = _Progress()
-
-
-@lru_cache(maxsize=1)
-def _encoder(name: str) -> Encoder:
-    return Encoder(name)
-
-
-@lru_cache(maxsize=1)
-def _table(uri: str, encoder: str) -> VectorTable:
-    return VectorTable(uri, encoder)
 
 
 def _store(table: VectorTable, ids: list[str], vectors: NDArray[np.float16]) -> None:

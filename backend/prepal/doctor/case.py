@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import redis
 
-from prepal import jobs
+from prepal import encoders, jobs
 from prepal.connect import connect
 from prepal.doctor.finding import Finding
 from prepal.errors import PrepalError
@@ -75,14 +75,22 @@ class Case:
         return _label_studio(self.settings.label_studio_url, self.settings.label_studio_api_key)
 
     @cached_property
+    def encoder(self) -> str:
+        """What PREPAL_ENCODER means, as far as that can be known."""
+        try:
+            return encoders.identity(self.settings.prepal_encoder, self.connection)
+        except (redis.RedisError, ValueError):
+            return encoders.identity(self.settings.prepal_encoder)
+
+    @cached_property
     def table(self) -> VectorTable:
         """The vector cache."""
-        return VectorTable(self.settings.prepal_vectors, self.settings.prepal_encoder)
+        return VectorTable(self.settings.prepal_vectors, self.encoder)
 
     @cached_property
     def waiting(self) -> WaitingTexts:
         """The texts that wait for the encoder."""
-        return WaitingTexts(self.connection, self.settings.prepal_encoder)
+        return WaitingTexts(self.connection, self.encoder)
 
     def backend_answer(self, path: str, *, signed_in: bool = False) -> httpx.Response | None:
         """The backend's answer to this machine, or None when it gives none."""

@@ -18,6 +18,7 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from prepal import encoders
 from prepal.doctor.case import Case, Check, is_loopback, without_login
 from prepal.doctor.finding import Finding, ok, problem, skipped, warning
 from prepal.errors import PrepalError
@@ -185,6 +186,12 @@ def embed_worker(case: Case) -> Finding:
         return problem(
             "No embed worker is alive, so new texts are not ranked.",
             "Run `prepal worker embed` and look at its log: it ends when its encoder cannot be loaded.",
+        )
+    folder = encoders.weights(case.settings.prepal_encoder)
+    if Path(folder).is_dir() and encoders.here(case.settings.prepal_encoder) != case.encoder:
+        return warning(
+            f"An embed worker has other files in {folder} than this machine.",
+            "Copy the folder to all machines that have it, and restart their embed workers.",
         )
     return ok(f"{count} embed worker{'s' if count > 1 else ''} alive.")
 

@@ -12,6 +12,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from prepal import encoders
 from prepal.errors import PrepalError
 from prepal.vectors import VectorTable, text_id
 
@@ -31,6 +32,12 @@ def cut_name(encoder: str, layers: int) -> str:
     return f"{encoder}@{layers}"
 
 
+def identity(encoder: str) -> str:
+    """Return the identity of an encoder, also of one that is cut."""
+    cut = _CUT.match(encoder)
+    return cut_name(encoders.identity(cut["name"]), int(cut["layers"])) if cut else encoders.identity(encoder)
+
+
 def embed(
     texts: Sequence[str], encoder: str, cache: str, advance: Callable[[int], None] = lambda _: None
 ) -> NDArray[np.float32]:
@@ -42,7 +49,7 @@ def embed(
         cache: the vector cache.
         advance: told how many texts more have a vector.
     """
-    table = VectorTable(cache, encoder)
+    table = VectorTable(cache, identity(encoder))
     ids = [text_id(text) for text in texts]
     text_of = dict(zip(ids, texts, strict=True))
     lacking = sorted(set(table.missing(list(text_of))), key=lambda key: len(text_of[key]))
@@ -51,11 +58,13 @@ def embed(
         model = _load(encoder)
         for start in range(0, len(lacking), _CHUNK_TEXTS):
             chunk = lacking[start : start + _CHUNK_TEXTS]
-            table.append(chunk, model.encode([text_of[key] for key in chunk]))
+            vectors = model.encode([text_of[key] for key in chunk])
+            if not model.is_as_loaded() or identity(encoder) != table.encoder:
+                raise PrepalError(f"The files of the encoder {encoder} changed meanwhile: run it again.")
+            table.append(chunk, vectors)
             advance(len(chunk))
         table.compact()
-    _, vectors = table.find(ids)
-    return vectors.astype(np.float32)
+    return table.find(ids)[1].astype(np.float32)
 
 
 def word_counts(train: Sequence[str], *others: Sequence[str], seed: int = 0) -> tuple[NDArray[np.float32], ...]:

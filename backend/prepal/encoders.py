@@ -1,0 +1,178 @@
+"""Which encoder a name means: a name of the hub itself, a folder what is in it.
+
+Whoever overwrites the weights in a folder has another encoder under the same name, and vectors of two encoders must
+never meet. So an encoder in a folder is called by its path and by a hash of its files, `/models/mine#0f3a…`: that is
+its **identity**, after which its table, its waiting texts and its jobs are named. Embed workers tell Redis what a name
+means to them, for those who do not have the folder. Names of the hub are their own identity.
+"""
+
+import hashlib
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import redis
+
+from prepal import records
+from prepal.errors import PrepalError
+
+WINDOWS = "#windows"
+"""At the end of an encoder's name: texts longer than it reads are the mean over windows."""
+_NAME = re.compile(rf"(?P<weights>.*?)(?P<content>#[0-9a-f]{{16}})?(?P<windows>{WINDOWS})?", re.DOTALL)
+_CONTENT_BYTES = 8
+# Redis hash: what is known of a name.
+_KNOWN = "prepal:encoders"
+# File systems tell times as coarsely as this: what is younger may be written once more and look the same.
+_SETTLED_NS = 2_000_000_000
+# What lies beside weights, tokenizer and their settings and makes no vectors: texts, and weights for other libraries.
+_BESIDE = {".h5", ".md", ".msgpack", ".onnx", ".ot"}
+
+
+class Look(NamedTuple):
+    """How the files in a folder look: another digest when one has changed, if it had not just been written."""
+
+    digest: str = ""
+    is_settled: bool = False
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a name means, to whom, and how its folder looked there."""
+
+    identity: str
+    host: str
+    look: str
+
+
+def weights(encoder: str) -> str:
+    """Where the weights are, a folder or a name of the hub, by the name of an encoder or its identity."""
+    return _part(encoder, "weights")
+
+
+def identity(encoder: str, connection: redis.Redis | None = None) -> str:
+    """What a name means: by the files in its folder, or, where others have that folder, by what these tell Redis.
+
+    Args:
+        encoder: a name as in PREPAL_ENCODER, or an identity, which stays what it is.
+        connection: to Redis; it also spares the reading of files that somebody has read.
+    """
+    if _part(encoder, "content"):
+        return encoder
+    known = None if connection is None else _known(encoder, connection)
+    seen = look(weights(encoder))
+    # A worker elsewhere has a folder of its own at this path, and its vectors are the ones that there are.
+    if known and (known.look == seen.digest or known.host != socket.gethostname()):
+        return known.identity
+    try:
+        found = here(encoder)
+    except PrepalError:
+        # Whoever may not read the files has to be told what is in them.
+        return known.identity if known else encoder
+    if connection is not None and found != encoder:
+        announce(encoder, found, seen, connection)
+    return found
+
+
+def here(encoder: str) -> str:
+    """The identity of an encoder by the files that this machine has, if it has any.
+
+    Raises:
+        PrepalError: the files cannot be read, or it is an identity and they are others by now.
+    """
+    folder, content = weights(encoder), _part(encoder, "content")
+    if not os.path.isdir(folder):
+        return encoder
+    try:
+        found = f"{folder}#{_content(folder)}{_part(encoder, 'windows')}"
+    except OSError as error:
+        raise PrepalError(f"The encoder {folder} cannot be read ({error.strerror}): mend what is in it.") from error
+    if content and found != encoder:
+        raise PrepalError(f"The folder {folder} no longer holds the encoder {encoder}: set PREPAL_ENCODER to {folder}.")
+    return found
+
+
+def announce(encoder: str, meant: str, seen: Look, connection: redis.Redis) -> str | None:
+    """Tell all who share a Redis what a name means to this machine.
+
+    Args:
+        encoder: the name.
+        meant: its identity.
+        seen: how the folder looked before its files were read.
+        connection: to Redis.
+
+    Returns:
+        What it meant before.
+    """
+    before = _known(encoder, connection)
+    known = _Known(meant, socket.gethostname(), seen.digest if seen.is_settled else "")
+    connection.hset(_KNOWN, encoder, records.dumps(asdict(known)))
+    return before.identity if before else None
+
+
+def is_announced(encoder: str, connection: redis.Redis) -> bool:
+    """Whether somebody has told what a name means."""
+    return _known(encoder, connection) is not None
+
+
+def look(folder: str) -> Look:
+    """How the files in a folder look, without reading them; an empty look where there are none."""
+    digest, newest_ns = hashlib.sha256(), 0
+    try:
+        for path in _files(folder):
+            found = path.stat()
+            stamp = f"{path}\0{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
+            digest.update(stamp.encode("utf-8", "surrogateescape"))
+            newest_ns = max(newest_ns, found.st_ctime_ns)
+    except OSError:
+        return Look()
+    return Look(digest.hexdigest(), time.time_ns() - newest_ns > _SETTLED_NS) if newest_ns else Look()
+
+
+def _part(encoder: str, name: str) -> str:
+    parts = _NAME.fullmatch(encoder)
+    assert parts is not None
+    return parts[name] or ""
+
+
+def _known(encoder: str, connection: redis.Redis) -> _Known | None:
+    raw = cast(bytes | None, connection.hget(_KNOWN, encoder))
+    return records.read(_Known, raw) if raw else None
+
+
+def _content(folder: str) -> str:
+    """A hash of the files that make vectors."""
+    seen = look(folder)
+    return _remembered(folder, seen) if seen.is_settled else _read(folder)
+
+
+@lru_cache(maxsize=16)
+def _remembered(folder: str, seen: Look) -> str:
+    del seen
+    return _read(folder)
+
+
+def _read(folder: str) -> str:
+    whole = hashlib.sha256()
+    for path in _files(folder):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").digest()
+        whole.update(hashlib.sha256(os.fsencode(path.relative_to(folder))).digest() + content)
+    return whole.hexdigest()[: 2 * _CONTENT_BYTES]
+
+
+def _files(folder: str) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(root, name)
+            if not name.startswith(".") and path.suffix not in _BESIDE:
+                yield path

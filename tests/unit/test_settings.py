@@ -1,0 +1,184 @@
+"""Where settings come from: the environment, and the file of `prepal up` where it can be trusted."""
+
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from prepal import private
+from prepal.errors import PrepalError
+from prepal.settings import Settings, load
+
+GROUPS = (
+    ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"),
+    ("PREPAL_BACKEND_URL", "BASIC_AUTH_USER", "BASIC_AUTH_PASS"),
+    ("REDIS_URL",),
+    ("PREPAL_VECTORS",),
+)
+NAMES = [name for group in GROUPS for name in group]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """As `prepal up` leaves it."""
+    folder = tmp_path / "home"
+    private.make_folder(folder)
+    write_env(folder, LABEL_STUDIO_URL="http://file.example", LABEL_STUDIO_API_KEY="token-of-the-file")
+    return folder
+
+
+def write_env(home: Path, **values: str) -> None:
+    private.write(home / "env", "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
+
+
+def test_the_file_says_what_the_environment_does_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://environment.example:6379/0")
+    settings = load(home)
+    assert settings.label_studio_api_key == "token-of-the-file"
+    assert settings.redis_url == "redis://environment.example:6379/0"
+    assert load(home.with_name("missing")).label_studio_api_key == ""
+
+
+def test_a_token_of_the_environment_never_goes_to_an_address_of_the_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "my-token")
+    settings = load(home)
+    assert settings.label_studio_api_key == "my-token"
+    assert settings.label_studio_url == Settings.model_fields["label_studio_url"].default
+
+
+values = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["http://one", "http://other/", "it's $HOME \\ #x"]))
+
+
+@given(in_file=values, in_environment=values)
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_values_that_belong_together_come_from_one_source(
+    home: Path, in_file: dict[str, str], in_environment: dict[str, str]
+) -> None:
+    write_env(home, **in_file)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in in_environment.items():
+            environment.setenv(name, value)
+        try:
+            settings = load(home)
+        except PrepalError:
+            # Only half of the credentials are there, which another test is about.
+            return
+    for group in GROUPS:
+        got = {n: getattr(settings, n.lower()) for n in group if n.lower() in settings.model_fields_set}
+        sources = [{n: source[n] for n in group if n in source} for source in (in_file, in_environment)]
+        equal = all(sources[0].get(n) == value for n, value in sources[1].items())
+        assert got == (sources[0] | sources[1] if equal else sources[1])
+
+
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode"), [(0o755, 0o600), (0o700, 0o644), (0o770, 0o600), (0o700, 0o660), (0o755, 0o644)]
+)
+def test_a_file_that_others_may_have_written_is_told_and_not_used(
+    home: Path, caplog: pytest.LogCaptureFixture, folder_mode: int, file_mode: int
+) -> None:
+    (home / "env").chmod(file_mode)
+    home.chmod(folder_mode)
+    with caplog.at_level(logging.WARNING):
+        assert load(home).label_studio_api_key == ""
+    assert f"the settings in {home / 'env'} are not used, because others may use {home}" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("given_away", ["home", "home/env"])
+def test_a_file_of_somebody_else_is_told_and_not_used(
+    home: Path, caplog: pytest.LogCaptureFixture, given_away: str
+) -> None:
+    os.chown(home.parent / given_away, 65_534, -1)
+    with caplog.at_level(logging.WARNING):
+        assert load(home).label_studio_api_key == ""
+    assert "belongs to the user nobody" in caplog.text
+
+
+def test_a_link_to_a_file_is_not_used(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    elsewhere = home.with_name("elsewhere")
+    (home / "env").rename(elsewhere)
+    (home / "env").symlink_to(elsewhere)
+    assert load(home).label_studio_api_key == ""
+    assert "are not used" in caplog.text
+
+
+def test_a_file_that_is_not_understood_is_named_with_the_remedy(home: Path) -> None:
+    private.write(home / "env", "LABEL_STUDIO_API_KEY='no end\n")
+    with pytest.raises(PrepalError, match=r"env cannot be read .*: start `prepal up` again"):
+        load(home)
+
+
+@pytest.mark.parametrize(("there", "lacking"), [("USER", "PASS"), ("PASS", "USER")])
+def test_half_of_the_credentials_are_refused(monkeypatch: pytest.MonkeyPatch, there: str, lacking: str) -> None:
+    monkeypatch.setenv(f"BASIC_AUTH_{there}", "something")
+    with pytest.raises(PrepalError, match=f"BASIC_AUTH_{there} is set and BASIC_AUTH_{lacking} is not"):
+        load()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["up", "demo", "serve", "worker learn", "worker embed", "connect 1", "doctor", "status 1", "export 1 --out x"],
+)
+def test_no_command_begins_with_half_of_the_credentials(command: str) -> None:
+    environment = {**os.environ, "BASIC_AUTH_USER": "lead"}
+    done = subprocess.run(
+        [sys.executable, "-m", "prepal.cli", *command.split()],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "BASIC_AUTH_USER is set and BASIC_AUTH_PASS is not" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_server_of_label_studio_ml_does_not_begin_with_half_of_them_either() -> None:
+    wsgi = Path(__file__).parents[2] / "backend" / "_wsgi.py"
+    environment = {**os.environ, "BASIC_AUTH_PASS": "secret"}
+    done = subprocess.run([sys.executable, wsgi], env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("BASIC_AUTH_PASS is set and BASIC_AUTH_USER is not")
+
+
+def test_a_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    private.make_folder(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("given_away", ["home", "home/state.json"])
+def test_a_folder_with_anything_of_somebody_else_is_refused(tmp_path: Path, given_away: str) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "state.json").touch()
+    os.chown(tmp_path / given_away, 65_534, -1)
+    with pytest.raises(PrepalError, match=f"{given_away} belongs to the user nobody: choose another --home"):
+        private.make_folder(folder)
+
+
+def test_what_is_written_is_private_whatever_lay_there(tmp_path: Path) -> None:
+    file, left_over = tmp_path / "state.json", tmp_path / "state.json.new"
+    other = tmp_path / "other"
+    left_over.symlink_to(other)
+    private.write(file, "secret")
+    assert file.read_text() == "secret"
+    assert file.stat().st_mode & 0o077 == 0
+    assert not other.exists()
