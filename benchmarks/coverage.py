@@ -207,7 +207,8 @@ def write() -> list[Goal]:
     text = "\n\n".join(
         [
             "## The accuracy's interval",
-            f"`python -m benchmarks.coverage run --data FOLDER --runs {stored['runs']}` · {told(stored['environment'], _PACKAGES)}",
+            f"`python -m benchmarks.coverage run --data FOLDER --runs {stored['runs']}` · "
+            f"{told(stored['environment'], _PACKAGES)}",
             f"Projects of {POOL:,} texts, labelled by the live loop's own rounds (auto, a tenth of audit tasks). "
             "Estimated is what the project page says of the classifier, true its accuracy on the set's test texts; the "
             "interval is the page's 95 % interval.",

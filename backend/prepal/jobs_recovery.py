@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 log = logging.getLogger(__name__)
 
 # A job that was abandoned this often may be what kills its workers: it lets all others go first.
-_SUSPECT = 2
+SUSPECT = 2
 # And one that was abandoned this often is not run again; whoever asked for it asks anew.
 _GIVEN_UP = 5
 
@@ -95,7 +95,7 @@ def _put_back(pipe: Pipeline, queue: Queue, execution: Execution, caller: str) -
             log.error("job %s (%s) ended its worker %d times and is given up", job.id, job.description, _GIVEN_UP)
             return False
         job.set_status(JobStatus.QUEUED, pipeline=pipe)
-        queue.push_job_id(job.id, pipeline=pipe, at_front=job.meta["abandoned"] < _SUSPECT)
+        queue.push_job_id(job.id, pipeline=pipe, at_front=job.meta["abandoned"] < SUSPECT)
         log.warning("job %s was abandoned by worker %s and is put back", job.id, execution.worker_name)
     return lost
 

@@ -21,7 +21,7 @@ CHUNK_TEXTS = 64
 _FEWEST, _MOST, _CHUNK_S = 16, 2048, 3.0
 # Ids that one command names.
 _AT_ONCE = 256
-_JOB = "prepal_workers.embed.embed_chunk"
+JOB = "prepal_workers.embed.embed_chunk"
 _JOB_TIMEOUT_S = 600
 _FAILURE_TTL_S = 24 * 3600
 # Longer than it takes to look through the queue.
@@ -42,7 +42,8 @@ for i = 2, #ARGV, 2 do
 end
 return new
 """
-# KEYS: texts, projects, failed, hurried. ARGV: ids that no longer wait. Returns the projects that waited for each.
+# KEYS: texts, projects, failed, hurried, begun. ARGV: ids that no longer wait. Returns the projects that waited for
+# each.
 _DONE = """
 local projects = {}
 for i = 1, #ARGV do
@@ -51,6 +52,7 @@ for i = 1, #ARGV do
         redis.call('HDEL', KEYS[k], ARGV[i])
     end
     redis.call('SREM', KEYS[4], ARGV[i])
+    redis.call('HDEL', KEYS[5], ARGV[i])
 end
 return projects
 """
@@ -63,6 +65,7 @@ class _Keys(NamedTuple):
     projects: str
     failed: str
     hurried: str
+    begun: str
     rate: str
     requeue: str
 
@@ -147,6 +150,10 @@ class WaitingTexts:
         """The projects that wait for any of the texts, and for which."""
         return _by_project(self._get(self._at.projects, ids))
 
+    def begin(self, id: str) -> int:
+        """Note that a text is embedded by itself, because it may end its worker; returns how often that was begun."""
+        return int(self._connection.hincrby(self._at.begun, id, 1))
+
     def done(self, ids: Sequence[str]) -> dict[int, list[str]]:
         """Let texts wait no longer; returns the projects that waited for any of them, and for which."""
         found: list[tuple[str, bytes]] = []
@@ -201,7 +208,7 @@ class WaitingTexts:
 
     @property
     def _keys(self) -> list[str]:
-        return list(self._at[:4])
+        return list(self._at[:5])
 
     def _get(self, name: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
         # Mostly nothing waits, and asking for thousands of ids is what the project page takes longest for.
@@ -215,7 +222,7 @@ class WaitingTexts:
         size = CHUNK_TEXTS if rate is None else round(min(max(rate * _CHUNK_S, _FEWEST), _MOST))
         chunks = [
             Queue.prepare_data(
-                _JOB,
+                JOB,
                 args=[self.encoder, chunk],
                 timeout=_JOB_TIMEOUT_S,
                 result_ttl=0,
@@ -237,7 +244,7 @@ class WaitingTexts:
                 func, args = job.func_name, job.args
             except DeserializationError:
                 continue
-            if func == _JOB and args[0] == self.encoder:
+            if func == JOB and args[0] == self.encoder:
                 yield job, args[1]
 
 

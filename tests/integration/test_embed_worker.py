@@ -75,6 +75,24 @@ def long_texts(count: int, topic: str) -> dict[str, str]:
     return {text_id(text): text for text in texts}
 
 
+def test_a_text_that_ends_its_workers_is_set_aside_and_the_others_of_its_chunk_are_embedded(
+    redis_url: str, waiting: WaitingTexts, table: VectorTable, wait_until: Callable[..., None]
+) -> None:
+    texts = long_texts(8, "chunk")
+    waiting.add(texts, PROJECT)
+    (job,) = waiting.queue.get_jobs()
+    # Two workers ended over the chunk, and two more over one of its texts by itself.
+    job.meta["abandoned"] = 2
+    job.save_meta()
+    killer = sorted(texts)[3]
+    assert [waiting.begin(killer) for _ in range(2)] == [1, 2]
+    with embed_worker(redis_url, table):
+        wait_until(lambda: not len(waiting))
+    assert waiting.all_failures() == {killer: "its worker ended 2 times while it embedded it"}
+    assert table.missing(list(texts)) == [killer]
+    assert waiting.begin(killer) == 1
+
+
 def test_every_text_is_embedded_once_though_a_worker_is_killed_in_mid_chunk(
     redis: redis.Redis,
     redis_url: str,

@@ -13,21 +13,20 @@ import redis
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rq import SimpleWorker, get_current_job
-from rq.serializers import JSONSerializer
+from rq import get_current_job
 from rq.timeouts import BaseTimeoutException
 
 from prepal import encoders, jobs
 from prepal.errors import PrepalError
-from prepal.jobs_recovery import recover_abandoned, worker_name
+from prepal.jobs_recovery import SUSPECT
+from prepal.rq_worker import OwnJob, OwnWorker
 from prepal.settings import Settings
 from prepal.vectors import VectorTable
-from prepal.waiting import WaitingTexts
+from prepal.waiting import JOB, WaitingTexts
 from prepal_workers.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
-_WORKER_TTL_S = 30
 _MAINTENANCE_S = 15
 # Each append adds a piece to the table; beyond some, looking ids up gets slower.
 _MOST_APPENDS = 32
@@ -42,6 +41,8 @@ _RATED_TEXTS = 16
 # What may interrupt the encoder without any text being to blame.
 _INTERRUPTIONS = (KeyboardInterrupt, SystemExit, BaseTimeoutException)
 _HARMLESS_TEXT = "text"
+# So many workers that end over a text by itself are enough.
+_MOST_ENDED = 2
 
 _own: "_Own | None" = None
 _stopping = Event()
@@ -56,8 +57,20 @@ def embed_chunk(encoder: str, text_ids: list[str]) -> None:
         # Whoever asked for it has another encoder by now; should a worker have this one, it queues the texts again.
         log.info("%d texts are for the encoder %s and are left to a worker that has it", len(text_ids), encoder)
         return
-    began = time.monotonic()
     waiting = WaitingTexts(job.connection, encoder)
+    if job.meta.get("abandoned", 0) < SUSPECT:
+        _embed_waiting(own, waiting, job.connection, text_ids)
+        return
+    # One of them may be what ends the workers: by itself it is found, and the others do not suffer from it.
+    for key in text_ids:
+        if waiting.among([key]) and waiting.begin(key) > _MOST_ENDED:
+            _tell(job.connection, waiting, [key], {key: f"its worker ended {_MOST_ENDED} times while it embedded it"})
+        else:
+            _embed_waiting(own, waiting, job.connection, [key])
+
+
+def _embed_waiting(own: "_Own", waiting: WaitingTexts, connection: redis.Redis, text_ids: list[str]) -> None:
+    began = time.monotonic()
     texts = waiting.texts(text_ids)
     lacking = own.table.missing(list(texts))
     refused: dict[str, str] = {}
@@ -71,7 +84,7 @@ def embed_chunk(encoder: str, text_ids: list[str]) -> None:
         if len(lacking) >= _RATED_TEXTS:
             waiting.note_rate(len(lacking), time.monotonic() - began)
         _store(own.table, [key for key in lacking if key not in refused], vectors)
-    _tell(job.connection, waiting, list(texts), refused)
+    _tell(connection, waiting, list(texts), refused)
     _progress.advance(len(texts), len(waiting))
     log.info("%d of %d texts embedded in %.2f s", len(lacking), len(text_ids), time.monotonic() - began)
 
@@ -168,19 +181,18 @@ class _Own:
             self.announce(connection)
 
 
-class EmbedWorker(SimpleWorker):
+class EmbedJob(OwnJob):
+    """A job of the embed worker's."""
+
+    functions = frozenset({JOB})
+
+
+class EmbedWorker(OwnWorker):
     """RQ worker that, every few seconds, also puts back on the queue what got lost, and keeps the table tidy."""
 
     def __init__(self, own: _Own, connection: redis.Redis) -> None:
-        super().__init__(
-            [WaitingTexts(connection, own.encoder.identity).queue],
-            name=worker_name(),
-            connection=connection,
-            serializer=JSONSerializer,
-            worker_ttl=_WORKER_TTL_S,
-            maintenance_interval=_MAINTENANCE_S,
-            log_job_description=False,
-        )
+        queues = [WaitingTexts(connection, own.encoder.identity).queue]
+        super().__init__(queues, EmbedJob, connection, _MAINTENANCE_S)
         self._own = own
         self._compact_at = 0.0
         self._compacting: Thread | None = None
@@ -196,25 +208,21 @@ class EmbedWorker(SimpleWorker):
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Stop when the current chunk is finished."""
         _stopping.set()
-        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+        super().request_stop(signum, frame)
 
     def teardown(self) -> None:
-        """End the thread that listens for commands, also when Redis cannot be told."""
+        """Wait until the table is compacted, if it is right now."""
         try:
-            super().teardown()  # type: ignore[no-untyped-call]
+            super().teardown()
         finally:
-            if self.pubsub_thread is not None:
-                self.pubsub_thread.stop()
             if self._compacting is not None:
                 self._compacting.join()
 
-    def run_maintenance_tasks(self) -> None:
-        """Recover lost jobs and lost texts, before RQ counts a job as failed; compact the table when due."""
+    def maintain(self) -> None:
+        """Follow the encoder's files, queue lost texts again, compact the table when due."""
         self._own.follow(self.connection)
-        recover_abandoned(self._waiting.queue)
         if count := self._waiting.requeue_lost():
             log.info("%d waiting texts had no job and are queued again", count)
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._compact()
 
     def _compact(self) -> None:
