@@ -40,7 +40,7 @@ def test_label_studio_ml_starts_the_same_server(installation: Installation) -> N
     command = [Path(sys.executable).parent / "label-studio-ml", "start", "backend", "--port", str(port)]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
-        wait_until(lambda: answers(port), 60)
+        wait_until(lambda: answers(port), 300)
         setup = httpx.post(f"http://127.0.0.1:{port}/setup", json={})
         assert setup.json() == {"model_version": "PRepAL"}
     finally:
@@ -77,7 +77,7 @@ def test_the_backend_works_where_there_is_no_torch(slim: Path, installation: Ins
     environment = {**os.environ, "REDIS_URL": installation.redis_url}
     process = subprocess.Popen([slim / "prepal", "serve", "--port", str(port)], env=environment)
     try:
-        wait_until(lambda: answers(port), 60)
+        wait_until(lambda: answers(port), 300)
     finally:
         process.terminate()
         assert process.wait(20) == 0

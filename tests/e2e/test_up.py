@@ -34,12 +34,12 @@ def up(home: Path, installation: Installation) -> Iterator["subprocess.Popen[byt
     command = [sys.executable, "-m", "prepal.cli", "up", "--home", home, "--ready-file", ready]
     process = subprocess.Popen(command, env=environment)
     try:
-        wait_until(lambda: ready.exists() or process.poll() is not None, 120)
+        wait_until(lambda: ready.exists() or process.poll() is not None, 600)
         assert process.poll() is None
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def processes_of(home: Path) -> list[str]:
@@ -166,7 +166,7 @@ def test_whatever_is_killed_comes_back_and_nothing_survives_the_end(installation
         with redis.Redis.from_url(ready["redis_url"]) as connection:
             assert connection.get("kept") == b"1"
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     assert processes_of(home) == []
 
 
