@@ -320,7 +320,7 @@ def export(project: int, out: Path, home: Path) -> None:
 @click.option("--encoder", type=_List(), help="Encoders; NAME@3 is the first three layers, word-counts a poor one.")
 @click.option("--classifier", type=_List(), help="logistic, network, or finetune.  [default: logistic]")
 @click.option("--label-names/--no-label-names", default=None, help="Make use of the names of labels.  [default: do]")
-@click.option("--pool", type=click.IntRange(min=2), help="Take only so many texts of TRAIN.")
+@click.option("--pool", type=click.IntRange(min=2), help="Take only so many texts of TRAIN, drawn at random.")
 @click.option("--final-model", help="Fine-tune this model on all labels at the end.")
 @_started_home
 @_json

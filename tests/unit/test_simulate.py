@@ -133,7 +133,7 @@ def a_curve(strategy: str, accuracies: list[float], seed: int = 0) -> Iterator[d
 def test_labels_needed_are_counted_where_the_mean_curve_crosses_randoms_last_accuracy(tmp_path: Path) -> None:
     rows = [*a_curve("random", [0, 0.5, 0.6, 0.7, 0.8]), *a_curve("random", [0, 0.5, 0.6, 0.7, 0.6], seed=1)]
     rows += a_curve("auto", [0, 0.6, 0.8, 0.9, 0.9])
-    table = {row["arm"]: row for row in report.write(rows, "A <title>", "prepal simulate", tmp_path)}
+    table = {row["arm"]: row for row in report.write(rows, "A <title>", "prepal simulate", tmp_path, ["Note <1>."])}
     assert table["auto"]["target"] == pytest.approx(0.7)
     assert table["auto"]["needed"] == pytest.approx(15)
     assert table["auto"]["times_fewer"] == pytest.approx(40 / 15)
@@ -142,6 +142,7 @@ def test_labels_needed_are_counted_where_the_mean_curve_crosses_randoms_last_acc
     assert table["auto"]["fit_s"] == pytest.approx(2.5)
     page = (tmp_path / "report.html").read_text()
     assert "A &lt;title&gt;" in page
+    assert "Note &lt;1&gt;." in page
     assert "<svg" in page
     assert "src=" not in page
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

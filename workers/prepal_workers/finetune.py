@@ -71,26 +71,11 @@ def finetune(
         onnx_export.check_installed()
     _prepare(out, fingerprint, resume=resume)
     if overlaps_enough(data):
-        reader = SequenceModel(model, len(data.label_names))
-        with Bar(console) as bar:
-            reader.on_read = bar.read
-            vectors = reader.vectors(data.texts)
-        data = settle_by_crowdlab(data, vectors, seed)
-        console.print(data.notes[-1])
+        data = _weighed(data, model, seed, console)
     training = Training(data, model, out / _CHECKPOINTS, console, wishes, seed, resume)
     judged = judge(training)
-    learnt_from = int(judged.learnt.sum())
-    delivered, interrupted = judged.trained, judged.interrupted
-    if delivered is None or (len(data.texts) <= _LEARN_FROM_ALL and not interrupted):
-        console.print(f"Once more, from all {len(data.texts)} texts.")
-        # After Ctrl-C, what takes no time.
-        method: Method = "logistic" if interrupted else judged.method
-        final = training.run(np.arange(len(data.texts)), "all", method)
-        interrupted |= final.interrupted
-        if delivered is None or not final.interrupted:
-            delivered, learnt_from = final, len(data.texts)
-    logits, truth, each = judged.logits, data.labels[judged.held_back], data.how_many
-    temperature = measures.fit_temperature(logits, truth)
+    delivered, learnt_from, interrupted = _deliver(training, judged)
+    temperature = measures.fit_temperature(judged.logits, data.labels[judged.held_back])
     surer = _how_much_surer(delivered, judged, data)
     delivered.model.soften(temperature)
     delivered.model.save(out, data.label_names)
@@ -114,13 +99,39 @@ def finetune(
         console.print("Writing ONNX, and checking it against the original.")
         asked = [text for text, held in zip(data.texts, judged.held_back, strict=True) if held]
         metrics["onnx"] = onnx_export.export_onnx(delivered.model, out, asked[:_CHECKED_TEXTS])
-    draw_confusion(data.marks[judged.held_back], measures.given(logits, each), data.label_names, out / "confusion.png")
+    given = measures.given(judged.logits, data.how_many)
+    draw_confusion(data.marks[judged.held_back], given, data.label_names, out / "confusion.png")
     write_card(out / "README.md", metrics, data.label_names)
     # What `predict` needs comes last: a folder that has it is whole.
     (out / METRICS).write_bytes(_NUMBERS.sub(_on_one_line, json_bytes(metrics, indent=1)))
     if not interrupted:
         shutil.rmtree(out / _CHECKPOINTS)
     return metrics
+
+
+def _weighed(data: LabelledData, model: str, seed: int, console: Console) -> LabelledData:
+    """The same data with labels by annotators who are weighed by how reliable they are."""
+    reader = SequenceModel(model, len(data.label_names))
+    with Bar(console) as bar:
+        reader.on_read = bar.read
+        vectors = reader.vectors(data.texts)
+    settled = settle_by_crowdlab(data, vectors, seed)
+    console.print(settled.notes[-1], markup=False)
+    return settled
+
+
+def _deliver(training: Training, judged: Judged) -> tuple[Trained, int, bool]:
+    """The model to keep, from how many texts it learnt, and whether Ctrl-C ended anything."""
+    texts = len(training.data.texts)
+    if judged.trained is not None and (texts > _LEARN_FROM_ALL or judged.interrupted):
+        return judged.trained, int(judged.learnt.sum()), judged.interrupted
+    training.console.print(f"Once more, from all {texts} texts.")
+    # After Ctrl-C, what takes no time.
+    method: Method = "logistic" if judged.interrupted else judged.method
+    final = training.run(np.arange(texts), "all", method)
+    if judged.trained is not None and final.interrupted:
+        return judged.trained, int(judged.learnt.sum()), True
+    return final, texts, judged.interrupted or final.interrupted
 
 
 def _measured(data: LabelledData, judged: Judged, temperature: float, surer: float) -> dict[str, Any]:

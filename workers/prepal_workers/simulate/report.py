@@ -117,8 +117,10 @@ def labels_needed(found: Sequence[Arm]) -> list[dict[str, Any]]:
     return table
 
 
-def write(rows: Sequence[Row], title: str, command: str, folder: Path) -> list[dict[str, Any]]:
-    """Write `curves.png` and `report.html`; returns the table of `labels_needed`."""
+def write(
+    rows: Sequence[Row], title: str, command: str, folder: Path, notes: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Write `curves.png` and `report.html`, which has the notes too; returns the table of `labels_needed`."""
     found = arms(rows)
     figure = _curves(found, title)
     figure.savefig(folder / "curves.png", dpi=_DPI, format="png")
@@ -128,6 +130,7 @@ def write(rows: Sequence[Row], title: str, command: str, folder: Path) -> list[d
     pages = Environment(loader=PackageLoader("prepal_workers.simulate"), autoescape=True)
     page = pages.get_template("report.html").render(
         title=title,
+        notes=notes,
         curves=Markup(drawing.getvalue()[drawing.getvalue().index("<svg") :]),  # noqa: S704  our own drawing
         table=table,
         has_final=any(row["final"] is not None for row in table),

@@ -77,7 +77,7 @@ def simulate(
         task = bar.add_task(f"{len(settings)} runs", total=total)
         rows = run_all(settings, dataset, vectors, results, jobs, lambda done: bar.update(task, completed=done))
     title = f"{dataset.name}: {len(dataset.train.texts)} texts, {len(dataset.choices)} choices"
-    table = report.write(rows, title, shlex.join(["prepal", *sys.argv[1:]]), out)
+    table = report.write(rows, title, shlex.join(["prepal", *sys.argv[1:]]), out, dataset.notes)
     console.print(_table(title, table))
     console.print(f"{out / 'report.html'}, {out / 'curves.png'}, {results}", markup=False)
     return table
