@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12; do $$python -c \
 LABEL_STUDIO = label-studio==1.23.2
 ANNOTATE ?=
 DATA ?=
+MINUTES ?= 30
+ANNOTATORS ?= 5
 
 # uv reads none of pip's settings. A machine that tells pip where its wheels and its index are means them for uv too.
 comma := ,
@@ -19,7 +21,7 @@ INSTALL := $(UV) pip install --python .venv/bin/python -c constraints.txt
 OWN_TORCH := $(wildcard $(addsuffix /torch-*.whl,$(subst $(comma), ,$(UV_FIND_LINKS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-docker lint audit format bench bench-embed bench-finetune clean
+.PHONY: help install demo test test-docker soak lint audit format bench bench-embed bench-finetune clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +36,9 @@ test: .venv/installed-dev .venv-label-studio/installed  ## unit, integration, en
 
 test-docker: .venv/installed-dev  ## build the images, and run docker/compose.yml through everything; needs Docker
 	.venv/bin/python -m pytest -m docker tests/e2e/test_compose.py
+
+soak: .venv/installed-dev .venv-label-studio/installed  ## kill everything again and again while people label; MINUTES=30 ANNOTATORS=5
+	PREPAL_SOAK_MINUTES='$(MINUTES)' PREPAL_SOAK_ANNOTATORS='$(ANNOTATORS)' .venv/bin/python -m pytest -s -m soak tests/e2e/test_soak.py
 
 lint: .venv/installed-dev  ## ruff, mypy --strict, import-linter, and whether README.md has every setting
 	.venv/bin/ruff check
