@@ -108,7 +108,9 @@ def label(folder: Path, cache: str, names: bool, number: int, code: str) -> list
             record = rounds.run(project, memory, table, cast(LabelStudio, None), choosing)
             assert record is not None
             if record.labels in COUNTS:
-                records.append({**_told(project, memory, texts), "labels": record.labels})
+                found = judging.evidence(project, memory, table, choosing)
+                assert found is not None
+                records.append({**_told(found, memory, texts), "labels": record.labels})
                 if record.labels == COUNTS[-1]:
                     break
             # As many as are served before the next round, but no count is passed over.
@@ -145,9 +147,7 @@ def _annotation(task: int, choice: str) -> Annotation:
     return Annotation(task, 1, "2026-01-01T00:00:00+00:00", False, False, {"topic": [choice]})
 
 
-def _told(project: Project, memory: Memory, texts: TextSet) -> Record:
-    found = judging.evidence(project, memory)
-    assert found is not None
+def _told(found: judging.Evidence, memory: Memory, texts: TextSet) -> Record:
     assert memory.learner is not None
     figures = judging.judge(found)
     predicted = memory.learner.predict_proba(texts.test.astype(np.float32))

@@ -18,7 +18,8 @@ from prepal.learning.label_issues import suspected
 from prepal.learning.prior import Prior
 from prepal.memory import Memory
 from prepal.project import Project
-from prepal.rounds import Labelled, among
+from prepal.rounds import Choosing, Labelled, among, learn
+from prepal.vectors import VectorTable
 
 # Of the labels that may be wrong only the most suspicious ones are worth a second look.
 _SUSPECTED = 20
@@ -62,13 +63,22 @@ class Figures:
     suspected: list[int]
 
 
-def evidence(project: Project, memory: Memory) -> Evidence | None:
-    """Gather what the newest round is judged by; None when its figures are known, or there is nothing to judge."""
-    learner = memory.learner
+def evidence(project: Project, memory: Memory, table: VectorTable, choosing: Choosing) -> Evidence | None:
+    """Gather what the newest round is judged by; None when its figures are known, or there is nothing to judge.
+
+    Args:
+        project: whose round it is.
+        memory: what this process keeps of it; if another one ran the round, that is learnt first.
+        table: the vectors that the ranking rests on.
+        choosing: how tasks are chosen.
+    """
     try:
         config = label_config.parse(project.info.label_config)
     except PrepalError:
         return None
+    if memory.learner is None:
+        learn(project, memory, table, config, choosing)
+    learner = memory.learner
     if learner is None or memory.texts is None or not len(memory.task_ids):
         return None
     known = labels.settle(project.annotations(), config)

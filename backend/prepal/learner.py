@@ -78,10 +78,8 @@ def round(project: int) -> None:
         last = known.round
         if known.left or (last is not None and last.facts == known.facts):
             return
-        choosing = Choosing(learner.settings.prepal_strategy, learner.settings.prepal_audit_fraction)
-        table = _ranking_table(learner, known)
-        memory = learner.memories.of(project)
-        record = rounds.run(known, memory, table, learner.label_studio, choosing, held.check)
+        table, memory = _ranking_table(learner, known), learner.memories.of(project)
+        record = rounds.run(known, memory, table, learner.label_studio, _choosing(learner), held.check)
         if record is None:
             return
         if tail_is_due(learner, known, record.ranked):
@@ -96,7 +94,10 @@ def judge(project: int) -> None:
 
     def work(learner: Learner, known: Project, _: locks.Held) -> None:
         with _held(learner, known, _ORDER, _PATIENCE_S) as held:
-            found = judging.evidence(known, learner.memories.of(project)) if held else None
+            if not held or known.round is None:
+                return
+            table = VectorTable(learner.settings.prepal_vectors, known.encoder or learner.table.encoder)
+            found = judging.evidence(known, learner.memories.of(project), table, _choosing(learner))
         if found is None:
             return
         figures = judging.judge(found)
@@ -143,6 +144,7 @@ def reconcile(project: int) -> None:
         sync.reconcile(known, config, learner.label_studio, table, learner.waiting)
         known.note_reading(time.monotonic() - began)
         request(learner.connection, "verify", project)
+        request(learner.connection, "judge", project)
         request_sync(learner.connection, project)
         if _switches(learner, known) and sync.is_filled(known, table, learner.waiting):
             known.add_fact()
@@ -216,6 +218,10 @@ def tail_is_due(learner: Learner, project: Project, ranked: int) -> bool:
         return False
     # What waits may belong to another project; then the tail comes a little later, with the doubling.
     return not len(learner.waiting) or lacking >= max(_FIRST_TAIL, ranked - lacking)
+
+
+def _choosing(learner: Learner) -> Choosing:
+    return Choosing(learner.settings.prepal_strategy, learner.settings.prepal_audit_fraction)
 
 
 def _connect(learner: Learner, project: Project) -> None:

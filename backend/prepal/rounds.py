@@ -141,9 +141,7 @@ def run(
         return None
     memory.refresh(project, table)
     loaded = time.perf_counter()
-    this = _begin(project, memory, config, choosing)
-    learner, notes = _learner(memory, config, table, choosing)
-    notes += _fit(this, learner)
+    this, learner, notes = learn(project, memory, table, config, choosing)
     fitted = time.perf_counter()
     beliefs = _predict(this, learner)
     ranking, is_audit, drawn = _rank(this, learner, beliefs)
@@ -199,6 +197,16 @@ def run(
         1000 * (time.perf_counter() - began),
     )
     return record
+
+
+def learn(
+    project: Project, memory: Memory, table: VectorTable, config: LabelConfig, choosing: Choosing
+) -> tuple[Round, ActiveLearner, list[str]]:
+    """Let a project's learner learn from all labels; returns what the round goes by, and what is to be said of it."""
+    memory.refresh(project, table)
+    this = _begin(project, memory, config, choosing)
+    learner, notes = _learner(memory, config, table, choosing)
+    return this, learner, notes + _fit(this, learner)
 
 
 def _begin(project: Project, memory: Memory, config: LabelConfig, choosing: Choosing) -> Round:

@@ -20,8 +20,9 @@ import pytest
 from api import LabelStudioApi, wait_until
 from projects import ENCODER, Loop, tickets
 
-from prepal import judging, label_config, labels, rounds
+from prepal import judging, label_config, labels
 from prepal.memory import Memory
+from prepal.rounds import Choosing
 from prepal.supervision import process_ids
 from prepal.up import Installation
 from prepal.vectors import VectorTable
@@ -201,14 +202,9 @@ def check(soak: Soak) -> None:
 
 def _figures_are_right(loop: Loop, table: VectorTable) -> bool:
     """Whether accuracy and suspected labels are those that somebody gets who only knows what is stored."""
-    known, record, memory = loop.known, loop.known.round, Memory()
-    config = label_config.parse(known.info.label_config)
-    memory.refresh(known, table)
-    choosing = rounds.Choosing("auto", 0.1)
-    learner, _ = rounds._learner(memory, config, table, choosing)
-    rounds._fit(rounds._begin(known, memory, config, choosing), learner)
-    settled = labels.settle(known.annotations(), config)
-    found = judging.evidence(known, memory)
+    known, record = loop.known, loop.known.round
+    settled = labels.settle(known.annotations(), label_config.parse(known.info.label_config))
+    found = judging.evidence(known, Memory(), table, Choosing("auto", 0.1))
     # None: the figures are already those of exactly these labels.
     return record is not None and record.labels == len(settled) and found is None
 

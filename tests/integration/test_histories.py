@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from random import Random
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from label_studio_in_memory import BACKEND_URL, LabelStudioInMemory
 
-from prepal import judging, label_config, labels, learner, rounds
+from prepal import judging, label_config, labels, learner
 from prepal.events import read_annotation
 from prepal.jobs import QUEUES, mark, queue, request_sync
 from prepal.label_config import UnembeddableError
@@ -23,6 +23,7 @@ from prepal.memory import Memory
 from prepal.model import PrepalModel
 from prepal.order import without_prediction
 from prepal.project import Project
+from prepal.rounds import Choosing
 from prepal.settings import Settings
 from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
@@ -321,19 +322,10 @@ def check_figures(history: History) -> None:
     """The figures that are shown are those that somebody gets who knows nothing but what is stored."""
     project, record = history.project, history.project.round
     assert record is not None
-    memory = Memory()
-    memory.refresh(project, history.table)
-    if not len(memory.task_ids):
+    if not len(project.task_texts()[0]):
         return
-    served = label_config.parse(project.info.label_config)
-    known = labels.settle(project.annotations(), served)
-    labelled = rounds.Labelled.of(memory.task_ids, known, len(served.choices))
-    choosing = rounds.Choosing("auto", 0.1)
-    active, _ = rounds._learner(memory, served, history.table, choosing)
-    this = replace(rounds._begin(project, memory, served, choosing), labelled=labelled)
-    rounds._fit(this, active)
     project.set_judged("")
-    found = judging.evidence(project, memory)
+    found = judging.evidence(project, Memory(), history.table, Choosing("auto", 0.1))
     assert found is not None
     figures = judging.judge(found)
     assert record.accuracy == (None if figures.accuracy is None else asdict(figures.accuracy))
