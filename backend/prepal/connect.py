@@ -50,10 +50,12 @@ def connect(
         changes.append(f"Connected the backend {url} as {backend['title']!r}.")
     else:
         backend = backends[0]
-        if backend.get("basic_auth_user") != (user or None) and user:
-            label_studio.save_backend(int(backend["id"]), fields)
-            changes.append("Gave the backend connection its credentials.")
-    changes += _webhook(project, label_studio, f"{url}/webhook", user, password)
+    changed = _webhook(project, label_studio, f"{url}/webhook", user, password)
+    # Label Studio never tells which password it has; the webhook's is the same.
+    if backends and user and (changed or backend.get("basic_auth_user") != user):
+        label_studio.save_backend(int(backend["id"]), fields)
+        changes.append("Gave the backend connection its credentials.")
+    changes += changed
 
     if backend["title"] == MODEL_VERSION:
         label_studio.save_backend(int(backend["id"]), {**fields, "title": _TITLE})

@@ -14,8 +14,8 @@ from prepal import learner as learning
 from prepal import upkeep
 from prepal.label_studio import LabelStudio
 from prepal.learner import Learner
+from prepal.memory import Memory
 from prepal.project import Project
-from prepal.rounds import Memory, _refresh
 from prepal.settings import Settings
 from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
@@ -42,26 +42,26 @@ def project(redis: redis.Redis) -> Project:
 
 def test_a_learner_follows_what_arrives_and_reads_nothing_twice(project: Project, uri: str) -> None:
     table, memory, ids = VectorTable(uri, OLD), Memory(), ids_of(12)
-    _refresh(project, memory, table)
+    memory.refresh(project, table)
     assert len(memory.task_ids) == 0
     table.append(ids[:4], np.ones((4, 3), np.float16))
     project.add_vectors(ids[:4])
-    _refresh(project, memory, table)
+    memory.refresh(project, table)
     assert memory.task_ids.tolist() == [1, 2, 3, 4]
     # In the cache, but nobody said so: what is not new is not looked for.
     table.append(ids[4:6], np.ones((2, 3), np.float16))
     project.add_vectors(ids[5:6])
-    _refresh(project, memory, table)
+    memory.refresh(project, table)
     assert memory.task_ids.tolist() == [1, 2, 3, 4, 6]
     # A task with a text that is known has its vector at once, and one that is gone has none.
     project.put_tasks({20: ids[0]}, {})
     project.delete_tasks([1])
-    _refresh(project, memory, table)
+    memory.refresh(project, table)
     assert memory.task_ids.tolist() == [2, 3, 4, 6, 20]
     # A learner that starts now, or missed more than is remembered, reads all.
     table.append(ids[6:8], np.ones((2, 3), np.float16))
     fresh = Memory()
-    _refresh(project, fresh, table)
+    fresh.refresh(project, table)
     assert fresh.task_ids.tolist() == [2, 3, 4, 5, 6, 7, 8, 20]
 
 
@@ -74,7 +74,7 @@ def test_the_old_ranking_goes_on_until_every_text_has_a_vector_of_the_new_encode
     learner = Learner(settings, redis, LabelStudio("http://127.0.0.1:1", "token"), table, waiting)
     ids = ids_of(10)
     project.encoder = OLD
-    memory = learner.memory(project.id)
+    memory = learner.memories.of(project.id)
     memory.versions = (1, 1)
     assert learning._ranking_table(learner, project).encoder == OLD
     waiting.add(dict.fromkeys(ids, "text"), project.id)
@@ -85,7 +85,6 @@ def test_the_old_ranking_goes_on_until_every_text_has_a_vector_of_the_new_encode
     # The last one cannot be embedded, and holds nothing up.
     waiting.set_aside(ids[9], "too odd")
     assert learning._ranking_table(learner, project) is table
-    assert project.encoder == NEW
     assert memory.versions == (-1, -1)
 
 
