@@ -73,7 +73,7 @@ def test_a_threshold_keeps_its_promise(judged: int, overconfident: float) -> Non
 @pytest.mark.parametrize("judged", [60, 300])
 def test_texts_that_are_known_well_are_sure(judged: int) -> None:
     rng = np.random.default_rng(0)
-    assert promised(mislabelled(rng, judged, 0), mislabelled(rng, 500, 0))[0] > 0.9
+    assert promised(mislabelled(rng, judged, 0), mislabelled(rng, 500, 0))[0] > 0.8
 
 
 def test_equal_texts_count_once() -> None:

@@ -26,7 +26,7 @@ _PRIOR = np.append(_SHOWN, (1 - _SHOWN) * np.diff(_SHARE_EDGES))
 # Temperatures and shares that are less likely are not kept.
 _NOT_KEPT = 1e-5
 # So much doubt may be left at most, however few texts were judged, and at least, however many.
-_MOST_DOUBT, _LEAST_DOUBT = 0.1, 0.0005
+_MOST_DOUBT, _LEAST_DOUBT = 0.1, 0.0002
 # Judged texts that are not sure tell something too: so large a part of all is counted where fewer are.
 _TELLING = 1 / 3
 _POSSIBLE = ("temperatures", "shares", "chances")
@@ -107,7 +107,7 @@ class Trust:
         """
         expected = np.cumsum(self.sure[::-1]) >= accuracy * np.arange(1, len(self.sure) + 1)
         telling = max(expected.sum(), _TELLING * len(self.sure))
-        doubt = np.clip(accuracy**telling, _LEAST_DOUBT, _MOST_DOUBT)
+        doubt = np.clip((1 - _SHOWN) * accuracy**telling, _LEAST_DOUBT, _MOST_DOUBT)
         as_judged = confidences(logits / np.float32(self.surer), each)[order]
         counts = len(self.sure) - np.searchsorted(self.sure, as_judged)
         contradicted = np.append(0, np.cumsum(self.hits[::-1]))[counts] < accuracy * counts
