@@ -10,7 +10,7 @@ import redis
 
 from prepal import learner as jobs_of_learner
 from prepal.errors import PrepalError
-from prepal.jobs import LEARN, QUEUES, SYNC, function, queue, request, request_round, request_sync, wait_for_redis
+from prepal.jobs import LEARN, QUEUES, SYNC, function, request, request_round, request_sync, wait_for_redis
 from prepal.label_studio import LabelStudio
 from prepal.learner import Learner, tail_is_due
 from prepal.learning import strategies
@@ -44,8 +44,7 @@ class LearnerWorker(OwnWorker):
     """Runs rounds; every few seconds it puts on the queues what events may have missed, for each project by itself."""
 
     def __init__(self, learner: Learner) -> None:
-        queues = [queue(learner.connection, LEARN)]
-        super().__init__(queues, LearnerJob, learner.connection, _MAINTENANCE_S)
+        super().__init__([LEARN], LearnerJob, learner.connection, _MAINTENANCE_S)
         self._learner = learner
         self._is_first = True
 
@@ -135,10 +134,9 @@ def _readers(learner: Learner) -> Iterator[None]:
 
 def _read(learner: Learner, stopping: threading.Event) -> None:
     """Work until told to stop: what ends a worker must not end reading."""
-    queues = [queue(learner.connection, SYNC)]
     while not stopping.is_set():
         try:
-            ThreadWorker(queues, LearnerJob, learner.connection, _MAINTENANCE_S, stopping).work(logging_level="WARNING")
+            ThreadWorker([SYNC], LearnerJob, learner.connection, _MAINTENANCE_S, stopping).work(logging_level="WARNING")
         except Exception as error:
             log.warning("a reader ended (%s: %s); it begins anew", type(error).__name__, error)
         stopping.wait(_AGAIN_S)
