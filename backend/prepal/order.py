@@ -105,6 +105,7 @@ def serve(project: Project, label_studio: LabelStudio) -> None:
     """
     if project.is_serving or not project.prediction_count():
         return
+    # What we last heard may be older than a restored database.
     label_studio.update_project(project.id, model_version=MODEL_VERSION)
     project.set_info(replace(project.info, model_version=MODEL_VERSION))
     project.is_serving = True

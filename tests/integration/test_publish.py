@@ -237,6 +237,26 @@ def test_predictions_of_a_restored_database_are_found_again(world: World) -> Non
     assert world.verify()
 
 
+def test_a_restored_database_that_goes_by_another_version_is_told_again_what_to_go_by(redis: redis.Redis) -> None:
+    world = World(redis)
+    backup = world.label_studio.backup()
+    world.make_tail()
+    assert world.label_studio.settings["model_version"] == MODEL_VERSION
+    world.label_studio.restore(backup)
+    world.publish(entries_of(10, 11, 12))
+    world.make_tail()
+    assert world.label_studio.settings["model_version"] == MODEL_VERSION
+    assert world.order()[:3] == [10, 11, 12]
+
+
+def test_who_lets_label_studio_go_by_another_version_is_obeyed(world: World) -> None:
+    world.label_studio.settings["model_version"] = "somebody else's"
+    world.publish(entries_of(10, 11, 12))
+    world.verify()
+    world.make_tail()
+    assert world.label_studio.settings["model_version"] == "somebody else's"
+
+
 def test_predictions_that_are_no_more_are_made_anew(world: World) -> None:
     world.publish(entries_of(10, 11, 12))
     world.label_studio.delete_predictions(PROJECT, MODEL_VERSION)
