@@ -12,7 +12,7 @@ from prepal import learner as jobs_of_learner
 from prepal.errors import PrepalError
 from prepal.jobs import LEARN, QUEUES, SYNC, function, request, request_round, request_sync, wait_for_redis
 from prepal.label_studio import LabelStudio
-from prepal.learner import Learner, tail_is_due
+from prepal.learner import Learner, tail_is_due, trouble_told
 from prepal.learning import strategies
 from prepal.learning.threads import one_blas_thread
 from prepal.project import Project, all_projects
@@ -47,22 +47,18 @@ class LearnerWorker(OwnWorker):
         super().__init__([LEARN], LearnerJob, learner.connection, _MAINTENANCE_S)
         self._learner = learner
         self._is_first = True
+        self._interval_s = float(learner.settings.prepal_reconcile_s)
 
     def maintain(self) -> None:
         """Go on with rounds that are due; compare with Label Studio now and then; let go of memory."""
         projects = all_projects(self.connection)
         self._learner.memories.trim([project.id for project in projects])
-        seconds = sum(project.reading_s for project in projects)
-        interval_s = max(float(self._learner.settings.prepal_reconcile_s), seconds / _READING_SHARE)
+        seconds = 0.0
         for project in projects:
-            try:
-                _maintain(self._learner, project, interval_s, is_first=self._is_first)
-            except redis.RedisError:
-                raise
-            except Exception as error:
-                log.exception("project %d: maintenance failed", project.id)
-                what = f"{type(error).__name__}: the learner's log has more of it."
-                project.add_trouble("maintenance", what, longest_s=_MAINTENANCE_S)
+            with trouble_told(project, "maintenance", _MAINTENANCE_S):
+                _maintain(self._learner, project, self._interval_s, is_first=self._is_first)
+                seconds += project.reading_s
+        self._interval_s = max(float(self._learner.settings.prepal_reconcile_s), seconds / _READING_SHARE)
         self._is_first = False
 
 

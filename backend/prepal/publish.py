@@ -187,7 +187,7 @@ class Publisher:
     def _floor(self) -> float:
         """The lowest score that any of our predictions has."""
         floor = self._project.score_floor
-        if floor is not None and floor < _LEAST_SCORE:
+        if floor is None or floor < _LEAST_SCORE:
             self.reread()
             floor = self._project.score_floor
         return min(TAIL_LOW, TAIL_LOW if floor is None else floor)

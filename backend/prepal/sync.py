@@ -195,7 +195,7 @@ class _Listing:
     def counts_differ(self, known: Mapping[int, int]) -> NDArray[np.bool_]:
         """Which tasks `(n,)` have more or fewer annotations than are known, as where one was lost or cannot be read."""
         counts = np.fromiter((known.get(task, 0) for task in self.tasks.tolist()), np.int64, len(self.tasks))
-        return counts != self.annotations
+        return np.asarray(counts != self.annotations)
 
 
 def _reconcile_changed(

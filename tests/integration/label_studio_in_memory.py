@@ -207,6 +207,10 @@ class LabelStudioInMemory:
     def set_clock_back(self, seconds: float) -> None:
         self._clock -= timedelta(seconds=seconds)
 
+    def begin_ids(self, first: int) -> None:
+        """Whatever is made from now on has an id from here on."""
+        self._last_id = first - 1
+
     # -- what it serves -----------------------------------------------------------------------------------------
 
     def can_be_given(self, task: int, person: int) -> bool:
