@@ -60,6 +60,8 @@ class OwnJob(Job):
         try:
             super().restore({name: raw_data[name] for name in _FIELDS & raw_data.keys()})
             self.get_status(refresh=False)
+            abandoned = self.meta.get("abandoned", 0) if isinstance(self.meta, dict) else 0
+            self.meta = {"abandoned": abandoned} if isinstance(abandoned, int) else {}
             times = self.timeout, self.result_ttl, self.failure_ttl
             if not all(time is None or 0 <= time <= _LONGEST_S for time in times):
                 raise ValueError(f"nothing lasts for {times}")

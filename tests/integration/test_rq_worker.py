@@ -139,7 +139,9 @@ def test_a_job_whose_time_is_over_is_not_told_to_a_callback_of_its_own(redis: re
     assert noted == ["the end"]
 
 
-ODD = st.sampled_from(["", "x", "-1", "0", "1e400", "NaN", "None", "9" * 30, "[]", "{}", '["a"]', "null", "\0"])
+ODD = st.sampled_from(
+    ["", "x", '{"abandoned": "x"}', "-1", "0", "1e400", "NaN", "None", "9" * 30, "[]", "{}", '["a"]', "null", "\0"]
+)
 FIELDS = st.sampled_from(
     [
         "data",
