@@ -31,7 +31,7 @@ from prepal import logs, private, records
 from prepal import settings as settings_table
 from prepal.errors import PrepalError
 from prepal.events import AUDIT_MARK
-from prepal.project import Project
+from prepal.project import Project, readable
 from prepal.settings import Settings
 
 if TYPE_CHECKING:
@@ -218,8 +218,9 @@ def status(project: int, home: Path, as_json: bool) -> None:
     settings = settings_table.load(home)
     connection = _redis(settings)
     known = Project(connection, project)
-    if not known.info.label_config:
-        raise PrepalError(f"Project {project} is not connected: run `prepal connect {project}`.")
+    with readable(known):
+        if not known.info.label_config:
+            raise PrepalError(f"Project {project} is not connected: run `prepal connect {project}`.")
     waiting = WaitingTexts(connection, settings.prepal_encoder)
     found = report(known, waiting, waiting.encoder)
     if as_json:

@@ -12,7 +12,7 @@ from redis.exceptions import WatchError
 from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 log = logging.getLogger(__name__)
@@ -76,12 +76,12 @@ def _put_back(pipe: Pipeline, queue: Queue, execution: Execution, caller: str) -
     if queue.connection.zscore(registry.key, execution.composite_key) is None or not _is_abandoned(execution, caller):
         return False
     try:
-        job = Job.fetch(execution.job_id, queue.connection, queue.serializer)
+        job = queue.job_class.fetch(execution.job_id, queue.connection, queue.serializer)
     except NoSuchJobError:
         pipe.multi()
         pipe.zrem(registry.key, execution.composite_key)
         return False
-    unfinished = job.get_status() in (JobStatus.STARTED, JobStatus.QUEUED)
+    unfinished = job.get_status(refresh=False) in (JobStatus.STARTED, JobStatus.QUEUED)
     lost = unfinished and queue.get_job_position(job) is None
     pipe.multi()
     execution.delete(job, pipe)

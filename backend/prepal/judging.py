@@ -76,7 +76,8 @@ def evidence(project: Project, memory: Memory, table: VectorTable, choosing: Cho
         config = label_config.parse(project.info.label_config)
     except PrepalError:
         return None
-    if memory.learner is None:
+    last = project.round
+    if last is not None and memory.facts < last.facts:
         learn(project, memory, table, config, choosing)
     learner = memory.learner
     if learner is None or memory.texts is None or not len(memory.task_ids):

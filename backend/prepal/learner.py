@@ -20,7 +20,7 @@ from prepal.jobs import mark, request, request_round, request_sync
 from prepal.jobs_recovery import worker_name
 from prepal.label_studio import LabelStudio, UnavailableError
 from prepal.memory import Memories
-from prepal.project import Project, all_projects
+from prepal.project import Project, all_projects, mend
 from prepal.rounds import Choosing
 from prepal.settings import Settings
 from prepal.vectors import VectorTable, table_name
@@ -34,8 +34,6 @@ _FIRST_TAIL = 2000
 _LONGEST_PAUSE_S, _LONGEST_WAIT_S = 600.0, 30.0
 # Of each project one process at a time makes the order, one reads Label Studio, and one computes figures.
 _ORDER, _READING, _FIGURES = "", ":reading", ":figures"
-# How long jobs that nobody waits for wait for a round to end.
-_PATIENCE_S = 10.0
 
 
 @dataclass
@@ -49,6 +47,13 @@ class Learner:
     waiting: WaitingTexts
     memories: Memories = field(default_factory=Memories)
     name: str = field(default_factory=worker_name)
+    patience_s: float = 10.0
+    """How long jobs that nobody waits for wait for a round to end."""
+
+    @property
+    def choosing(self) -> Choosing:
+        """How tasks are chosen."""
+        return Choosing(self.settings.prepal_strategy, self.settings.prepal_audit_fraction)
 
     def follow_encoder(self) -> None:
         """Take the table and the waiting texts of another encoder, once PREPAL_ENCODER means another one."""
@@ -65,7 +70,11 @@ class Learner:
 
     def reading_table(self) -> VectorTable:
         """A handle of the vector cache for one reading: one is not meant for several threads."""
-        return VectorTable(self.settings.prepal_vectors, self.table.encoder)
+        return self.table_of(self.table.encoder)
+
+    def table_of(self, encoder: str) -> VectorTable:
+        """The vectors of an encoder, by its identity."""
+        return VectorTable(self.settings.prepal_vectors, encoder, table_name(encoder))
 
 
 learner_of_this_process: Learner | None = None
@@ -79,7 +88,7 @@ def round(project: int) -> None:
         if known.left or (last is not None and last.facts == known.facts):
             return
         table, memory = _ranking_table(learner, known), learner.memories.of(project)
-        record = rounds.run(known, memory, table, learner.label_studio, _choosing(learner), held.check)
+        record = rounds.run(known, memory, table, learner.label_studio, learner.choosing, held.check)
         if record is None:
             return
         if tail_is_due(learner, known, record.ranked):
@@ -93,15 +102,15 @@ def judge(project: int) -> None:
     """Job: figures of the newest round, computed beside the rounds that follow."""
 
     def work(learner: Learner, known: Project, _: locks.Held) -> None:
-        with _held(learner, known, _ORDER, _PATIENCE_S) as held:
-            if not held or known.round is None:
+        with _held(learner, known, _ORDER, "judge", learner.patience_s) as held:
+            if held is None or known.round is None:
                 return
-            table = VectorTable(learner.settings.prepal_vectors, known.encoder or learner.table.encoder)
-            found = judging.evidence(known, learner.memories.of(project), table, _choosing(learner))
+            table = learner.table_of(known.encoder or learner.table.encoder)
+            found = judging.evidence(known, learner.memories.of(project), table, learner.choosing)
         if found is None:
             return
         figures = judging.judge(found)
-        with _held(learner, known, _ORDER, _PATIENCE_S) as held:
+        with _held(learner, known, _ORDER, "judge", learner.patience_s) as held:
             if held:
                 judging.note(known, found, figures)
 
@@ -130,6 +139,7 @@ def reconcile(project: int) -> None:
 
     def work(learner: Learner, known: Project, _: locks.Held) -> None:
         began = time.monotonic()
+        _mend(known)
         config = sync.describe(known, learner.label_studio)
         if not known.is_known:
             return
@@ -166,7 +176,7 @@ def verify(project: int) -> None:
         if order.without_prediction(known):
             request(learner.connection, "tail", project)
 
-    _run("verify", project, _ORDER, work, patience_s=_PATIENCE_S)
+    _run("verify", project, _ORDER, work, is_patient=True)
 
 
 def tail(project: int) -> None:
@@ -186,21 +196,22 @@ def tail(project: int) -> None:
             known.add_fact()
             request_round(learner.connection, project)
 
-    _run("tail", project, _ORDER, work, patience_s=_PATIENCE_S)
+    _run("tail", project, _ORDER, work, is_patient=True)
 
 
 def freshen(project: int) -> None:
     """Job: publish the ranking beyond its head; ends at once when something else is to be done."""
 
     def work(learner: Learner, known: Project, held: locks.Held) -> None:
-        queues = [jobs.queue(learner.connection, name) for name in (jobs.LEARN, jobs.SYNC)]
-        last = known.round
+        connection, last = learner.connection, known.round
+        queues = [jobs.queue(connection, name) for name in (jobs.LEARN, jobs.SYNC)]
         if last is None or known.left:
             return
 
         def stop() -> bool:
             held.check()
-            return any(len(queue) for queue in queues)
+            # A round of this very project is begun at once, and has to wait for the lock.
+            return bool(connection.exists(_missed(known, _ORDER))) or any(len(queue) for queue in queues)
 
         if known.overtaken() and order.look_for_postponed(known, learner.label_studio):
             request_round(learner.connection, project)
@@ -218,10 +229,6 @@ def tail_is_due(learner: Learner, project: Project, ranked: int) -> bool:
         return False
     # What waits may belong to another project; then the tail comes a little later, with the doubling.
     return not len(learner.waiting) or lacking >= max(_FIRST_TAIL, ranked - lacking)
-
-
-def _choosing(learner: Learner) -> Choosing:
-    return Choosing(learner.settings.prepal_strategy, learner.settings.prepal_audit_fraction)
 
 
 def _connect(learner: Learner, project: Project) -> None:
@@ -243,17 +250,13 @@ def _switches(learner: Learner, project: Project) -> bool:
 
 def _ranking_table(learner: Learner, project: Project) -> VectorTable:
     """The vectors that the ranking rests on: the encoder's, once every text has one, until then the last encoder's."""
-    if not _switches(learner, project):
-        return learner.table
-    before = project.encoder
-    assert before is not None
-    if not sync.is_filled(project, learner.table, learner.waiting):
-        return VectorTable(learner.settings.prepal_vectors, before, table_name(before))
-    log.info(
-        "project %d: ranks by the vectors of %s from now on, no more of %s", project.id, learner.table.encoder, before
-    )
-    learner.memories.of(project.id).forget_vectors()
-    return learner.table
+    table, before = learner.table, project.encoder
+    if before in (None, table.encoder):
+        return table
+    if not sync.is_filled(project, table, learner.waiting):
+        return learner.table_of(before)
+    log.info("project %d: ranks by the vectors of %s from now on, no more of %s", project.id, table.encoder, before)
+    return table
 
 
 def _run(
@@ -261,79 +264,103 @@ def _run(
     project: int,
     lock: str,
     work: Callable[[Learner, Project, locks.Held], None],
-    patience_s: float = 0.0,
+    *,
+    is_patient: bool = False,
 ) -> None:
     """Run one job of a project while nobody else holds the lock; what goes wrong is the project's trouble."""
     learner = _learner()
-    connection, known = learner.connection, Project(learner.connection, project)
-    connection.delete(mark(job, project))
-    learner.follow_encoder()
+    known = Project(learner.connection, project)
+    learner.connection.delete(mark(job, project))
     if not known.is_known:
         return
-    # Whoever holds the lock looks here when they let go of it.
-    connection.sadd(_missed(known, lock), job)
-    with _held(learner, known, lock, patience_s) as held:
-        if held is None:
-            return
-        connection.srem(_missed(known, lock), job)
-        with _trouble_told(learner, known, job) as may_run:
-            if may_run:
+    with trouble_told(known, job):
+        learner.follow_encoder()
+        with _held(learner, known, lock, job, learner.patience_s if is_patient else 0.0) as held:
+            if held is None or not _may_run(learner, known, job):
+                return
+            with trouble_told(known, job):
                 work(learner, known, held)
+                known.end_trouble(job)
+            known.end_job(job)
 
 
 @contextmanager
-def _held(learner: Learner, project: Project, lock: str, patience_s: float) -> Iterator[locks.Held | None]:
-    """Hold one of a project's locks, and ask again for jobs that could not run meanwhile; None: somebody else does."""
-    with locks.held(learner.connection, f"prepal:lock:{project.id}{lock}", patience_s) as held:
+def _held(
+    learner: Learner, project: Project, lock: str, job: str, patience_s: float = 0.0
+) -> Iterator[locks.Held | None]:
+    """Hold one of a project's locks; None: somebody else does, who asks for the job again when they let go of it."""
+    connection, missed = learner.connection, _missed(project, lock)
+    connection.sadd(missed, job)
+    with locks.held(connection, f"prepal:lock:{project.id}{lock}", patience_s) as held:
+        if held:
+            connection.srem(missed, job)
         yield held
-    while held and (job := cast(bytes | None, learner.connection.spop(_missed(project, lock)))):
-        request(learner.connection, job.decode(), project.id)
+    while held and (other := cast(bytes | None, connection.spop(missed))):
+        request(connection, other.decode(), project.id)
 
 
 def _missed(project: Project, lock: str) -> str:
     return project.key(f"missed{lock}")
 
 
-@contextmanager
-def _trouble_told(learner: Learner, project: Project, job: str) -> Iterator[bool]:
-    """Tell whether a job may run now, and remember what goes wrong with it; Redis' own faults are everybody's."""
+def _may_run(learner: Learner, project: Project, job: str) -> bool:
+    """Whether a job need not rest because it has failed, or because whoever ran it ended in the middle of it."""
     trouble = project.trouble(job)
     if trouble is not None and trouble.until > time.time():
-        yield False
-        return
+        return False
     before = project.begin_job(job, learner.name)
-    if before not in (None, learner.name):
-        # A process that is killed may be unlucky; one that is killed again by the same job is not.
-        found = project.add_trouble(job, "The learner ended in the middle of it.", _LONGEST_PAUSE_S)
-        log.warning("project %d: %s was begun by %s and never ended (%d times)", project.id, job, before, found.count)
-        if found.count > 1:
-            project.end_job(job)
-            yield False
-            return
+    if before in (None, learner.name):
+        return True
+    # A process that is killed may be unlucky; one that is killed again by the same job is not.
+    found = project.add_trouble(job, "The learner ended in the middle of it.", _LONGEST_PAUSE_S)
+    log.warning("project %d: %s was begun by %s and never ended (%d times)", project.id, job, before, found.count)
+    if found.count > 1:
+        project.end_job(job)
+    return found.count == 1
+
+
+@contextmanager
+def trouble_told(project: Project, job: str, longest_s: float = _LONGEST_PAUSE_S) -> Iterator[None]:
+    """Let whatever goes wrong be the project's trouble, and nobody else's; a Redis that is lost is everybody's.
+
+    Args:
+        project: whose job it is.
+        job: its name.
+        longest_s: for how long it rests at most after it has failed.
+    """
     try:
-        yield True
-    except redis.RedisError:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError):
         raise
     except locks.LostLockError as error:
         log.warning("project %d: %s: %s", project.id, job, error)
     except Exception as error:
-        _tell(project, job, error)
-    else:
-        project.end_trouble(job)
-    project.end_job(job)
+        _tell(project, job, error, longest_s)
 
 
-def _tell(project: Project, job: str, error: Exception) -> None:
+def _tell(project: Project, job: str, error: Exception, longest_s: float) -> None:
     if isinstance(error, PrepalError):
         what = str(error)
+    elif names := _mend(project):
+        what = f"What Redis had of the project could not be read ({names}), and is made anew."
+        request_sync(project.connection, project.id, full=True)
     else:
         # Its own words may be a task's.
         what = f"{type(error).__name__}: the learner's log has more of it."
         log.error("project %d: %s failed", project.id, job, exc_info=error)
-    longest_s = _LONGEST_WAIT_S if isinstance(error, UnavailableError) else _LONGEST_PAUSE_S
+    if isinstance(error, UnavailableError):
+        longest_s = min(longest_s, _LONGEST_WAIT_S)
     found = project.add_trouble(job, what, longest_s)
     again_s = found.until - time.time()
     log.warning("project %d: %s failed (%d times), again in %.0f s: %s", project.id, job, found.count, again_s, what)
+
+
+def _mend(project: Project) -> str:
+    """Drop what Redis has of a project and nobody can read; returns what that was."""
+    names = ", ".join(mend(project))
+    if names:
+        log.warning("project %d: what Redis had of it could not be read and is made anew: %s", project.id, names)
+    return names
 
 
 def _learner() -> Learner:

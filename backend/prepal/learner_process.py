@@ -10,9 +10,9 @@ import redis
 
 from prepal import learner as jobs_of_learner
 from prepal.errors import PrepalError
-from prepal.jobs import LEARN, QUEUES, SYNC, function, queue, request, request_round, request_sync, wait_for_redis
+from prepal.jobs import LEARN, QUEUES, SYNC, function, request, request_round, request_sync, wait_for_redis
 from prepal.label_studio import LabelStudio
-from prepal.learner import Learner, tail_is_due
+from prepal.learner import Learner, tail_is_due, trouble_told
 from prepal.learning import strategies
 from prepal.learning.threads import one_blas_thread
 from prepal.project import Project, all_projects
@@ -44,26 +44,21 @@ class LearnerWorker(OwnWorker):
     """Runs rounds; every few seconds it puts on the queues what events may have missed, for each project by itself."""
 
     def __init__(self, learner: Learner) -> None:
-        queues = [queue(learner.connection, LEARN)]
-        super().__init__(queues, LearnerJob, learner.connection, _MAINTENANCE_S)
+        super().__init__([LEARN], LearnerJob, learner.connection, _MAINTENANCE_S)
         self._learner = learner
         self._is_first = True
+        self._interval_s = float(learner.settings.prepal_reconcile_s)
 
     def maintain(self) -> None:
         """Go on with rounds that are due; compare with Label Studio now and then; let go of memory."""
         projects = all_projects(self.connection)
         self._learner.memories.trim([project.id for project in projects])
-        seconds = sum(project.reading_s for project in projects)
-        interval_s = max(float(self._learner.settings.prepal_reconcile_s), seconds / _READING_SHARE)
+        seconds = 0.0
         for project in projects:
-            try:
-                _maintain(self._learner, project, interval_s, is_first=self._is_first)
-            except redis.RedisError:
-                raise
-            except Exception as error:
-                log.exception("project %d: maintenance failed", project.id)
-                what = f"{type(error).__name__}: the learner's log has more of it."
-                project.add_trouble("maintenance", what, longest_s=_MAINTENANCE_S)
+            with trouble_told(project, "maintenance", _MAINTENANCE_S):
+                _maintain(self._learner, project, self._interval_s, is_first=self._is_first)
+                seconds += project.reading_s
+        self._interval_s = max(float(self._learner.settings.prepal_reconcile_s), seconds / _READING_SHARE)
         self._is_first = False
 
 
@@ -135,10 +130,9 @@ def _readers(learner: Learner) -> Iterator[None]:
 
 def _read(learner: Learner, stopping: threading.Event) -> None:
     """Work until told to stop: what ends a worker must not end reading."""
-    queues = [queue(learner.connection, SYNC)]
     while not stopping.is_set():
         try:
-            ThreadWorker(queues, LearnerJob, learner.connection, _MAINTENANCE_S, stopping).work(logging_level="WARNING")
+            ThreadWorker([SYNC], LearnerJob, learner.connection, _MAINTENANCE_S, stopping).work(logging_level="WARNING")
         except Exception as error:
             log.warning("a reader ended (%s: %s); it begins anew", type(error).__name__, error)
         stopping.wait(_AGAIN_S)

@@ -29,6 +29,8 @@ class Memory:
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """(n,): the row of each of these tasks in `vectors`; tasks with the same text have the same."""
     matrix: VectorMatrix = field(default_factory=VectorMatrix)
+    table: str = ""
+    """Name of the table that the vectors are of."""
     texts: tuple[NDArray[np.int64], NDArray[np.bytes_]] | None = None
     """All tasks that have a text, ascending, and their text ids (m,) S32."""
     versions: tuple[int, int] = (-1, -1)
@@ -38,6 +40,8 @@ class Memory:
     priority: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """(n,): the random numbers by which they are ordered."""
     learner: ActiveLearner | None = None
+    facts: int = -1
+    """How many facts there were when the learner learnt last."""
     learnt: tuple[object, ...] = ()
     """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy."""
     names: tuple[tuple[object, ...], NDArray[np.float32]] | None = None
@@ -53,13 +57,12 @@ class Memory:
         """(r, d): the vectors of all texts that are known."""
         return self.matrix.vectors
 
-    def forget_vectors(self) -> None:
-        """Begin anew with the vectors of another encoder; what annotators see stays as it is until the next round."""
-        self.matrix, self.versions = VectorMatrix(), (-1, -1)
-        self.learner = self.names = None
-
     def refresh(self, project: Project, table: VectorTable) -> None:
         """Follow the project's tasks and the vector cache, reading only what is new."""
+        if table.name != self.table:
+            # The vectors of two encoders have nothing to do with each other.
+            self.matrix, self.versions, self.table = VectorMatrix(), (-1, -1), table.name
+            self.learner = self.names = None
         tasks_then, vectors_then = self.versions
         tasks_now, (vectors_now, arrived) = project.tasks_version, project.arrived_since(vectors_then)
         if (tasks_now, vectors_now) == self.versions:

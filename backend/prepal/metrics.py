@@ -11,8 +11,9 @@ from prometheus_client.registry import Collector
 from rq.job import Job
 from rq.utils import utcparse
 
+from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, queue
-from prepal.project import Project, all_projects
+from prepal.project import Project, all_projects, readable
 from prepal.waiting import QUEUE as EMBED
 from prepal.waiting import WaitingTexts
 
@@ -88,29 +89,36 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
     accuracy = gauge("accuracy", "Accuracy, estimated on audit tasks.")
     low = gauge("accuracy_low", "Lower end of the accuracy's 95 % interval.")
     high = gauge("accuracy_high", "Upper end of the accuracy's 95 % interval.")
-    for project in projects:
+
+    def add(project: Project) -> None:
         of, record, info = [str(project.id)], project.round, project.info
         rounds.add_metric(of, record.number if record else 0)
         behind.add_metric(of, project.facts - (record.facts if record else 0))
         tasks.add_metric(of, info.task_count)
         known.add_metric(of, project.task_count())
-        problem.add_metric(of, bool(info.problem or project.left))
         for found in project.troubles():
             trouble.add_metric([*of, found.job], found.count)
         annotations.add_metric(of, _annotations(project))
         labels.add_metric(of, record.labels if record else 0)
         pool.add_metric(of, record.ranked if record else 0)
         embedded.add_metric(of, record.labels + record.ranked if record else 0)
-        if record is None:
-            continue
-        finished.add_metric(of, record.finished_at)
-        for phase, took in record.seconds.items():
-            seconds.add_metric([*of, phase], took)
-        if record.accuracy is not None:
+        if record is not None:
+            finished.add_metric(of, record.finished_at)
+            for phase, took in record.seconds.items():
+                seconds.add_metric([*of, phase], took)
+        if record is not None and record.accuracy is not None:
             accuracy.add_metric(of, record.accuracy["estimate"])
             low.add_metric(of, record.accuracy["low"])
             high.add_metric(of, record.accuracy["high"])
             judged.add_metric(of, record.accuracy["audit_tasks"])
+        problem.add_metric(of, bool(info.problem or project.left))
+
+    for project in projects:
+        try:
+            with readable(project):
+                add(project)
+        except PrepalError:
+            problem.add_metric([str(project.id)], True)
     yield from (rounds, seconds, finished, labels, annotations, pool, tasks, known, embedded, behind, problem)
     yield from (trouble, accuracy, low, high, judged)
 

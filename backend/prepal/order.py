@@ -83,7 +83,7 @@ def verify(project: Project, published: Published, label_studio: LabelStudio) ->
     if not before <= scores.keys():
         # As of a database that was restored; then what it serves by may be lost, too.
         project.is_serving = False
-    right = before <= scores.keys() and (not before or stands_first(expected, scores, pool))
+    right = before <= scores.keys() and stands_first(expected, scores, pool)
     if not right:
         log.info("project %d: the order in Label Studio is not the one that was published", project.id)
         project.begin_publication()
@@ -105,6 +105,7 @@ def serve(project: Project, label_studio: LabelStudio) -> None:
     """
     if project.is_serving or not project.prediction_count():
         return
+    # What we last heard may be older than a restored database.
     label_studio.update_project(project.id, model_version=MODEL_VERSION)
     project.set_info(replace(project.info, model_version=MODEL_VERSION))
     project.is_serving = True

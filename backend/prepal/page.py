@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prepal import label_config, labels
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig
-from prepal.project import Annotation, Project, Ranking, RoundRecord, all_projects
+from prepal.project import Annotation, Project, Ranking, RoundRecord, all_projects, readable
 from prepal.status import report, told
 from prepal.waiting import WaitingTexts
 
@@ -23,7 +23,16 @@ _POINTS = 100
 
 
 def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
-    """Everything that the page shows, as one JSON document: what `status` reports, and what it rests on."""
+    """Everything that the page shows, as one JSON document: what `status` reports, and what it rests on.
+
+    Raises:
+        PrepalError: what Redis has of the project cannot be read.
+    """
+    with readable(project):
+        return _document(project, waiting, encoder, label_studio_url)
+
+
+def _document(project: Project, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
     base = without_credentials(label_studio_url)
     state = report(project, waiting, encoder)
     record, ranking, annotations = project.round, project.ranking(), project.annotations()
@@ -55,21 +64,7 @@ def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio
 
 def overview(connection: redis.Redis) -> list[dict[str, Any]]:
     """A line for each project, from what costs little at any size."""
-    lines = []
-    for project in all_projects(connection):
-        info, record = project.info, project.round
-        lines.append(
-            {
-                "project": project.id,
-                "title": info.title,
-                "problem": project.left or info.problem,
-                "troubles": [told(trouble) for trouble in project.troubles()],
-                "tasks": info.task_count,
-                "labels": record.labels if record else 0,
-                "accuracy": record.accuracy if record else None,
-            }
-        )
-    return lines
+    return [_line(project) for project in all_projects(connection)]
 
 
 def estimates(project: Project) -> list[tuple[int, float, float, float]]:
@@ -83,6 +78,24 @@ def without_credentials(url: str) -> str:
     if parts.scheme not in ("http", "https"):
         return ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def _line(project: Project) -> dict[str, Any]:
+    try:
+        with readable(project):
+            info, record = project.info, project.round
+            return {
+                "project": project.id,
+                "title": info.title,
+                "problem": project.left or info.problem,
+                "troubles": [told(trouble) for trouble in project.troubles()],
+                "tasks": info.task_count,
+                "labels": record.labels if record else 0,
+                "accuracy": record.accuracy["estimate"] if record and record.accuracy else None,
+            }
+    except PrepalError as error:
+        nothing = {"title": "", "troubles": [], "tasks": 0, "labels": 0, "accuracy": None}
+        return {"project": project.id, "problem": str(error), **nothing}
 
 
 def _accuracies(project: Project) -> list[dict[str, float]]:

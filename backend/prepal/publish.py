@@ -65,6 +65,8 @@ class Published:
     """The tasks at its front, as they are shown; those that were labelled meanwhile keep their places."""
     publication: int | None = None
     """The publication that made this order; None when it is not known, because one has failed half-way."""
+    config: LabelConfig | None = None
+    """By which the front is shown."""
 
     def is_newest(self, project: Project) -> bool:
         """Whether the front is known, and nobody else has published since."""
@@ -91,8 +93,8 @@ class Publisher:
         A part at the end that already stands in this order right after the front is left alone. `pool` tells whether a
         task still waits for its label; `stop` is asked before each batch of places.
         """
-        if not published.is_newest(self._project):
-            published.front = []
+        if not published.is_newest(self._project) or published.config != self._config:
+            published.front, published.config = [], self._config
         keep = _kept_from(entries, [entry for entry in published.front if pool(entry.task)])
         moved = entries[:keep]
         if not moved or stop():
@@ -185,7 +187,7 @@ class Publisher:
     def _floor(self) -> float:
         """The lowest score that any of our predictions has."""
         floor = self._project.score_floor
-        if floor is not None and floor < _LEAST_SCORE:
+        if floor is None or floor < _LEAST_SCORE:
             self.reread()
             floor = self._project.score_floor
         return min(TAIL_LOW, TAIL_LOW if floor is None else floor)

@@ -203,10 +203,13 @@ def learn(
     project: Project, memory: Memory, table: VectorTable, config: LabelConfig, choosing: Choosing
 ) -> tuple[Round, ActiveLearner, list[str]]:
     """Let a project's learner learn from all labels; returns what the round goes by, and what is to be said of it."""
+    facts = project.facts
     memory.refresh(project, table)
     this = _begin(project, memory, config, choosing)
     learner, notes = _learner(memory, config, table, choosing)
-    return this, learner, notes + _fit(this, learner)
+    notes += _fit(this, learner)
+    memory.facts = facts
+    return this, learner, notes
 
 
 def _begin(project: Project, memory: Memory, config: LabelConfig, choosing: Choosing) -> Round:

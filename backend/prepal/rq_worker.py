@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -20,6 +20,21 @@ log = logging.getLogger(__name__)
 _WORKER_TTL_S = 30
 # How long a worker in a thread waits for a job before it looks whether it is to stop.
 _LOOK_EVERY_S = 1
+# What counts of a job in Redis.
+_FIELDS = {
+    b"created_at",
+    b"data",
+    b"description",
+    b"enqueued_at",
+    b"failure_ttl",
+    b"meta",
+    b"origin",
+    b"result_ttl",
+    b"started_at",
+    b"status",
+    b"timeout",
+}
+_LONGEST_S = 7 * 24 * 3600
 
 
 class StrangeJobError(Exception):
@@ -29,25 +44,35 @@ class StrangeJobError(Exception):
 class OwnJob(Job):
     """A job of which only the function's name, its place in the list and its arguments count.
 
-    RQ would run any dotted name that a job in Redis names, as its function or as its callback, and send webhooks
-    anywhere. JSON keeps pickles out, and this class keeps the rest out.
+    RQ would run any dotted name that a job in Redis names, as its function or as its callback, send webhooks anywhere,
+    and give up the worker over a number that is none. JSON keeps pickles out, and this class keeps the rest out.
     """
 
     functions: ClassVar[frozenset[str]] = frozenset()
     """Dotted names of the functions that may run."""
 
-    def restore(self, raw_data: Any) -> None:  # noqa: ANN401
-        """Read a job from Redis, without anything that would be called or asked besides its function."""
+    def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
+        """Read of a job in Redis what counts, and nothing that would be called, asked or waited for besides.
+
+        Raises:
+            NoSuchJobError: it is none, or cannot be read.
+        """
         try:
-            super().restore(raw_data)
+            super().restore({name: raw_data[name] for name in _FIELDS & raw_data.keys()})
+            self.get_status(refresh=False)
+            abandoned = self.meta.get("abandoned", 0) if isinstance(self.meta, dict) else 0
+            self.meta = {"abandoned": abandoned} if isinstance(abandoned, int) else {}
+            times = self.timeout, self.result_ttl, self.failure_ttl
+            if not all(time is None or 0 <= time <= _LONGEST_S for time in times):
+                raise ValueError(f"nothing lasts for {times}")
         except NoSuchJobError:
             raise
         except Exception as error:
             raise NoSuchJobError(f"Job {self.id} cannot be read ({type(error).__name__}).") from error
-        self._success_callback_name = self._failure_callback_name = self._stopped_callback_name = None
-        self.webhooks = []
-        self.retries_left = self.repeats_left = None
-        self.rate_limit_key = None
+
+    def dependencies_are_met(self, *_: object, **__: object) -> bool:
+        """No job waits for another one."""
+        return False
 
     def perform(self) -> Any:  # noqa: ANN401
         """Run the function, if it is one of this project's.
@@ -68,16 +93,17 @@ class OwnWorker(SimpleWorker):
     """RQ worker of some queues, whose jobs run in its own process: LanceDB and CUDA do not survive a fork.
 
     Args:
-        queues: served in this order.
+        queues: names of those that are served, in this order.
         job_class: says which functions may run.
         connection: to Redis.
         maintenance_s: seconds between two calls of `maintain`.
     """
 
     def __init__(
-        self, queues: Sequence[Queue], job_class: type[OwnJob], connection: redis.Redis, maintenance_s: int
+        self, queues: Sequence[str], job_class: type[OwnJob], connection: redis.Redis, maintenance_s: int
     ) -> None:
         super().__init__(
+            # Of a queue that is given by its name RQ knows which kind of job is in it, also when it tidies up.
             queues,
             name=worker_name(),
             connection=connection,
@@ -89,20 +115,35 @@ class OwnWorker(SimpleWorker):
         )
         self.was_told_to_stop = False
         """Otherwise it was a fault that ended it, which RQ only logs."""
+        self._is_maintaining = False
 
     def run_maintenance_tasks(self) -> None:
         """Put back what dead workers left, before RQ counts it as failed; then do what is due besides."""
+        self._is_maintaining = True
         try:
-            for queue in self.queues:
-                recover_abandoned(queue, self.name)
-            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+            self._tidy_up()
             self.maintain()
         except (redis.ConnectionError, redis.TimeoutError) as error:
             # Whoever waits for the next job waits for Redis, too.
             log.warning("Redis was lost between two jobs: %s", error)
+        finally:
+            self._is_maintaining = False
+        if self.was_told_to_stop:
+            raise StopRequested
 
     def maintain(self) -> None:
         """Do what is due between jobs, every few seconds."""
+
+    def _tidy_up(self) -> None:
+        try:
+            for queue in self.queues:
+                recover_abandoned(queue, self.name)
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        except (redis.ConnectionError, redis.TimeoutError):
+            raise
+        except Exception as error:
+            # One strange job must not end every worker that comes across it.
+            log.warning("there is something in Redis that RQ cannot tidy up (%s: %s)", type(error).__name__, error)
 
     def teardown(self) -> None:
         """End the thread that listens for commands, also when Redis cannot be told."""
@@ -114,9 +155,11 @@ class OwnWorker(SimpleWorker):
                 self.pubsub_thread.stop()
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Stop when the job that runs is finished."""
+        """Stop when the job that runs, or what is done between two, is finished."""
         self.was_told_to_stop = True
-        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+        # RQ stops by an exception, which whatever is careful about faults would take for one.
+        if not self._is_maintaining:
+            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
 class ThreadWorker(OwnWorker):
@@ -126,7 +169,7 @@ class ThreadWorker(OwnWorker):
 
     def __init__(
         self,
-        queues: Sequence[Queue],
+        queues: Sequence[str],
         job_class: type[OwnJob],
         connection: redis.Redis,
         maintenance_s: int,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -17,7 +18,7 @@ from prepal.chart import accuracy_svg
 from prepal.errors import PrepalError
 from prepal.events import as_list, number, project_of
 from prepal.logs import GunicornLogger
-from prepal.project import MODEL_VERSION, Project, all_projects
+from prepal.project import MODEL_VERSION, Project, all_projects, readable
 from prepal.settings import Settings
 from prepal.waiting import WaitingTexts
 
@@ -66,6 +67,7 @@ def create_app(settings: Settings) -> Flask:
     app.before_request(guard.check(settings))
     app.register_error_handler(HTTPException, _refuse)
     app.register_error_handler(redis.RedisError, _without_redis)
+    app.register_error_handler(PrepalError, _unreadable)
     return app
 
 
@@ -152,7 +154,9 @@ class _Pages:
         return Response(html, headers=_PAGE_HEADERS, mimetype="text/html")
 
     def project(self, number: int) -> Response:
-        title = self._known(number).info.title or f"Project {number}"
+        known, title = self._known(number), f"Project {number}"
+        with suppress(PrepalError), readable(known):
+            title = known.info.title or title
         html = render_template("project.html", project=number, title=title)
         return Response(html, headers=_PAGE_HEADERS, mimetype="text/html")
 
@@ -165,11 +169,13 @@ class _Pages:
 
     def accuracy(self, number: int) -> Response:
         known = self._known(number)
+        with readable(known):
+            found, expected = page.estimates(known), known.expected
         svg = accuracy_svg(
-            page.estimates(known),
+            found,
             "dark" if request.args.get("theme") == "dark" else "light",
             "narrow" if request.args.get("width") == "narrow" else "wide",
-            expected=known.expected["accuracy"] if known.expected else None,
+            expected=expected["accuracy"] if expected else None,
         )
         return Response(svg, headers=_SVG_HEADERS, mimetype="image/svg+xml")
 
@@ -204,6 +210,11 @@ def _prefers_html() -> bool:
 def _without_redis(error: redis.RedisError) -> Response:
     log.warning("%s without Redis: %s", request.path, type(error).__name__)
     return _json({"error": "Redis does not answer: check that it runs."}, "503 SERVICE UNAVAILABLE")
+
+
+def _unreadable(error: PrepalError) -> Response:
+    log.warning("%s: %s", request.path, error)
+    return _json({"error": str(error)}, "503 SERVICE UNAVAILABLE")
 
 
 def _refuse(error: HTTPException) -> Response:

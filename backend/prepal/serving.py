@@ -8,13 +8,13 @@ no business at the head of the ranking.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from heapq import nlargest
 
 from prepal.project import Annotation, Rules
 
 # Who annotated within so long before the newest annotation is at work.
-_AT_WORK = timedelta(minutes=30)
+_AT_WORK_S = 1800.0
 # So many annotations tell who they are.
 _LOOKED_AT = 2000
 # One annotation of many people, as of an import, does not put them to work: it takes so many.
@@ -115,17 +115,18 @@ def _people(annotations: Mapping[int, Annotation]) -> Counter[int]:
     if not annotations:
         return Counter()
     newest = _time(annotations[max(annotations)].updated_at)
-    since = None if newest is None else newest - _AT_WORK
+    since = None if newest is None else newest - _AT_WORK_S
     lately = (annotations[number] for number in nlargest(_LOOKED_AT, annotations))
     return Counter(a.annotator for a in lately if since is None or (at := _time(a.updated_at)) is None or at >= since)
 
 
-def _time(text: str) -> datetime | None:
+def _time(text: str) -> float | None:
+    """Unix time, also of the first and the last day that there are."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return at if at.tzinfo is None else at.astimezone(UTC).replace(tzinfo=None)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _is_finished(annotations: Iterable[Annotation], rules: Rules) -> bool:

@@ -16,7 +16,7 @@ from prepal.jobs import LEARN, SYNC, queue
 from prepal.label_config import LabelConfig
 from prepal.learning.acceptance import acceptance
 from prepal.learning.stopping import advise, hardly_predicted
-from prepal.project import Annotation, Project, Ranking, RoundRecord, Trouble
+from prepal.project import Annotation, Project, Ranking, RoundRecord, Trouble, readable
 from prepal.serving import serving
 from prepal.vectors import text_ids
 from prepal.waiting import QUEUE as EMBED
@@ -30,7 +30,15 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
     """The state of a project as one JSON document.
 
     `up_to_date` is true when the newest finished round knows every fact written so far, and Label Studio serves by it.
+
+    Raises:
+        PrepalError: what Redis has of the project cannot be read.
     """
+    with readable(project):
+        return _report(project, waiting, encoder)
+
+
+def _report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, Any]:
     facts, info, record, ranking = project.facts, project.info, project.round, project.ranking()
     config, annotations = _config(info.label_config), project.annotations()
     settled = {} if config is None else labels.settle(annotations, config)

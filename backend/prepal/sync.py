@@ -135,7 +135,7 @@ def reconcile(
     known, last = _known(project), project.read_until
     # What has not been read yet is not missing.
     gone = known[~np.isin(known, listing.tasks) & (known <= last)].tolist()
-    if gone and len(listing.tasks) < project.info.task_count:
+    if not listing.is_whole:
         log.info("project %d: some tasks were not listed; they are looked for again", project.id)
     elif gone:
         log.info("project %d: %d tasks are gone", project.id, len(gone))
@@ -166,12 +166,14 @@ class _Listing:
     Attributes:
         tasks: `(n,)` int64, ascending.
         changed_at: `(n,)` int64, when each was changed last.
-        annotated: `(n,)` bool, whether it has annotations, skipped ones too.
+        annotations: `(n,)` int64, how many each has, skipped ones too.
+        is_whole: whether there are as many as Label Studio counts; what a list lacks is not gone otherwise.
     """
 
     tasks: NDArray[np.int64]
     changed_at: NDArray[np.int64]
-    annotated: NDArray[np.bool_]
+    annotations: NDArray[np.int64]
+    is_whole: bool
 
     @classmethod
     def read(cls, project: Project, label_studio: LabelStudio) -> "_Listing":
@@ -180,7 +182,7 @@ class _Listing:
             for page in label_studio.states(project.id)
         ]
         rows = np.concatenate([np.empty((0, 3), np.int64), *parts])
-        return cls(rows[:, 0], rows[:, 1], rows[:, 2] > 0)
+        return cls(rows[:, 0], rows[:, 1], rows[:, 2], len(rows) >= project.info.task_count)
 
     def changed_since(self, seen: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.bool_]:
         """Which tasks `(n,)` have changed since they were read: tasks, ascending, and when they had been changed."""
@@ -189,6 +191,11 @@ class _Listing:
             return np.ones(len(self.tasks), bool)
         at = np.minimum(np.searchsorted(tasks, self.tasks), len(tasks) - 1)
         return np.asarray((tasks[at] != self.tasks) | (changed_at[at] != self.changed_at))
+
+    def counts_differ(self, known: Mapping[int, int]) -> NDArray[np.bool_]:
+        """Which tasks `(n,)` have more or fewer annotations than are known, as where one was lost or cannot be read."""
+        counts = np.fromiter((known.get(task, 0) for task in self.tasks.tolist()), np.int64, len(self.tasks))
+        return np.asarray(counts != self.annotations)
 
 
 def _reconcile_changed(
@@ -205,11 +212,11 @@ def _reconcile_changed(
     annotated: dict[int, dict[int, Annotation]] = {}
     for pk, annotation in known.items():
         annotated.setdefault(annotation.task, {})[pk] = annotation
-    is_known = np.isin(listing.tasks, list(annotated))
+    counts = {task: len(found) for task, found in annotated.items()}
     # A new task without annotations is left to those who read new tasks.
-    concerns = listing.annotated | is_known | (listing.tasks <= read_until)
-    changed = listing.changed_since(project.seen()) | (listing.annotated != is_known)
-    wanted = listing.tasks[changed & concerns].tolist()
+    concerns = (listing.annotations > 0) | (listing.tasks <= read_until) | np.isin(listing.tasks, list(annotated))
+    differs = listing.changed_since(project.seen()) | listing.counts_differ(counts)
+    wanted = listing.tasks[differs & concerns].tolist()
     news = less = 0
     for page in label_studio.whole_tasks(project.id, wanted):
         found: dict[int, Annotation] = {}
@@ -222,7 +229,7 @@ def _reconcile_changed(
         news, less = news + more, less + fewer
         _take_edited(project, config, [t for t in page if int(t["id"]) <= read_until], table, waiting, began)
         project.put_seen({int(task["id"]): _changed_at(task) for task in page})
-    orphans = annotated.keys() - set(listing.tasks[is_known].tolist())
+    orphans = annotated.keys() - set(listing.tasks.tolist()) if listing.is_whole else set()
     less += project.take_annotations({}, {pk: a for task in orphans for pk, a in annotated[task].items()}, began)[1]
     project.forget_removed_annotations(began)
     if news or less:

@@ -37,6 +37,8 @@ class LabelStudioInMemory:
         self.hooks: list[dict[str, Any]] = []
         self.before_call: Callable[[str], None] = lambda _: None
         """Told what is asked for, before it is done; whatever it raises is what happens instead."""
+        self.unlisted: set[int] = set()
+        """Tasks that no list of tasks has, as when a page of it got lost."""
         self.calls = 0
         self._changed_at: dict[int, datetime] = {}
         self._predictions: dict[int, dict[str, Any]] = {}
@@ -205,6 +207,10 @@ class LabelStudioInMemory:
     def set_clock_back(self, seconds: float) -> None:
         self._clock -= timedelta(seconds=seconds)
 
+    def begin_ids(self, first: int) -> None:
+        """Whatever is made from now on has an id from here on."""
+        self._last_id = first - 1
+
     # -- what it serves -----------------------------------------------------------------------------------------
 
     def can_be_given(self, task: int, person: int) -> bool:
@@ -250,7 +256,7 @@ class LabelStudioInMemory:
 
     def _pages(self, project: int, after: int) -> Iterator[list[int]]:
         self._asked("tasks", project)
-        ids = sorted(task for task in self.data if task > after)
+        ids = sorted(task for task in self.data if task > after and task not in self.unlisted)
         for begin in range(0, len(ids), _PAGE):
             yield ids[begin : begin + _PAGE]
 

@@ -127,6 +127,14 @@ class History:
             self.label_studio.delete_task(task)
             self._send("TASKS_DELETED", {"tasks": [{"id": task}]})
 
+    def lose_a_page(self) -> None:
+        self.label_studio.unlisted = set(
+            self.random.sample(sorted(self.label_studio.data), len(self.label_studio.data) // 3)
+        )
+        request_sync(self.connection, PROJECT, full=True)
+        self.work()
+        self.label_studio.unlisted = set()
+
     def back_up(self) -> None:
         self.backup = self.label_studio.backup()
 

@@ -22,7 +22,7 @@ from prepal.jobs_recovery import SUSPECT
 from prepal.rq_worker import OwnJob, OwnWorker
 from prepal.settings import Settings
 from prepal.vectors import VectorTable
-from prepal.waiting import JOB, WaitingTexts
+from prepal.waiting import JOB, QUEUE, WaitingTexts
 from prepal_workers.encoder import Encoder
 
 log = logging.getLogger(__name__)
@@ -191,8 +191,7 @@ class EmbedWorker(OwnWorker):
     """RQ worker that, every few seconds, also puts back on the queue what got lost, and keeps the table tidy."""
 
     def __init__(self, own: _Own, connection: redis.Redis) -> None:
-        queues = [WaitingTexts(connection, own.encoder.identity).queue]
-        super().__init__(queues, EmbedJob, connection, _MAINTENANCE_S)
+        super().__init__([QUEUE], EmbedJob, connection, _MAINTENANCE_S)
         self._own = own
         self._compact_at = 0.0
         self._compacting: Thread | None = None

@@ -1,5 +1,6 @@
 """All that is remembered of one Label Studio project: a copy, in Redis, that Label Studio can always rebuild."""
 
+from prepal.project.mending import mend, readable
 from prepal.project.project import Project, all_projects
 from prepal.project.states import MODEL_VERSION, Annotation, Info, Ranking, RoundRecord, Rules, Trouble
 
@@ -13,4 +14,6 @@ __all__ = [
     "Rules",
     "Trouble",
     "all_projects",
+    "mend",
+    "readable",
 ]

@@ -118,5 +118,5 @@ class Project(Rounds):
 
 def all_projects(connection: redis.Redis) -> list[Project]:
     """Every project that is remembered."""
-    ids = sorted(int(raw) for raw in cast(set[bytes], connection.smembers(_PROJECTS)))
+    ids = sorted(int(raw) for raw in cast(set[bytes], connection.smembers(_PROJECTS)) if raw.isdigit())
     return [Project(connection, project_id) for project_id in ids]
