@@ -1,6 +1,8 @@
 """Makes a Label Studio project ready, and undoes it: backend, webhook with credentials, sampling. Safe to repeat."""
 
 import base64
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +12,8 @@ from prepal.errors import PrepalError
 from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio
 from prepal.project import MODEL_VERSION, Project
 from prepal.sync import take_settings
+
+log = logging.getLogger(__name__)
 
 _TITLE = "PRepAL backend"
 # Settings of a project that are changed, and how Label Studio samples where nobody said otherwise.
@@ -41,7 +45,7 @@ def connect(
     if not project.info.connected:
         project.remember_before({name: settings.get(name) for name in _CHANGED})
     changes = []
-    backends = [backend for backend in label_studio.backends(project.id) if backend["url"].rstrip("/") == url]
+    backends = [backend for backend in label_studio.backends(project.id) if _url(backend) == url]
     fields = {"project": project.id, "url": url, "is_interactive": False, "timeout": 100.0}
     if user:
         fields |= {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
@@ -81,6 +85,31 @@ def connect(
     return changes
 
 
+def is_to_be_connected(
+    project: Project, label_studio: LabelStudio, backend_url: str, user: str = "", password: str = ""
+) -> bool:
+    """Learn whether the backend is still connected in Label Studio; returns whether it is to be connected again.
+
+    Who deletes it there wants the project to be left alone (`left` says so). Who gave the backend other credentials
+    wants Label Studio to have them.
+    """
+    known = project.backend_url or backend_url.rstrip("/")
+    backends = {_url(backend): backend for backend in label_studio.backends(project.id)}
+    if known in backends:
+        project.left, project.backend_url = "", known
+        wanted = _headers(user, password)
+        hooks = [hook for hook in label_studio.webhooks(project.id) if _url(hook) == f"{known}/webhook"]
+        outdated = any(hook.get("headers") != wanted for hook in hooks[:1])
+        return outdated or str(backends[known].get("basic_auth_user") or "") != user
+    if project.backend_url and not project.left:
+        log.warning("project %d: the backend was deleted in Label Studio; the project is left alone", project.id)
+        project.left = (
+            f"The backend {known} was deleted in Label Studio, so the project is left alone: run `prepal connect "
+            f"{project.id}` to serve it again, or `prepal disconnect {project.id}` to put back what else was changed."
+        )
+    return False
+
+
 def disconnect(project: Project, label_studio: LabelStudio, backend_url: str, *, predictions: bool) -> list[str]:
     """Undo what `connect` did; returns a sentence for each thing that was changed.
 
@@ -96,11 +125,11 @@ def disconnect(project: Project, label_studio: LabelStudio, backend_url: str, *,
     project.left = "It was disconnected by `prepal disconnect`."
     changes = []
     for hook in label_studio.webhooks(project.id):
-        if hook["url"].rstrip("/") == f"{url}/webhook":
+        if _url(hook) == f"{url}/webhook":
             label_studio.delete_webhook(int(hook["id"]))
             changes.append(f"Deleted the webhook {hook['url']}.")
     for backend in label_studio.backends(project.id):
-        if backend["url"].rstrip("/") == url:
+        if _url(backend) == url:
             label_studio.delete_backend(int(backend["id"]))
             changes.append(f"Deleted the backend {backend['title']!r}.")
     if predictions and label_studio.has_predictions(project.id, MODEL_VERSION):
@@ -143,20 +172,16 @@ def _refuse_bare_name(url: str) -> None:
 
 def _webhook(project: Project, label_studio: LabelStudio, url: str, user: str, password: str) -> list[str]:
     """Label Studio makes the webhook itself when a backend is connected, but without the credentials."""
-    headers = {}
-    if user:
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        headers["Authorization"] = f"Basic {token}"
     wanted = {
         "url": url,
         "project": project.id,
-        "headers": headers,
+        "headers": _headers(user, password),
         "is_active": True,
         "send_payload": True,
         "send_for_all_actions": False,
         "actions": WEBHOOK_EVENTS,
     }
-    found = [hook for hook in label_studio.webhooks(project.id) if hook["url"].rstrip("/") == url]
+    found = [hook for hook in label_studio.webhooks(project.id) if _url(hook) == url]
     for double in found[1:]:
         label_studio.save_webhook(int(double["id"]), {"url": double["url"], "is_active": False})
     if not found:
@@ -167,3 +192,14 @@ def _webhook(project: Project, label_studio: LabelStudio, url: str, user: str, p
         return []
     label_studio.save_webhook(int(hook["id"]), {name: value for name, value in wanted.items() if name != "project"})
     return [f"Set the events and credentials of the webhook {url}."]
+
+
+def _headers(user: str, password: str) -> dict[str, str]:
+    """What the webhook sends to show who it is."""
+    if not user:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def _url(of: Mapping[str, Any]) -> str:
+    return str(of["url"]).rstrip("/")

@@ -55,6 +55,12 @@ class Learner:
         """How tasks are chosen."""
         return Choosing(self.settings.prepal_strategy, self.settings.prepal_audit_fraction)
 
+    @property
+    def backend(self) -> tuple[LabelStudio, str, str, str]:
+        """What is to be connected with what: Label Studio, the backend's address, and its credentials."""
+        settings = self.settings
+        return self.label_studio, settings.prepal_backend_url, settings.basic_auth_user, settings.basic_auth_pass
+
     def follow_encoder(self) -> None:
         """Take the table and the waiting texts of another encoder, once PREPAL_ENCODER means another one."""
         wanted = encoders.identity(self.settings.prepal_encoder, self.connection)
@@ -143,10 +149,7 @@ def reconcile(project: int) -> None:
         config = sync.describe(known, learner.label_studio)
         if not known.is_known:
             return
-        settings = learner.settings
-        if known.info.connected and sync.look_at_backend(
-            known, learner.label_studio, settings.prepal_backend_url, settings.basic_auth_user
-        ):
+        if known.info.connected and connecting.is_to_be_connected(known, *learner.backend):
             _connect(learner, known)
         if config is None or known.left:
             return
@@ -232,14 +235,7 @@ def tail_is_due(learner: Learner, project: Project, ranked: int) -> bool:
 
 
 def _connect(learner: Learner, project: Project) -> None:
-    settings = learner.settings
-    for change in connecting.connect(
-        project,
-        learner.label_studio,
-        settings.prepal_backend_url,
-        settings.basic_auth_user,
-        settings.basic_auth_pass,
-    ):
+    for change in connecting.connect(project, *learner.backend):
         log.info("project %d: %s", project.id, change)
 
 

@@ -77,26 +77,6 @@ def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig 
     return config
 
 
-def look_at_backend(project: Project, label_studio: LabelStudio, backend_url: str, user: str) -> bool:
-    """Learn whether the backend is still connected in Label Studio; returns whether it is to be connected again.
-
-    Who deletes it there wants the project to be left alone (`left` says so). Who gave the backend other credentials
-    wants Label Studio to have them.
-    """
-    known = project.backend_url or backend_url.rstrip("/")
-    backends = {str(backend["url"]).rstrip("/"): backend for backend in label_studio.backends(project.id)}
-    if known in backends:
-        project.left, project.backend_url = "", known
-        return str(backends[known].get("basic_auth_user") or "") != user
-    if project.backend_url and not project.left:
-        log.warning("project %d: the backend was deleted in Label Studio; the project is left alone", project.id)
-        project.left = (
-            f"The backend {known} was deleted in Label Studio, so the project is left alone: run `prepal connect "
-            f"{project.id}` to serve it again, or `prepal disconnect {project.id}` to put back what else was changed."
-        )
-    return False
-
-
 def read_new_tasks(
     project: Project,
     config: LabelConfig,

@@ -391,8 +391,9 @@ def test_an_annotation_that_redis_has_lost_or_cannot_read_is_read_again(world: W
 # -- whether the project is ours still ----------------------------------------------------------------------------
 
 
-def look(world: World, user: str = "") -> bool:
-    return sync.look_at_backend(world.project, world.label_studio, BACKEND_URL, user)  # type: ignore[arg-type]
+def look(world: World, user: str = "", password: str = "") -> bool:
+    label_studio: Any = world.label_studio
+    return connecting.is_to_be_connected(world.project, label_studio, BACKEND_URL, user, password)
 
 
 def test_a_backend_that_somebody_deleted_by_hand_is_left_alone_until_it_is_there_again(world: World) -> None:
@@ -410,9 +411,15 @@ def test_a_backend_that_somebody_deleted_by_hand_is_left_alone_until_it_is_there
 
 def test_a_backend_with_other_credentials_is_given_the_new_ones(world: World) -> None:
     connecting.connect(world.project, world.label_studio, BACKEND_URL, "user", "one")  # type: ignore[arg-type]
-    assert not look(world, "user")
-    assert look(world, "somebody else")
+    assert not look(world, "user", "one")
+    assert look(world, "somebody else", "one")
     assert look(world)
+    assert look(world, "user", "two")
+    told = connecting.connect(world.project, world.label_studio, BACKEND_URL, "user", "two")  # type: ignore[arg-type]
+    assert "Gave the backend connection its credentials." in told
+    assert world.label_studio.backend_list[0]["basic_auth_pass"] == "two"
+    assert not look(world, "user", "two")
+    assert connecting.connect(world.project, world.label_studio, BACKEND_URL, "user", "two") == []  # type: ignore[arg-type]
 
 
 def test_a_project_whose_backend_was_never_seen_is_not_called_left(world: World) -> None:
