@@ -75,17 +75,20 @@ def test_the_old_ranking_goes_on_until_every_text_has_a_vector_of_the_new_encode
     ids = ids_of(10)
     project.encoder = OLD
     memory = learner.memories.of(project.id)
-    memory.versions = (1, 1)
+    before = VectorTable(uri, OLD)
+    before.append(ids, np.zeros((10, 3), np.float16))
+    memory.refresh(project, before)
     assert learning._ranking_table(learner, project).encoder == OLD
     waiting.add(dict.fromkeys(ids, "text"), project.id)
     table.append(ids[:9], np.ones((9, 3), np.float16))
     waiting.done(ids[:9])
     assert learning._ranking_table(learner, project).encoder == OLD
-    assert memory.versions == (1, 1)
     # The last one cannot be embedded, and holds nothing up.
     waiting.set_aside(ids[9], "too odd")
     assert learning._ranking_table(learner, project) is table
-    assert memory.versions == (-1, -1)
+    memory.refresh(project, table)
+    assert (memory.vectors == 1).all()
+    assert len(memory.vectors) == 9
 
 
 def test_a_text_that_someone_looks_at_goes_first_and_only_once(redis: redis.Redis) -> None:
