@@ -75,11 +75,22 @@ class Subject:
 class Installation:
     """A learner, and projects by their numbers, each with so many tasks."""
 
-    def __init__(self, connection: redis.Redis, redis_url: str, folder: Path, tasks: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        connection: redis.Redis,
+        redis_url: str,
+        folder: Path,
+        tasks: Mapping[int, int],
+        audit_fraction: float = 0.1,
+    ) -> None:
         self.connection = connection
         self.subjects = {number: Subject(connection, number, count) for number, count in tasks.items()}
         self.settings = Settings(
-            redis_url=redis_url, prepal_vectors=str(folder), prepal_encoder="encoder", prepal_backend_url=BACKEND_URL
+            redis_url=redis_url,
+            prepal_vectors=str(folder),
+            prepal_encoder="encoder",
+            prepal_backend_url=BACKEND_URL,
+            prepal_audit_fraction=audit_fraction,
         )
         self.table = VectorTable(str(folder), "encoder")
         self.waiting = WaitingTexts(connection, "encoder")
