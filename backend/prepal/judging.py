@@ -5,6 +5,7 @@ another one, so that figures never rest on labels that are no more.
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from prepal import label_config, labels
 from prepal.errors import PrepalError
-from prepal.learning.classifier import Labels
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifier import Labels, NothingToLearn
 from prepal.learning.evaluation import Accuracy, estimate_accuracy
 from prepal.learning.label_issues import suspected
 from prepal.learning.prior import Prior
@@ -23,6 +25,10 @@ from prepal.vectors import VectorTable
 
 # Of the labels that may be wrong only the most suspicious ones are worth a second look.
 _SUSPECTED = 20
+# Of larger pools so many texts tell what is believed before any label.
+_POOL = 50_000
+# A strategy must be named, and chooses nothing here.
+_ANY_STRATEGY = "random"
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,15 @@ class Evidence:
     """The labels by which a round is judged, apart from the memory that the next round changes.
 
     Attributes:
-        content: changes whenever a label, a labelled text, or what is judged by does.
+        content: changes whenever a label, a text, or what is judged by does.
         tasks: `(m,)`, in the order in which they were labelled.
         vectors: `(m, d)` float32.
         labels: `(m,)` int64, or `(m, k)` bool where a text may have several choices.
         is_audit: `(m,)`, which tasks were drawn at random.
         groups: `(m,)`, the same number for tasks with the same text.
         choices: how many there are.
-        prior: what the classifier believes before any label.
+        pool: `(p, d)`, of the texts without a label; a part of many.
+        names: `(k, d)`, of the choices' names; None where they have no vectors.
     """
 
     content: str
@@ -47,7 +54,16 @@ class Evidence:
     is_audit: NDArray[np.bool_]
     groups: NDArray[np.int64]
     choices: int
-    prior: Prior | None
+    pool: NDArray[np.float16]
+    names: NDArray[np.float32] | None
+
+    def prior(self) -> Prior | None:
+        """What a classifier believes before any label; unlike the live one's, it depends on nothing else."""
+        several = self.labels.ndim == 2
+        learner = ActiveLearner(self.choices, _ANY_STRATEGY, multilabel=several, name_vectors=self.names)
+        with suppress(NothingToLearn):
+            learner.fit(self.vectors, self.labels, self.pool)
+        return learner.prior
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,9 @@ class Figures:
     suspected: list[int]
 
 
-def evidence(project: Project, memory: Memory, table: VectorTable, choosing: Choosing) -> Evidence | None:
+def evidence(
+    project: Project, memory: Memory, table: VectorTable, choosing: Choosing, *, more_come: bool = False
+) -> Evidence | None:
     """Gather what the newest round is judged by; None when its figures are known, or there is nothing to judge.
 
     Args:
@@ -71,6 +89,7 @@ def evidence(project: Project, memory: Memory, table: VectorTable, choosing: Cho
         memory: what this process keeps of it; if another one ran the round, that is learnt first.
         table: the vectors that the ranking rests on.
         choosing: how tasks are chosen.
+        more_come: whether texts come in right now; as long as they do, figures of the same labels stay.
     """
     try:
         config = label_config.parse(project.info.label_config)
@@ -79,8 +98,7 @@ def evidence(project: Project, memory: Memory, table: VectorTable, choosing: Cho
     last = project.round
     if last is not None and memory.facts < last.facts:
         learn(project, memory, table, config, choosing)
-    learner = memory.learner
-    if learner is None or memory.texts is None or not len(memory.task_ids):
+    if memory.learner is None or memory.texts is None or not len(memory.task_ids):
         return None
     known = labels.settle(project.annotations(), config)
     labelled = Labelled.of(memory.task_ids, known, len(config.choices))
@@ -88,32 +106,39 @@ def evidence(project: Project, memory: Memory, table: VectorTable, choosing: Cho
     tasks, rows = memory.task_ids[places], memory.rows[places]
     is_audit = among(memory.task_ids, project.audits())[places]
     texts = memory.texts[1][np.searchsorted(memory.texts[0], tasks)]
-    digest = hashlib.blake2b(repr((config.choices, config.multiple, memory.learnt)).encode("utf-8", "replace"))
-    for part in (tasks, labelled.rows, is_audit, texts):
-        digest.update(part.tobytes())
-    content = digest.hexdigest()[:32]
-    if content == project.judged:
+    by = repr((config.choices, config.multiple, memory.learnt)).encode("utf-8", "replace")
+    judged = _digest(by, tasks, labelled.rows, is_audit, texts)
+    content = f"{judged}-{_digest(b'', *memory.texts, memory.task_ids)}"
+    if content == project.judged or (more_come and project.judged.startswith(f"{judged}-")):
         return None
     vectors = memory.vectors[rows].astype(np.float32)
+    pool = memory.rows[~labelled.mask]
+    pool = pool[:: -(-len(pool) // _POOL) or 1]
+    names = None if memory.names is None else memory.names[1]
     targets, k = labelled.targets(config), len(config.choices)
-    return Evidence(content, tasks, vectors, targets, is_audit, rows, k, learner.prior)
+    return Evidence(content, tasks, vectors, targets, is_audit, rows, k, memory.vectors[pool], names)
+
+
+def _digest(by: bytes, *parts: NDArray[np.generic]) -> str:
+    digest = hashlib.blake2b(by, digest_size=16)
+    for part in parts:
+        digest.update(part.tobytes())
+    return digest.hexdigest()
 
 
 def judge(found: Evidence) -> Figures:
     """Compute the figures."""
-    several = found.labels.ndim == 2
+    several, prior = found.labels.ndim == 2, found.prior()
     accuracy = estimate_accuracy(
         found.vectors,
         found.labels,
         found.is_audit,
         found.choices,
         multilabel=several,
-        prior=found.prior,
+        prior=prior,
         groups=found.groups,
     )
-    wrong = suspected(
-        found.vectors, found.labels, found.choices, multilabel=several, prior=found.prior, groups=found.groups
-    )
+    wrong = suspected(found.vectors, found.labels, found.choices, multilabel=several, prior=prior, groups=found.groups)
     return Figures(accuracy, found.tasks[wrong[:_SUSPECTED]].tolist())
 
 

@@ -111,8 +111,9 @@ def judge(project: int) -> None:
         with _held(learner, known, _ORDER, "judge", learner.patience_s) as held:
             if held is None or known.round is None:
                 return
-            table = learner.table_of(known.encoder or learner.table.encoder)
-            found = judging.evidence(known, learner.memories.of(project), table, learner.choosing)
+            table, more_come = learner.table_of(known.encoder or learner.table.encoder), bool(len(learner.waiting))
+            memory = learner.memories.of(project)
+            found = judging.evidence(known, memory, table, learner.choosing, more_come=more_come)
         if found is None:
             return
         figures = judging.judge(found)

@@ -62,9 +62,12 @@ def held(connection: redis.Redis, name: str, wait_s: float = 0.0) -> Iterator[He
         with _renewed(lock):
             yield Held(lock)
     finally:
-        with suppress(LockError):
-            lock.release()
-        retire_name(token)
+        try:
+            with suppress(LockError):
+                lock.release()
+        finally:
+            # Where Redis could not be told, others see by this that nobody holds it any more.
+            retire_name(token)
 
 
 @contextmanager

@@ -3,11 +3,15 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import redis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from installation import CHOICES, Installation, Subject
 from label_studio_in_memory import BACKEND_URL
 from rq.exceptions import NoSuchJobError
@@ -445,6 +449,72 @@ def test_a_job_that_one_unlucky_process_left_is_no_trouble_after_it_went_well(
     here.another_learner()
     here.compare()
     sick.check()
+
+
+class Mortal(redis.Connection):
+    """Of a process that is no more after so many commands."""
+
+    left = 10**9
+
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        if Mortal.left <= 0:
+            raise Killed
+        Mortal.left -= 1
+        super().send_packed_command(*args, **kwargs)
+
+
+def something_happens(it: Subject, random: Random) -> None:
+    """What there is to do for a learner."""
+    tasks, label_studio = it.tasks, it.label_studio
+    for _ in range(3):
+        it.label(random.choice(tasks), random.choice(CHOICES))
+    label_studio.edit_task(random.choice(tasks), {"text": random.choice(["edited", f"text 0 of project {WELL}"])})
+    label_studio.delete_task(tasks[random.randrange(len(tasks))])
+    label_studio.import_tasks([{"text": f"new {random.random()}"}, {"text": f"text 1 of project {WELL}"}])
+    row = random.choice(label_studio.predictions(project=it.number))
+    label_studio.update_prediction(row["id"], {"score": random.choice([None, 0.2, 0.95])})
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 250), min_size=1, max_size=4))
+@settings(
+    max_examples=40,
+    phases=[Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_a_process_may_be_killed_at_any_command_of_its(
+    install: Callable[..., Installation], redis_url: str, seed: int, commands: list[int]
+) -> None:
+    random = Random(seed)
+    here = install(12)
+    here.connection.flushdb()
+    here = install(12)
+    it = here.subjects[1]
+    for left in commands:
+        something_happens(it, random)
+        request_sync(here.connection, 1, full=True)
+        pool = redis.ConnectionPool.from_url(redis_url, connection_class=Mortal)
+        Mortal.left = left
+        with suppress(Killed):
+            here.another_learner(redis.Redis(connection_pool=pool))
+            here.work()
+        Mortal.left = 10**9
+        pool.disconnect()
+        here.another_learner()
+        if random.random() < 0.5:
+            it.project.end_trouble()
+            here.work()
+    for _ in range(2):
+        # What failed because of what is gone from Label Studio has rested.
+        it.project.end_trouble()
+        here.compare()
+    here.maintain()
+    here.work()
+    it.check()
+    now = learner.learner_of_this_process
+    assert now is not None
+    with_text = [task for task in it.tasks if it.label_studio.data[task]["text"]]
+    assert now.memories.of(1).task_ids.tolist() == with_text
 
 
 # -- locks ---------------------------------------------------------------------------------------------------
