@@ -106,6 +106,13 @@ class Loop:
 
         wait_until(ranked, timeout_s, 0.2)
 
+    def hidden(self) -> set[int]:
+        """Tasks whose predictions nobody may see: they are labelled as checks, or would be."""
+        ranking = self.known.ranking()
+        assert ranking is not None
+        assert ranking.hidden is not None
+        return set(ranking.task_ids[ranking.hidden].tolist())
+
     def vectors(self, texts: list[str]) -> NDArray[np.float32]:
         """Vectors of texts, from the cache."""
         table = VectorTable(str(self.installation.home / "vectors"), ENCODER)

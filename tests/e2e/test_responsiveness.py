@@ -73,4 +73,5 @@ def test_2000_embedded_tasks_are_predicted_in_time(installation: Installation, l
     print(f"/predict of 2,000 tasks: {took:.2f} s")
     assert took < 3
     assert len(results) == 2000
-    assert sum(bool(one["result"]) for one in results) == 1992
+    assert sum(bool(one["result"]) for one in results) == 1992 - len(loop.hidden())
+    assert 0.05 < len(loop.hidden()) / 1992 < 0.15

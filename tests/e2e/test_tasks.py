@@ -186,7 +186,9 @@ def test_start_training_and_retrieve_predictions_do_what_their_buttons_say(
     )
     unlabelled = {task["id"] for task in label_studio.tasks(loop.id) if not task["is_labeled"]}
     # Reordering goes on meanwhile and may have made some anew before Label Studio did: the tasks count, not the rows.
-    wait_until(lambda: {p["task"] for p in label_studio.predictions(loop.id) if p["result"]} >= unlabelled)
+    wait_until(lambda: {p["task"] for p in label_studio.predictions(loop.id)} >= unlabelled)
+    shown = {p["task"] for p in label_studio.predictions(loop.id) if p["result"]}
+    assert shown & unlabelled == unlabelled - loop.hidden()
     loop.annotate_next(answers)
     loop.wait_for_round()
     served = loop.api.next(loop.id)
