@@ -32,7 +32,8 @@ demo: install  ## run everything with sample tickets; ANNOTATE=60 plays an annot
 	@exec .venv/bin/prepal demo $(if $(ANNOTATE),--annotate '$(ANNOTATE)') $(if $(DATA),--data '$(DATA)')
 
 test: .venv/installed-dev .venv-label-studio/installed  ## unit, integration, end-to-end and browser tests
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist worksteal tests/unit tests/integration
+	.venv/bin/python -m pytest tests/e2e
 
 test-docker: .venv/installed-dev  ## build the images, and run docker/compose.yml through everything; needs Docker
 	.venv/bin/python -m pytest -m docker tests/e2e/test_compose.py

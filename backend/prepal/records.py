@@ -21,7 +21,8 @@ _DIGITS = 308
 def dumps(value: object) -> bytes:
     """Return JSON, in UTF-8, of dicts with string keys, lists, strings, numbers, booleans and None.
 
-    Lone surrogates and integers of any size come back from `loads` as they were; what is not finite becomes null.
+    Lone surrogates and integers of 64 bits come back from `loads` as they were, larger ones as the double that is
+    nearest, if there is one; what is not finite becomes null.
     """
     try:
         return orjson.dumps(value)
