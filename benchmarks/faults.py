@@ -17,7 +17,8 @@ from rich.console import Console
 
 from benchmarks.results import Goal, Record
 from prepal import jobs, redis_server
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors.ids import text_id
+from prepal.vectors.table import VectorTable
 from prepal.waiting import WaitingTexts
 
 TEXTS, KILLS, WORKERS = 20_000, 20, 2

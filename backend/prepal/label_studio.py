@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
-from label_studio_sdk.client import LabelStudio as Sdk
-from label_studio_sdk.core.api_error import ApiError
 
 from prepal import records
 from prepal.errors import PrepalError
@@ -49,6 +47,10 @@ class LabelStudio:
             raise PrepalError(
                 "LABEL_STUDIO_API_KEY is empty: set it to a token from Label Studio's Account & Settings page."
             )
+        # It takes seconds on a busy machine, which commands that only name what is wrong need not wait for.
+        from label_studio_sdk.client import LabelStudio as Sdk
+        from label_studio_sdk.core.api_error import ApiError
+
         try:
             sdk: Any = Sdk(base_url=self.url, api_key=token, timeout=_TIMEOUT_S)  # type: ignore[no-untyped-call]
             self._http = sdk._client_wrapper.httpx_client
@@ -266,6 +268,8 @@ class LabelStudio:
         json: object = None,
         timeout: float = _TIMEOUT_S,
     ) -> Any:  # noqa: ANN401
+        from label_studio_sdk.core.api_error import ApiError
+
         # What changes something is not repeated by itself: an import that timed out may have happened.
         options: Any = {"timeout_in_seconds": timeout, "max_retries": 1 if method == "GET" else 0}
         content: Any = {} if json is None else {"content": records.dumps(json), "headers": _JSON}

@@ -26,7 +26,8 @@ from prepal.order import entries
 from prepal.project import Annotation, Project, Ranking, RoundRecord
 from prepal.publish import Entry, Publisher
 from prepal.serving import Serving, overtaken, resting, serving
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors.ids import text_id
+from prepal.vectors.table import VectorTable
 
 log = logging.getLogger(__name__)
 

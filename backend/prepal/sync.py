@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,11 @@ from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio, NotFoundError
 from prepal.learning.label_names import name_text
 from prepal.project import MODEL_VERSION, Annotation, Project, Rules
 from prepal.records import readable
-from prepal.vectors import VectorTable, text_id, text_ids
+from prepal.vectors.ids import text_id, text_ids
 from prepal.waiting import WaitingTexts
+
+if TYPE_CHECKING:
+    from prepal.vectors.table import VectorTable
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +84,7 @@ def read_new_tasks(
     project: Project,
     config: LabelConfig,
     label_studio: LabelStudio,
-    table: VectorTable,
+    table: "VectorTable",
     waiting: WaitingTexts,
 ) -> bool:
     """Read one page of tasks that are not known yet; returns whether there may be more to read now."""
@@ -106,7 +109,7 @@ def reconcile(
     project: Project,
     config: LabelConfig,
     label_studio: LabelStudio,
-    table: VectorTable,
+    table: "VectorTable",
     waiting: WaitingTexts,
 ) -> None:
     """Compare everything: tasks, their texts, texts without vectors, annotations."""
@@ -132,7 +135,7 @@ def reconcile(
         project.read_again(int(lacking.min()))
 
 
-def is_filled(project: Project, table: VectorTable, waiting: WaitingTexts) -> bool:
+def is_filled(project: Project, table: "VectorTable", waiting: WaitingTexts) -> bool:
     """Whether every text of a project that can have a vector of an encoder has one."""
     if len(waiting) or project.connection.exists(project.key("unread")):
         return False
@@ -182,7 +185,7 @@ def _reconcile_changed(
     project: Project,
     config: LabelConfig,
     label_studio: LabelStudio,
-    table: VectorTable,
+    table: "VectorTable",
     waiting: WaitingTexts,
     listing: _Listing,
     began: int,
@@ -222,7 +225,7 @@ def _known(project: Project) -> NDArray[np.int64]:
     return np.union1d(project.task_texts()[0], np.fromiter(without_text, np.int64, len(without_text)))
 
 
-def _lost(texts: NDArray[np.bytes_], table: VectorTable, waiting: WaitingTexts) -> NDArray[np.int64]:
+def _lost(texts: NDArray[np.bytes_], table: "VectorTable", waiting: WaitingTexts) -> NDArray[np.int64]:
     """Places of the text ids (n,) S32 that have no vector, do not wait for one, and were not set aside."""
     lacking = np.flatnonzero(~table.contains(texts))
     others = text_ids([*waiting.ids(), *waiting.all_failures()])
@@ -230,7 +233,7 @@ def _lost(texts: NDArray[np.bytes_], table: VectorTable, waiting: WaitingTexts) 
     return lost
 
 
-def _want_names(project: Project, config: LabelConfig, table: VectorTable, waiting: WaitingTexts) -> None:
+def _want_names(project: Project, config: LabelConfig, table: "VectorTable", waiting: WaitingTexts) -> None:
     """Let the names of the choices be embedded before all texts: with them the first task already has a prediction."""
     texts = {text_id(text): text for text in map(name_text, config.words)}
     lacking = set(table.missing(list(texts))) - set(waiting.failures(texts))
@@ -254,7 +257,7 @@ def _take(
     project: Project,
     config: LabelConfig,
     tasks: Sequence[Mapping[str, Any]],
-    table: VectorTable,
+    table: "VectorTable",
     waiting: WaitingTexts,
     began: int,
 ) -> None:
@@ -272,7 +275,7 @@ def _take_edited(
     project: Project,
     config: LabelConfig,
     tasks: Sequence[Mapping[str, Any]],
-    table: VectorTable,
+    table: "VectorTable",
     waiting: WaitingTexts,
     began: int,
 ) -> None:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import lancedb
 import numpy as np
 import redis
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from prepal import encoders, label_config
 from prepal.errors import PrepalError
 from prepal.learning.label_names import name_text
 from prepal.project import Project, all_projects
-from prepal.vectors import VectorTable, table_name, text_id, text_ids
+from prepal.vectors.ids import table_name, text_id, text_ids
 
 _OURS = re.compile(r".*-[0-9a-f]{8}")
 # Rows that one command deletes.
@@ -43,6 +42,8 @@ class Stored:
 
 def survey(connection: redis.Redis, uri: str, encoder: str) -> list[Stored]:
     """All tables of a vector cache; `encoder` is the one of the settings."""
+    from prepal.vectors.table import VectorTable
+
     encoder = encoders.identity(encoder, connection)
     projects = all_projects(connection)
     by_table = {table_name(name): name for name in {encoder, *(p.encoder for p in projects if p.encoder)}}
@@ -61,6 +62,10 @@ def prune(
     connection: redis.Redis, uri: str, stored: list[Stored], progress: Callable[[str], None] = lambda _: None
 ) -> None:
     """Delete the tables of encoders that nobody uses, and in the others the rows of texts that no project has."""
+    import lancedb
+
+    from prepal.vectors.table import VectorTable
+
     used = _used_texts(all_projects(connection))
     for one in stored:
         if one.encoder is None:
@@ -78,6 +83,8 @@ def prune(
 
 
 def _tables(uri: str) -> list[str]:
+    import lancedb
+
     try:
         database = lancedb.connect(uri)
         names = [str(name) for name in database.list_tables().tables or []]

@@ -13,7 +13,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from prepal import encoders
-from prepal.vectors import table_name
+from prepal.vectors.ids import table_name
 
 QUEUE = "embed"
 # Until it is known how fast texts are embedded; then a job takes a few seconds.

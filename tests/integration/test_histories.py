@@ -25,7 +25,8 @@ from prepal.order import without_prediction
 from prepal.project import Project
 from prepal.rounds import Choosing
 from prepal.settings import Settings
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors.ids import text_id
+from prepal.vectors.table import VectorTable
 from prepal.waiting import WaitingTexts
 
 # CONTRIBUTING.md says how to try more.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from prepal import encoders
 from prepal.errors import PrepalError
-from prepal.vectors import VectorTable, table_name
+from prepal.vectors.ids import table_name
+from prepal.vectors.table import VectorTable
 
 HUB = ["sentence-transformers/all-MiniLM-L6-v2", "BAAI/bge-m3#windows", "word-counts", "name@3"]
 FILES = {

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -17,8 +17,10 @@ from prepal.errors import PrepalError
 from prepal.label_studio import LabelStudio
 from prepal.project import MODEL_VERSION, Project
 from prepal.settings import Settings
-from prepal.vectors import VectorTable
 from prepal.waiting import WaitingTexts
+
+if TYPE_CHECKING:
+    from prepal.vectors.table import VectorTable
 
 _REDIS_TIMEOUT_S = 5
 _LABEL_STUDIO_TIMEOUT_S = 15.0
@@ -83,8 +85,10 @@ class Case:
             return encoders.identity(self.settings.prepal_encoder)
 
     @cached_property
-    def table(self) -> VectorTable:
+    def table(self) -> "VectorTable":
         """The vector cache."""
+        from prepal.vectors.table import VectorTable
+
         return VectorTable(self.settings.prepal_vectors, self.encoder)
 
     @cached_property

@@ -1,8 +1,6 @@
 """Finds labels that are probably wrong."""
 
 import numpy as np
-from cleanlab.filter import find_label_issues
-from cleanlab.multilabel_classification.filter import find_label_issues as find_multilabel_issues
 from numpy.typing import NDArray
 
 from prepal.learning import decisions
@@ -64,6 +62,10 @@ def suspected(
             continue
         classifier.fit(vectors[places[~test]], labels[places[~test]])
         probabilities[test] = classifier.predict_proba(vectors[places[test]])
+
+    # It brings scikit-learn and pandas, which whoever learns needs not have loaded before there are labels.
+    from cleanlab.filter import find_label_issues
+    from cleanlab.multilabel_classification.filter import find_label_issues as find_multilabel_issues
 
     truth, probabilities = truth[:, known], probabilities[:, known]
     if truth.shape[1] == 1:  # cleanlab knows this as a choice between two

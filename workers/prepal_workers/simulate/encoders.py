@@ -14,7 +14,8 @@ from sklearn.preprocessing import normalize
 
 from prepal import encoders
 from prepal.errors import PrepalError
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors.ids import text_id
+from prepal.vectors.table import VectorTable
 
 if TYPE_CHECKING:
     from prepal_workers.encoder import Encoder

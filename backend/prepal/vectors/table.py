@@ -1,10 +1,8 @@
-"""The vector cache: one LanceDB table per encoder, one row per text."""
+"""One LanceDB table per encoder, one row per text."""
 
 import fcntl
-import hashlib
 import os
 import random
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,52 +18,17 @@ from numpy.typing import NDArray
 
 from prepal import encoders
 from prepal.errors import PrepalError
+from prepal.vectors.ids import table_name, text_ids
+from prepal.vectors.lookup import ID_ROWS, VECTOR_ROWS, Asked, are_few, contains, dimension_of, ids_of, read, where
 
-# Up to this many ids, or this share of the rows, are looked up one by one (2,000 take 0.02 s of 100,000 rows);
-# for more, one scan is quicker (0.15 s).
-_FEW, _FEW_OF_ROWS = 2000, 0.01
 # Rows from which an index on the ids is worth its upkeep: below, a scan of all ids takes about 10 ms.
 _INDEXED_ROWS = 20_000
 # No reader works on one version for longer than this, so older ones may go.
 _KEPT_VERSIONS = timedelta(minutes=10)
 # Lance itself tries a commit again that another one overtook; this is for the folder that is made or deleted meanwhile.
 _APPEND_ATTEMPTS = 5
-# Rows that are read in one go: of ids alone, and with vectors, of which Lance would otherwise hold many pieces at once.
-_ID_ROWS, _VECTOR_ROWS = 4_194_304, 8192
-# Rows of one piece.
-_PIECE_ROWS = 16_384
-# Odd numbers that spread the digits of an id over all bits.
-_MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 # Lance keeps a second row with the same key out of concurrent appends only when the schema names the key.
 _KEY = {b"lance-schema:unenforced-primary-key": b"true"}
-
-
-def text_id(text: str) -> str:
-    """Name of a text, in any project: 32 hexadecimal digits."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def text_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
-    """(n,) S32: text ids as an array."""
-    return np.array(ids, "S32")
-
-
-def text_keys(ids: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """(n,) uint64: a number for each text id; that two of a hundred million are equal is less likely than 1 in 1000.
-
-    Args:
-        ids: (n,) S32.
-    """
-    words = np.ascontiguousarray(ids, "S32").view(np.uint64).reshape(-1, 4)
-    keys: NDArray[np.uint64] = words @ _MULTIPLIERS
-    keys ^= keys >> np.uint64(32)
-    return keys
-
-
-def table_name(encoder: str) -> str:
-    """Name of an encoder's table, by its identity: readable, and different for every encoder."""
-    slug = re.sub(r"[^a-z0-9]+", "-", encoder.lower()).strip("-")[-60:].strip("-")
-    return f"{slug}-{hashlib.blake2b(encoder.encode(), digest_size=4).hexdigest()}"
 
 
 class VectorTable:
@@ -146,14 +109,14 @@ class VectorTable:
         with self._explained("read"):
             table = self._table()
             if table is None or not len(ids):
-                return rows, np.empty((0, 0 if table is None else _dimension(table)), np.float16)
-            asked = _Asked(ids)
+                return rows, np.empty((0, 0 if table is None else dimension_of(table)), np.float16)
+            asked = Asked(ids)
             # What is not filled takes no memory.
-            vectors = np.empty((len(ids), _dimension(table)), np.float16)
+            vectors = np.empty((len(ids), dimension_of(table)), np.float16)
             count = 0
-            few = ids.astype(str).tolist() if _are_few(table, len(ids)) else None
-            for batch in _read(table, few, ["id", "vector"], _VECTOR_ROWS):
-                places, at = asked.places(_ids(batch))
+            few = ids.astype(str).tolist() if are_few(table, len(ids)) else None
+            for batch in read(table, few, ["id", "vector"], VECTOR_ROWS):
+                places, at = asked.places(ids_of(batch))
                 values = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
                 vectors[count : count + len(at)] = values[at]
                 rows[places] = np.arange(count, count + len(at))
@@ -167,7 +130,7 @@ class VectorTable:
             ids: (n,) S32, text ids.
         """
         with self._explained("read"):
-            return _contains(self._table(), ids)
+            return contains(self._table(), ids)
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of the ids that have no vector, in the same order."""
@@ -178,7 +141,7 @@ class VectorTable:
         """(rows,) S32: the ids of all texts that have a vector."""
         with self._explained("read"):
             table = self._table()
-            batches = [] if table is None else [_ids(batch) for batch in _read(table, None, ["id"], _ID_ROWS)]
+            batches = [] if table is None else [ids_of(batch) for batch in read(table, None, ["id"], ID_ROWS)]
             return np.concatenate([np.empty(0, "S32"), *batches])
 
     def size(self) -> int:
@@ -194,7 +157,7 @@ class VectorTable:
         with self._explained("written"):
             table = self._table()
             if table is not None and len(ids):
-                table.delete(_where(ids))
+                table.delete(where(ids))
 
     def compact(self) -> None:
         """Join small pieces and drop old versions; others may read and append meanwhile."""
@@ -209,16 +172,16 @@ class VectorTable:
 
     def _append(self, rows: pa.Table, dimension: int) -> None:
         table = self._table() or self._create(rows.schema)
-        if dimension != _dimension(table):
+        if dimension != dimension_of(table):
             raise ValueError(
                 f"Vectors of {dimension} numbers do not fit table {self.name} in {self.uri}, where they have "
-                f"{_dimension(table)}: give the other encoder another name in PREPAL_ENCODER."
+                f"{dimension_of(table)}: give the other encoder another name in PREPAL_ENCODER."
             )
         with self._alone() as alone:
             if alone:
                 # Nobody else appends, so looking first is as good as merging, and quicker by the index.
                 table = self._table() or self._create(rows.schema)
-                new = np.flatnonzero(~_contains(table, text_ids(rows["id"].to_pylist())))
+                new = np.flatnonzero(~contains(table, text_ids(rows["id"].to_pylist())))
                 if len(new):
                     table.add(rows if len(new) == len(rows) else rows.take(pa.array(new)))
             else:
@@ -295,74 +258,3 @@ def _rows(ids: list[str], vectors: NDArray[np.float16]) -> pa.Table:
     )
     values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension)
     return pa.Table.from_arrays([pa.array(ids, pa.string()), values], schema=schema)
-
-
-def _dimension(table: LanceTable) -> int:
-    return int(table.schema.field("vector").type.list_size)
-
-
-def _contains(table: LanceTable | None, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    found = np.zeros(len(ids), bool)
-    if table is None or not len(ids):
-        return found
-    asked = _Asked(ids)
-    few = ids.astype(str).tolist() if _are_few(table, len(ids)) else None
-    for batch in _read(table, few, ["id"], _ID_ROWS):
-        found[asked.places(_ids(batch))[0]] = True
-    there: NDArray[np.bool_] = found[asked.same]
-    return there
-
-
-def _are_few(table: LanceTable, count: int) -> bool:
-    return count <= max(_FEW, _FEW_OF_ROWS * table.count_rows())
-
-
-def _read(table: LanceTable, ids: Sequence[str] | None, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Rows of the ids, or all rows of the table, so many in one go."""
-    if ids is not None:
-        yield from table.search().select(columns).where(_where(ids)).to_batches(_PIECE_ROWS)
-        return
-    for start in range(0, table.count_rows(), rows):
-        yield from table.search().select(columns).offset(start).limit(rows).to_batches(_PIECE_ROWS)
-
-
-def _where(ids: Sequence[str]) -> str:
-    quoted = (key.replace("'", "''") for key in ids)
-    return "id IN (" + ", ".join(f"'{key}'" for key in quoted) + ")"
-
-
-def _ids(batch: pa.RecordBatch) -> NDArray[np.bytes_]:
-    """(rows,) S32, the ids of a piece."""
-    column = batch.column("id")
-    _, offsets, letters = column.buffers()
-    ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    if (np.diff(ends) == 32).all():
-        return np.frombuffer(letters, "S32", count=len(column), offset=int(ends[0]))
-    return text_ids(column.to_pylist())
-
-
-class _Asked:
-    """Text ids that are looked for in the pieces of a table."""
-
-    def __init__(self, ids: NDArray[np.bytes_]) -> None:
-        self._ids = ids
-        keys = text_keys(ids)
-        self._order = np.argsort(keys, kind="stable")
-        self._keys = keys[self._order]
-
-    @property
-    def same(self) -> NDArray[np.int64]:
-        """(n,) int64: of each id, the place of the first that is equal to it."""
-        first = np.append(True, self._keys[1:] != self._keys[:-1])
-        same = np.empty(len(self._ids), np.int64)
-        same[self._order] = self._order[np.maximum.accumulate(np.where(first, np.arange(len(same)), 0))]
-        return same
-
-    def places(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(m,) int64: places of those asked for that are among `ids`; and (m,) int64, where among `ids`."""
-        keys = text_keys(ids)
-        at = np.searchsorted(self._keys, keys)
-        at[at == len(self._keys)] = 0
-        places = self._order[at]
-        found = np.flatnonzero(self._ids[places] == ids)
-        return places[found], found

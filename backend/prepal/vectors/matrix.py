@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.vectors import VectorTable, text_keys
+from prepal.vectors.ids import text_keys
+from prepal.vectors.table import VectorTable
 
 # When its room is used up it gets so many times as much. What is not filled yet takes no memory.
 _GROWTH = 1.5

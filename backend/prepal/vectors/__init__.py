@@ -1,0 +1,1 @@
+"""The vector cache: every text once for each encoder, whichever projects have it."""
