@@ -111,10 +111,10 @@ def reconcile(
 ) -> None:
     """Compare everything: tasks, their texts, texts without vectors, annotations."""
     began = project.begin_reading()
-    listing = _Listing.read(project, label_studio)
+    # What is read while the list is may not be on it; and where tasks are read again, those behind are known as well.
     known, last = _known(project), project.read_until
-    # What has not been read yet is not missing.
-    gone = known[~np.isin(known, listing.tasks) & (known <= last)].tolist()
+    listing = _Listing.read(project, label_studio)
+    gone = known[~np.isin(known, listing.tasks)].tolist()
     if not listing.is_whole:
         log.info("project %d: some tasks were not listed; they are looked for again", project.id)
     elif gone:

@@ -257,6 +257,13 @@ def test_a_deleted_task_that_a_restored_database_has_is_read_again(world: World)
     world.check()
 
 
+def test_a_task_that_is_gone_is_forgotten_also_where_tasks_before_it_are_read_again(world: World) -> None:
+    world.label_studio.delete_task(10)
+    world.project.read_again(3)
+    world.compare()
+    world.check()
+
+
 # -- annotations --------------------------------------------------------------------------------------------------
 
 
