@@ -100,13 +100,16 @@ def evidence(
         learn(project, memory, table, config, choosing)
     if memory.learner is None or memory.texts is None or not len(memory.task_ids):
         return None
+    if memory.learnt[:2] != (config.meaning, config.words):
+        # The choices are others since; a round of these is due.
+        return None
     known = labels.settle(project.annotations(), config)
     labelled = Labelled.of(memory.task_ids, known, len(config.choices))
     places = labelled.places
     tasks, rows = memory.task_ids[places], memory.rows[places]
     is_audit = among(memory.task_ids, project.audits())[places]
     texts = memory.texts[1][np.searchsorted(memory.texts[0], tasks)]
-    by = repr((config.choices, config.multiple, memory.learnt)).encode("utf-8", "replace")
+    by = repr(memory.learnt).encode("utf-8", "replace")
     judged = _digest(by, tasks, labelled.rows, is_audit, texts)
     content = f"{judged}-{_digest(b'', *memory.texts, memory.task_ids)}"
     if content == project.judged or (more_come and project.judged.startswith(f"{judged}-")):

@@ -240,7 +240,7 @@ def _learner(
         notes = [f"The strategy {strategy!r} needs a single choice per text; {_ALWAYS_POSSIBLE!r} chooses instead."]
         strategy = _ALWAYS_POSSIBLE
     names = _names(memory, config, table)
-    learnt = (config.choices, config.words, config.multiple, table.encoder, strategy, names is not None)
+    learnt = (config.meaning, config.words, table.encoder, strategy, names is not None)
     if memory.learner is None or memory.learnt != learnt:
         memory.learner = ActiveLearner(len(config.choices), strategy, multilabel=config.multiple, name_vectors=names)
         memory.learnt = learnt
@@ -320,7 +320,8 @@ def _rank(this: Round, learner: ActiveLearner, beliefs: Beliefs) -> tuple[Rankin
     hidden = by_lot(priority, this.choosing.audit_fraction)
     hidden[head.places[head.is_audit]] = True
     order = np.concatenate([head.places, order[~np.isin(order, head.places)]])
-    ranking = Ranking(tasks[order], beliefs.chosen[order], beliefs.confidence[order], hidden[order])
+    meaning = this.config.meaning
+    ranking = Ranking(tasks[order], beliefs.chosen[order], beliefs.confidence[order], hidden[order], meaning)
     drawn = memory.task_ids[lot[this.labelled.mask[lot]][: head.found]]
     return ranking, head.is_audit, drawn.tolist()
 
@@ -368,13 +369,15 @@ def _resting(this: Round) -> set[int]:
 
 def _note_shown(this: Round) -> None:
     """Remember what annotators were shown of the tasks that were labelled since the last round."""
-    if not this.new or not this.memory.published.is_newest(this.project):
+    published = this.memory.published
+    if not this.new or published.config is None or not published.is_newest(this.project):
         return
     new = this.new & set(this.memory.task_ids[this.labelled.places].tolist())
+    choices = published.config.choices
     this.project.note_shown(
         {
-            entry.task: (list(entry.chosen), entry.confidence, not entry.shown)
-            for entry in this.memory.published.front
+            entry.task: ([choices[chosen] for chosen in entry.chosen], entry.confidence, not entry.shown)
+            for entry in published.front
             if entry.confidence is not None and entry.task in new
         }
     )

@@ -61,6 +61,7 @@ class Rounds(Predictions):
                 "choices": str(ranking.chosen.shape[1]),
                 "confidence": ranking.confidence.astype(np.float32).tobytes(),
                 "hidden": np.packbits(hidden).tobytes(),
+                "meaning": ranking.meaning,
             },
         )
 
@@ -76,7 +77,8 @@ class Rounds(Predictions):
         # The release before this one hid nothing, and may have written the rest since.
         bits = np.frombuffer(raw.get(b"hidden", b""), np.uint8)
         hidden = np.unpackbits(bits, count=n).astype(bool) if len(bits) == -(-n // 8) else None
-        return Ranking(task_ids, chosen, np.frombuffer(raw[b"confidence"], np.float32), hidden)
+        confidence, meaning = np.frombuffer(raw[b"confidence"], np.float32), raw.get(b"meaning", b"").decode()
+        return Ranking(task_ids, chosen, confidence, hidden, meaning)
 
     # -- how good it is -----------------------------------------------------------------------------------------
 

@@ -109,6 +109,8 @@ class Ranking:
     """(n,): NaN while there is no classifier."""
     hidden: NDArray[np.bool_] | None = None
     """(n,): the tasks whose prediction annotators do not see, because their labels are to judge it; None: of none."""
+    meaning: str = ""
+    """What the choices' numbers mean; see `LabelConfig.meaning`."""
 
     @property
     def predicts(self) -> bool:
