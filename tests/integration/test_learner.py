@@ -342,7 +342,7 @@ def test_a_call_to_label_studio_that_fails_is_this_projects_trouble_until_it_goe
         assert [one["what"] for one in told[subject.number]["troubles"]] == [trouble.what for trouble in troubles]
         for trouble in troubles:
             assert f"project {subject.number}: {trouble.job} failed (1 times)" in caplog.text
-            assert trouble.until > time.time() + 5
+            assert trouble.until > trouble.since + 5
             assert trouble.what in (str(error), f"{type(error).__name__}: the learner's log has more of it.")
         subject.label_studio.before_call = lambda _: None
         subject.rest()
