@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal import label_config, labels
+from prepal import label_config, labels, records
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig
 from prepal.label_studio import LabelStudio
@@ -424,7 +424,7 @@ def _changed(memory: Memory, beliefs: Beliefs) -> float | None:
 
 def _stability(this: Round, ranking: Ranking, previous: RoundRecord | None) -> Stability:
     """How well successive classifiers agree on tasks that both saw without a label."""
-    stability = Stability(**previous.stability) if previous is not None else Stability()
+    stability = (records.fill(Stability, previous.stability) if previous else None) or Stability()
     memory, project, count = this.memory, this.project, len(this.labelled.places)
     if not ranking.predicts or not count or (stability.labels and not stability.due(count)):
         return stability

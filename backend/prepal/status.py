@@ -10,12 +10,12 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
-from prepal import label_config, labels
+from prepal import label_config, labels, records
 from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, queue
 from prepal.label_config import LabelConfig
 from prepal.learning.acceptance import acceptance
-from prepal.learning.stopping import advise, hardly_predicted
+from prepal.learning.stopping import Stability, advise, hardly_predicted
 from prepal.project import Annotation, Project, Ranking, RoundRecord, Trouble, readable
 from prepal.serving import serving
 from prepal.vectors import text_ids
@@ -172,11 +172,11 @@ def _accepted(found: dict[str, Any] | None) -> list[str]:
 def _advice(project: Project, record: RoundRecord, config: LabelConfig, ranking: Ranking | None) -> dict[str, str]:
     """Whether to go on labelling, and why."""
     accuracies = [(int(known["labels"]), known["estimate"]) for known in project.accuracies()]
-    kappas = record.stability.get("kappas", [])
+    stability = records.fill(Stability, record.stability) or Stability()
     unseen: list[str] = []
     if ranking is not None and ranking.predicts and config.understands(ranking.meaning, ranking.chosen.shape[1]):
         unseen = [config.choices[place] for place in hardly_predicted(ranking.chosen)]
-    return asdict(advise(kappas, record.labels / len(config.choices), accuracies, unseen))
+    return asdict(advise(stability.kappas, record.labels / len(config.choices), accuracies, unseen))
 
 
 def _ignored(config: LabelConfig | None) -> list[str]:
