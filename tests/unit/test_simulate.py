@@ -201,7 +201,7 @@ def test_texts_that_are_measured_on_are_left_out_of_the_pool_and_told(tmp_path: 
     rows = [(f"text {n}", "ab"[n % 2]) for n in range(10)]
     train, test = (
         written(tmp_path, "train.jsonl", rows),
-        written(tmp_path, "test.jsonl", [("  text 3 ", "a"), *rows[:2]]),
+        written(tmp_path, "test.jsonl", [("  Text 3. ", "a"), *rows[:2]]),
     )
     dataset = load(train, test)
     assert dataset.train.texts == [f"text {n}" for n in (2, 4, 5, 6, 7, 8, 9)]
