@@ -15,7 +15,9 @@ from prepal.jobs import LEARN, QUEUES, SYNC, mark, queue, request_round, request
 from prepal.learning.acceptance import LEAST_HIDDEN, LEAST_SHOWN
 from prepal.memory import Memory
 from prepal.model import PrepalModel
+from prepal.project import Annotation
 from prepal.status import report
+from prepal.vectors import text_id
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,31 @@ def from_nothing(here: Installation, it: Subject) -> tuple[dict[str, float] | No
     assert found is not None
     told = judging.judge(found)
     return None if told.accuracy is None else asdict(told.accuracy), told.suspected
+
+
+def test_texts_that_the_encoder_takes_for_equal_are_held_out_together(install: Callable[..., Installation]) -> None:
+    here = install(40)
+    it = here.subjects[1]
+    rng = np.random.default_rng(0)
+    texts = it.project.texts_of(it.tasks)
+    _, vectors = here.table.find([texts[task] for task in it.tasks])
+    # The same words with other capitals: one more task for each, with another text and hardly another vector.
+    twins = {task: text_id(f"{texts[task]} again") for task in it.tasks}
+    noisy = vectors + 1e-3 * rng.normal(size=vectors.shape)
+    here.table.append(list(twins.values()), noisy.astype(np.float16))
+    first = max(it.tasks) + 1
+    it.project.put_tasks({first + task: twin for task, twin in twins.items()}, {})
+    it.project.add_vectors(list(twins.values()))
+    by_lot = {task: CHOICES[rng.integers(2)] for task in it.tasks}
+    it.project.put_annotations(
+        {
+            1 + n: Annotation(task, 1, f"2026-01-01T00:00:{n:09d}+00:00", False, False, {"topic": [by_lot[of]]})
+            for n, (task, of) in enumerate([(copy, of) for of in it.tasks for copy in (of, first + of)])
+        }
+    )
+    found = judging.evidence(it.project, Memory(), here.table, here.learner.choosing)
+    assert found is not None
+    assert len(np.unique(found.groups)) == len(found.tasks) / 2 == 40
 
 
 def test_a_corrected_label_changes_the_figures_at_once(install: Callable[..., Installation]) -> None:
