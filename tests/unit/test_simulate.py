@@ -279,6 +279,21 @@ def test_results_of_other_texts_labels_or_releases_are_set_apart(
     assert read(tmp_path / "results-earlier.jsonl") == [*first, *old_release, *without]
 
 
+def test_results_of_another_encoder_in_the_same_folder_are_set_apart(
+    dataset: Dataset, vectors: dict[str, Vectors], tmp_path: Path
+) -> None:
+    folder, results = tmp_path / "encoder", tmp_path / "results.jsonl"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    setting = dataclasses.replace(SETTINGS[2], encoder=str(folder))
+    first = run_all([setting], dataset, {str(folder): vectors[SETTINGS[2].encoder]}, results, 1, lambda _: None)
+    assert set_apart(results, dataset) is None
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    assert set_apart(results, dataset) == tmp_path / "results-earlier.jsonl"
+    assert read(results) == []
+    assert read(tmp_path / "results-earlier.jsonl") == first
+
+
 @pytest.mark.parametrize("line", ["3", "[]", "{}", '{"version": "1"}'])
 def test_a_file_that_has_no_results_is_left_alone(dataset: Dataset, tmp_path: Path, line: str) -> None:
     (tmp_path / "results.jsonl").write_text(f"{line}\n")
