@@ -13,6 +13,7 @@ from installation import CHOICES, Installation, Subject
 from prepal import judging, learner
 from prepal.jobs import LEARN, QUEUES, SYNC, mark, queue, request_round, request_sync
 from prepal.learning.acceptance import LEAST_HIDDEN, LEAST_SHOWN
+from prepal.learning.stopping import WINDOW
 from prepal.memory import Memory
 from prepal.model import PrepalModel
 from prepal.project import Annotation
@@ -309,3 +310,33 @@ def test_the_figures_are_told_on_the_page_as_they_are_stored(install: Callable[.
     label_all(here, it)
     told: dict[str, Any] = report(it.project, here.waiting, "encoder")
     assert (told["accuracy"], told["suspected"]) == figures(it)
+
+
+def test_how_well_models_agree_is_not_said_of_labels_that_are_no_more(install: Callable[..., Installation]) -> None:
+    here = install(200)
+    it = here.subjects[1]
+    by_lot = np.random.default_rng(0)
+    for number, task in enumerate(it.tasks[:80], start=1):
+        it.label(task, truth(here, it, task))
+        if not number % 10:
+            here.work()
+    assert it.project.round is not None
+    kappas = it.project.round.stability["kappas"]
+    assert len(kappas) >= WINDOW
+    # As many labels as before, all of them other ones.
+    for pk in list(it.label_studio.raw_annotations):
+        changed = it.label_studio.relabel(pk, CHOICES[by_lot.integers(2)])
+        PrepalModel(it.project).fit("ANNOTATION_UPDATED", {"annotation": changed})
+    here.work()
+    assert it.project.round is not None
+    after = it.project.round.stability["kappas"]
+    assert after[:-1] == kappas
+    assert after[-1] < 0.9
+    # Other choices.
+    it.label_studio.settings["label_config"] = it.label_studio.settings["label_config"].replace(CHOICES[0], "another")
+    here.compare()
+    for task in it.tasks[80:90]:
+        it.label(task, ("another", CHOICES[1])[by_lot.integers(2)])
+    here.work()
+    assert it.project.round is not None
+    assert len(it.project.round.stability["kappas"]) <= 1
