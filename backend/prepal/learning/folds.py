@@ -26,7 +26,7 @@ def alike(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     widest = units[:, units.var(axis=0).argmax()] if len(units) else np.empty(0, np.float32)
     order = np.argsort(widest, kind="stable")
     units, ends = units[order], np.searchsorted(widest[order], widest[order] + _ALIKE, side="right")
-    pairs = [np.empty((2, 0), np.int64)]
+    pairs: list[NDArray[np.int64]] = [np.empty((2, 0), np.int64)]
     for start in range(0, len(units), _COMPARED_ROWS):
         part = units[start : start + _COMPARED_ROWS]
         found = np.nonzero(part @ units[start : ends[start + len(part) - 1]].T >= 1 - _ALIKE**2 / 2)
