@@ -23,7 +23,7 @@ from prepal.learning.policy import by_lot, interleave_audit
 from prepal.learning.stopping import Stability, agreement
 from prepal.memory import Memory
 from prepal.order import entries
-from prepal.project import Annotation, Project, Ranking, RoundRecord
+from prepal.project import Annotation, Compared, Project, Ranking, RoundRecord
 from prepal.publish import Entry, Publisher
 from prepal.serving import Serving, overtaken, resting, serving
 from prepal.vectors import VectorTable, text_id
@@ -425,20 +425,26 @@ def _changed(memory: Memory, beliefs: Beliefs) -> float | None:
 def _stability(this: Round, ranking: Ranking, previous: RoundRecord | None) -> Stability:
     """How well successive classifiers agree on tasks that both saw without a label."""
     stability = (records.fill(Stability, previous.stability) if previous else None) or Stability()
-    memory, project, count = this.memory, this.project, len(this.labelled.places)
-    if not ranking.predicts or not count or (stability.labels and not stability.due(count)):
+    memory, project, config, rows = this.memory, this.project, this.config, this.labelled.rows
+    labelled, count = memory.task_ids[this.labelled.places], len(rows)
+    if not ranking.predicts or not count:
+        return stability
+    before = project.compared()
+    if before is not None and before.choices != config.meaning:
+        # Of what is no choice any more nothing is to be said.
+        stability, before = Stability(), None
+    if before is not None and stability.labels and not stability.due(count, before.apart(labelled, rows)):
         return stability
     compared = np.isin(ranking.task_ids, memory.task_ids[memory.lot[-_COMPARED_ON:]])
     tasks, chosen = ranking.task_ids[compared], ranking.chosen[compared]
-    before = project.compared()
-    project.set_compared(count, tasks, chosen)
-    if before is None or before[2].shape[1] != chosen.shape[1]:
+    project.set_compared(Compared(config.meaning, labelled, rows, tasks, chosen))
+    if before is None:
         return stability.after(count, None)
-    _, then_at, now_at = np.intersect1d(before[1], tasks, assume_unique=True, return_indices=True)
+    _, then_at, now_at = np.intersect1d(before.task_ids, tasks, assume_unique=True, return_indices=True)
     if not len(then_at):
         return stability.after(count, None)
-    then, now = before[2][then_at], chosen[now_at]
-    if this.config.multiple:
+    then, now = before.chosen[then_at], chosen[now_at]
+    if config.multiple:
         return stability.after(count, agreement(then, now))
     return stability.after(count, agreement(then.argmax(axis=1), now.argmax(axis=1)))
 
