@@ -16,6 +16,7 @@ from prepal.errors import PrepalError
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifier import Labels, NothingToLearn
 from prepal.learning.evaluation import Accuracy, estimate_accuracy
+from prepal.learning.folds import alike
 from prepal.learning.label_issues import suspected
 from prepal.learning.prior import Prior
 from prepal.memory import Memory
@@ -41,7 +42,7 @@ class Evidence:
         vectors: `(m, d)` float32.
         labels: `(m,)` int64, or `(m, k)` bool where a text may have several choices.
         is_audit: `(m,)`, which tasks were drawn at random.
-        groups: `(m,)`, the same number for tasks with the same text.
+        groups: `(m,)`, the same number for tasks with the same text, or with ones that the encoder takes for equal.
         choices: how many there are.
         pool: `(p, d)`, of the texts without a label; a part of many.
         names: `(k, d)`, of the choices' names; None where they have no vectors.
@@ -100,23 +101,28 @@ def evidence(
         learn(project, memory, table, config, choosing)
     if memory.learner is None or memory.texts is None or not len(memory.task_ids):
         return None
+    if memory.learnt[:2] != (config.meaning, config.words):
+        # The choices are others since; a round of these is due.
+        return None
     known = labels.settle(project.annotations(), config)
     labelled = Labelled.of(memory.task_ids, known, len(config.choices))
     places = labelled.places
     tasks, rows = memory.task_ids[places], memory.rows[places]
     is_audit = among(memory.task_ids, project.audits())[places]
     texts = memory.texts[1][np.searchsorted(memory.texts[0], tasks)]
-    by = repr((config.choices, config.multiple, memory.learnt)).encode("utf-8", "replace")
+    by = repr(memory.learnt).encode("utf-8", "replace")
     judged = _digest(by, tasks, labelled.rows, is_audit, texts)
     content = f"{judged}-{_digest(b'', *memory.texts, memory.task_ids)}"
     if content == project.judged or (more_come and project.judged.startswith(f"{judged}-")):
         return None
     vectors = memory.vectors[rows].astype(np.float32)
+    _, first, text = np.unique(rows, return_index=True, return_inverse=True)
+    groups = alike(vectors[first])[text]
     pool = memory.rows[~labelled.mask]
     pool = pool[:: -(-len(pool) // _POOL) or 1]
     names = None if memory.names is None else memory.names[1]
     targets, k = labelled.targets(config), len(config.choices)
-    return Evidence(content, tasks, vectors, targets, is_audit, rows, k, memory.vectors[pool], names)
+    return Evidence(content, tasks, vectors, targets, is_audit, groups, k, memory.vectors[pool], names)
 
 
 def _digest(by: bytes, *parts: NDArray[np.generic]) -> str:

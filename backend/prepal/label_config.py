@@ -10,8 +10,10 @@ from typing import Any
 from unicodedata import normalize
 from xml.etree.ElementTree import Element, ParseError
 
+import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
+from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.html_text import visible_text
@@ -71,6 +73,16 @@ class LabelConfig:
         """Changes exactly when the text of a task may change."""
         return hashlib.blake2b(repr(self.fields).encode(), digest_size=8).hexdigest()
 
+    @cached_property
+    def meaning(self) -> str:
+        """Changes exactly when the number of a choice comes to mean another choice."""
+        meant = repr((self.from_name, self.multiple, self.choices))
+        return hashlib.blake2b(meant.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+    def understands(self, meaning: str, choices: int) -> bool:
+        """Whether choices' numbers mean these choices: by their `meaning`; if none was kept, by how many there are."""
+        return meaning == self.meaning if meaning else choices == len(self.choices)
+
     def place(self, choice: str) -> int | None:
         """Index into `choices` of a choice that an annotation names, or None.
 
@@ -123,6 +135,10 @@ class LabelConfig:
             raise UnembeddableError(reason)
         share = MOST_CHARS if sum(map(len, parts)) <= MOST_CHARS else MOST_CHARS // len(parts)
         return [part[:share] for part in parts]
+
+    def names(self, row: NDArray[np.bool_]) -> list[str]:
+        """The choices of a row `(k,)`."""
+        return [self.choices[place] for place in np.flatnonzero(row)]
 
     def result(self, chosen: Sequence[int], confidence: float | None) -> list[dict[str, Any]]:
         """Label Studio's `result` for the chosen indices into `choices`; empty when nothing is predicted."""

@@ -65,8 +65,16 @@ class _Collector(Collector):
             for job in jobs:
                 pipe.hget(Job.key_for(job), "enqueued_at")
             found = cast(list[bytes | None], pipe.execute())
-        times = [utcparse(raw.decode()).timestamp() for raw in found if raw]
+        times = [at for raw in found if raw and (at := _time(raw)) is not None]
         return max(0.0, time.time() - min(times)) if times else 0.0
+
+
+def _time(raw: bytes) -> float | None:
+    """Unix time of what RQ wrote; None if somebody else wrote something else."""
+    try:
+        return utcparse(raw.decode()).timestamp()
+    except ValueError:
+        return None
 
 
 def _of_projects(projects: list[Project]) -> Iterator[Metric]:

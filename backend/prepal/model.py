@@ -57,6 +57,8 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
             config = label_config.parse(info.label_config)
         except PrepalError:
             ranking = None
+        if ranking is not None and not config.understands(ranking.meaning, ranking.chosen.shape[1]):
+            ranking = None
         place = {} if ranking is None else {task: at for at, task in enumerate(ranking.task_ids.tolist())}
         results = []
         for task in tasks:
@@ -65,7 +67,7 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
             if ranking is not None and at is not None and not np.isnan(ranking.confidence[at]):
                 chosen = np.flatnonzero(ranking.chosen[at]).tolist()
                 hides = ranking.hidden is not None and bool(ranking.hidden[at])
-                if not hides and all(choice < len(config.choices) for choice in chosen):
+                if not hides:
                     result = config.result(chosen, float(ranking.confidence[at]))
             results.append({"result": result, "score": _UNPLACED, "model_version": MODEL_VERSION})
         return results

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from prepal import label_config
+from prepal.label_config import LabelConfig
 from prepal.label_studio import LabelStudio
 from prepal.project import MODEL_VERSION, Project, Ranking
 from prepal.publish import Entry, Published, Publisher, stands_first
@@ -37,8 +38,8 @@ def freshen(
     places: int = _FRESHENED,
 ) -> int:
     """Publish the newest ranking beyond its head, while nothing else is to do; returns the places written."""
-    ranking = project.ranking()
     publisher = _publisher(project, label_studio)
+    ranking = None if publisher is None else _understood(project, publisher.config)
     if ranking is None or publisher is None or without_prediction(project):
         return 0
     pool = set(ranking.task_ids.tolist())
@@ -50,7 +51,7 @@ def publish_tail(project: Project, label_studio: LabelStudio) -> int:
     publisher = _publisher(project, label_studio)
     if publisher is None:
         return 0
-    ranking = project.ranking()
+    ranking = _understood(project, publisher.config)
     places = [] if ranking is None else entries(ranking, len(ranking.task_ids))
     made = publisher.create_tail(places, _never_ranked(project))
     serve(project, label_studio)
@@ -121,6 +122,12 @@ def _never_ranked(project: Project) -> list[int]:
         return list(without_text)
     tasks, texts = project.task_texts()
     return [*without_text, *tasks[np.isin(texts, np.array(list(refused), "S32"))].tolist()]
+
+
+def _understood(project: Project, config: LabelConfig) -> Ranking | None:
+    """The newest ranking; None where the label config has come to have other choices, until the round that follows."""
+    found = project.ranking()
+    return found if found is not None and config.understands(found.meaning, found.chosen.shape[1]) else None
 
 
 def _publisher(project: Project, label_studio: LabelStudio) -> Publisher | None:

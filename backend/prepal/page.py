@@ -54,7 +54,7 @@ def _document(project: Project, waiting: WaitingTexts, encoder: str, label_studi
         "choices": [] if config is None else _balance(config, settled, ranking),
         "next": [entry(task, **what) for task, what in _next(state["next"], config, ranking, record)],
         "suspected": [
-            entry(task, choices=_names(config, settled[task]))
+            entry(task, choices=config.names(settled[task]))
             for task in state["suspected"]
             if config is not None and task in settled
         ],
@@ -113,7 +113,7 @@ def _balance(
     count = len(config.choices)
     labelled = np.sum([*settled.values(), np.zeros(count, bool)], axis=0, dtype=int)
     predicted: list[int | None] = [None] * count
-    if ranking is not None and _predicts(ranking, count):
+    if ranking is not None and _predicts(ranking, config):
         predicted = ranking.chosen.sum(axis=0).tolist()
     return [
         {"choice": choice, "labelled": int(there), "predicted": elsewhere}
@@ -121,9 +121,9 @@ def _balance(
     ]
 
 
-def _predicts(ranking: Ranking, choices: int) -> bool:
+def _predicts(ranking: Ranking, config: LabelConfig) -> bool:
     """Whether a classifier made the ranking, of the choices that there are now."""
-    return ranking.chosen.shape[1] == choices and ranking.predicts
+    return config.understands(ranking.meaning, ranking.chosen.shape[1]) and ranking.predicts
 
 
 def _next(
@@ -132,7 +132,7 @@ def _next(
     """The next tasks with what is predicted for them, and why they come next."""
     if ranking is None:
         return []
-    predicts = config is not None and _predicts(ranking, len(config.choices))
+    predicts = config is not None and _predicts(ranking, config)
     audits = set(record.head_audit if record else [])
     head = set(record.head if record else [])
     found = []
@@ -144,13 +144,9 @@ def _next(
             reason = "strategy"
         else:
             reason = "unsure" if predicts else "random"
-        choices = _names(config, ranking.chosen[place]) if predicts else []
+        choices = config.names(ranking.chosen[place]) if config is not None and predicts else []
         found.append((task, {"choices": choices, "confidence": confidence, "reason": reason}))
     return found
-
-
-def _names(config: LabelConfig | None, row: NDArray[np.bool_]) -> list[str]:
-    return [] if config is None else [config.choices[index] for index in np.flatnonzero(row)]
 
 
 def _disputed(annotations: Mapping[int, Annotation], config: LabelConfig | None) -> list[tuple[int, list[list[str]]]]:
@@ -164,7 +160,7 @@ def _disputed(annotations: Mapping[int, Annotation], config: LabelConfig | None)
             votes[annotation.task].append((annotation, row))
     disputed = []
     for task, cast_votes in votes.items():
-        chosen = sorted({tuple(sorted(_names(config, row))) for _, row in cast_votes})
+        chosen = sorted({tuple(sorted(config.names(row))) for _, row in cast_votes})
         if len(chosen) > 1 and not any(annotation.ground_truth for annotation, _ in cast_votes):
             newest = max(annotation.updated_at for annotation, _ in cast_votes)
             disputed.append((newest, task, [list(names) for names in chosen]))

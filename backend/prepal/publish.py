@@ -79,7 +79,7 @@ class Publisher:
     def __init__(self, project: Project, label_studio: LabelStudio, config: LabelConfig) -> None:
         self._project = project
         self._label_studio = label_studio
-        self._config = config
+        self.config = config
 
     def publish(
         self,
@@ -93,8 +93,8 @@ class Publisher:
         A part at the end that already stands in this order right after the front is left alone. `pool` tells whether a
         task still waits for its label; `stop` is asked before each batch of places.
         """
-        if not published.is_newest(self._project) or published.config != self._config:
-            published.front, published.config = [], self._config
+        if not published.is_newest(self._project) or published.config != self.config:
+            published.front, published.config = [], self.config
         keep = _kept_from(entries, [entry for entry in published.front if pool(entry.task)])
         moved = entries[:keep]
         if not moved or stop():
@@ -226,7 +226,7 @@ class Publisher:
         return {
             "task": entry.task,
             "project": self._project.id,
-            "result": self._config.result(entry.chosen, entry.confidence if entry.shown else None),
+            "result": self.config.result(entry.chosen, entry.confidence if entry.shown else None),
             "score": score,
             "model_version": MODEL_VERSION,
         }

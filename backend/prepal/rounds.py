@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal import label_config, labels
+from prepal import label_config, labels, records
 from prepal.errors import PrepalError
 from prepal.label_config import LabelConfig
 from prepal.label_studio import LabelStudio
@@ -23,7 +23,7 @@ from prepal.learning.policy import by_lot, interleave_audit
 from prepal.learning.stopping import Stability, agreement
 from prepal.memory import Memory
 from prepal.order import entries
-from prepal.project import Annotation, Project, Ranking, RoundRecord
+from prepal.project import Annotation, Compared, Project, Ranking, RoundRecord
 from prepal.publish import Entry, Publisher
 from prepal.serving import Serving, overtaken, resting, serving
 from prepal.vectors.ids import text_id
@@ -241,7 +241,7 @@ def _learner(
         notes = [f"The strategy {strategy!r} needs a single choice per text; {_ALWAYS_POSSIBLE!r} chooses instead."]
         strategy = _ALWAYS_POSSIBLE
     names = _names(memory, config, table)
-    learnt = (config.choices, config.words, config.multiple, table.encoder, strategy, names is not None)
+    learnt = (config.meaning, config.words, table.encoder, strategy, names is not None)
     if memory.learner is None or memory.learnt != learnt:
         memory.learner = ActiveLearner(len(config.choices), strategy, multilabel=config.multiple, name_vectors=names)
         memory.learnt = learnt
@@ -321,7 +321,8 @@ def _rank(this: Round, learner: ActiveLearner, beliefs: Beliefs) -> tuple[Rankin
     hidden = by_lot(priority, this.choosing.audit_fraction)
     hidden[head.places[head.is_audit]] = True
     order = np.concatenate([head.places, order[~np.isin(order, head.places)]])
-    ranking = Ranking(tasks[order], beliefs.chosen[order], beliefs.confidence[order], hidden[order])
+    meaning = this.config.meaning
+    ranking = Ranking(tasks[order], beliefs.chosen[order], beliefs.confidence[order], hidden[order], meaning)
     drawn = memory.task_ids[lot[this.labelled.mask[lot]][: head.found]]
     return ranking, head.is_audit, drawn.tolist()
 
@@ -369,13 +370,15 @@ def _resting(this: Round) -> set[int]:
 
 def _note_shown(this: Round) -> None:
     """Remember what annotators were shown of the tasks that were labelled since the last round."""
-    if not this.new or not this.memory.published.is_newest(this.project):
+    published = this.memory.published
+    if not this.new or published.config is None or not published.is_newest(this.project):
         return
     new = this.new & set(this.memory.task_ids[this.labelled.places].tolist())
+    choices = published.config.choices
     this.project.note_shown(
         {
-            entry.task: (list(entry.chosen), entry.confidence, not entry.shown)
-            for entry in this.memory.published.front
+            entry.task: ([choices[chosen] for chosen in entry.chosen], entry.confidence, not entry.shown)
+            for entry in published.front
             if entry.confidence is not None and entry.task in new
         }
     )
@@ -422,21 +425,27 @@ def _changed(memory: Memory, beliefs: Beliefs) -> float | None:
 
 def _stability(this: Round, ranking: Ranking, previous: RoundRecord | None) -> Stability:
     """How well successive classifiers agree on tasks that both saw without a label."""
-    stability = Stability(**previous.stability) if previous is not None else Stability()
-    memory, project, count = this.memory, this.project, len(this.labelled.places)
-    if not ranking.predicts or not count or (stability.labels and not stability.due(count)):
+    stability = (records.fill(Stability, previous.stability) if previous else None) or Stability()
+    memory, project, config, rows = this.memory, this.project, this.config, this.labelled.rows
+    labelled, count = memory.task_ids[this.labelled.places], len(rows)
+    if not ranking.predicts or not count:
+        return stability
+    before = project.compared()
+    if before is not None and before.choices != config.meaning:
+        # Of what is no choice any more nothing is to be said.
+        stability, before = Stability(), None
+    if before is not None and stability.labels and not stability.due(count, before.apart(labelled, rows)):
         return stability
     compared = np.isin(ranking.task_ids, memory.task_ids[memory.lot[-_COMPARED_ON:]])
     tasks, chosen = ranking.task_ids[compared], ranking.chosen[compared]
-    before = project.compared()
-    project.set_compared(count, tasks, chosen)
-    if before is None or before[2].shape[1] != chosen.shape[1]:
+    project.set_compared(Compared(config.meaning, labelled, rows, tasks, chosen))
+    if before is None:
         return stability.after(count, None)
-    _, then_at, now_at = np.intersect1d(before[1], tasks, assume_unique=True, return_indices=True)
+    _, then_at, now_at = np.intersect1d(before.task_ids, tasks, assume_unique=True, return_indices=True)
     if not len(then_at):
         return stability.after(count, None)
-    then, now = before[2][then_at], chosen[now_at]
-    if this.config.multiple:
+    then, now = before.chosen[then_at], chosen[now_at]
+    if config.multiple:
         return stability.after(count, agreement(then, now))
     return stability.after(count, agreement(then.argmax(axis=1), now.argmax(axis=1)))
 

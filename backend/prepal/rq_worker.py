@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -87,6 +88,16 @@ class OwnJob(Job):
         if not is_own:
             raise StrangeJobError(f"Job {self.id} is none of {', '.join(sorted(self.functions))}: it is not run.")
         return super().perform()
+
+
+def readable_jobs(job_ids: Iterable[str], connection: redis.Redis) -> Iterator[Job]:
+    """Those of the jobs that are there and can be read."""
+    for job_id in job_ids:
+        with suppress(NoSuchJobError, DeserializationError):
+            job = OwnJob.fetch(job_id, connection, JSONSerializer)
+            # What its data says is read only when it is asked for.
+            job.func_name  # noqa: B018
+            yield job
 
 
 class OwnWorker(SimpleWorker):

@@ -106,8 +106,13 @@ class _Answers:
         results: list[dict[str, Any]] = [{"result": [], "score": 1.0, "model_version": MODEL_VERSION} for _ in tasks]
         if project is not None and tasks:
             try:
-                results = model.of(self._connection, project).predict(tasks)
-                self._hurry(project, tasks)
+                known = model.of(self._connection, project)
+                with readable(known.project):
+                    results = known.predict(tasks)
+                    self._hurry(project, tasks)
+            except PrepalError as error:
+                # The learner makes it anew; until then nothing is predicted.
+                log.warning("project %d: /predict: %s", project, error)
             except redis.RedisError as error:
                 log.warning("project %d: /predict without Redis: %s", project, type(error).__name__)
         return _json({"results": results, "model_version": MODEL_VERSION})

@@ -10,12 +10,12 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
-from prepal import label_config, labels
+from prepal import label_config, labels, records
 from prepal.errors import PrepalError
 from prepal.jobs import LEARN, SYNC, queue
 from prepal.label_config import LabelConfig
 from prepal.learning.acceptance import acceptance
-from prepal.learning.stopping import advise, hardly_predicted
+from prepal.learning.stopping import Stability, advise, hardly_predicted
 from prepal.project import Annotation, Project, Ranking, RoundRecord, Trouble, readable
 from prepal.serving import serving
 from prepal.vectors.ids import text_ids
@@ -49,7 +49,7 @@ def _report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, 
     waits = np.isin(texts, text_ids(list(waiting.ids())))
     reasons = Counter(unembeddable.values())
     reasons.update(failures[key] for key in failed)
-    accepts = _acceptance(project, settled)
+    accepts = _acceptance(project, config, settled)
     return {
         "project": project.id,
         "title": info.title,
@@ -145,12 +145,14 @@ def _passed(
     }
 
 
-def _acceptance(project: Project, settled: Mapping[int, NDArray[np.bool_]]) -> dict[str, Any] | None:
+def _acceptance(
+    project: Project, config: LabelConfig | None, settled: Mapping[int, NDArray[np.bool_]]
+) -> dict[str, Any] | None:
     """How often people agree with predictions that they see, and with ones that they do not see."""
     shown = {task: what for task, what in project.shown().items() if task in settled}
-    if not shown:
+    if not shown or config is None:
         return None
-    agreed = [np.flatnonzero(settled[task]).tolist() == chosen for task, (chosen, _, _) in shown.items()]
+    agreed = [set(config.names(settled[task])) == set(chosen) for task, (chosen, _, _) in shown.items()]
     confidence, hidden = zip(*((sure, hides) for _, sure, hides in shown.values()), strict=True)
     found = acceptance(np.array(agreed), np.array(confidence, float), np.array(hidden, bool))
     return None if found is None else asdict(found)
@@ -170,11 +172,11 @@ def _accepted(found: dict[str, Any] | None) -> list[str]:
 def _advice(project: Project, record: RoundRecord, config: LabelConfig, ranking: Ranking | None) -> dict[str, str]:
     """Whether to go on labelling, and why."""
     accuracies = [(int(known["labels"]), known["estimate"]) for known in project.accuracies()]
-    kappas = record.stability.get("kappas", [])
+    stability = records.fill(Stability, record.stability) or Stability()
     unseen: list[str] = []
-    if ranking is not None and ranking.predicts and ranking.chosen.shape[1] == len(config.choices):
+    if ranking is not None and ranking.predicts and config.understands(ranking.meaning, ranking.chosen.shape[1]):
         unseen = [config.choices[place] for place in hardly_predicted(ranking.chosen)]
-    return asdict(advise(kappas, record.labels / len(config.choices), accuracies, unseen))
+    return asdict(advise(stability.kappas, record.labels / len(config.choices), accuracies, unseen))
 
 
 def _ignored(config: LabelConfig | None) -> list[str]:

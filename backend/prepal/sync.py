@@ -114,10 +114,10 @@ def reconcile(
 ) -> None:
     """Compare everything: tasks, their texts, texts without vectors, annotations."""
     began = project.begin_reading()
-    listing = _Listing.read(project, label_studio)
+    # What is read while the list is may not be on it; and where tasks are read again, those behind are known as well.
     known, last = _known(project), project.read_until
-    # What has not been read yet is not missing.
-    gone = known[~np.isin(known, listing.tasks) & (known <= last)].tolist()
+    listing = _Listing.read(project, label_studio)
+    gone = known[~np.isin(known, listing.tasks)].tolist()
     if not listing.is_whole:
         log.info("project %d: some tasks were not listed; they are looked for again", project.id)
     elif gone:
@@ -127,6 +127,7 @@ def reconcile(
     if len(missed):
         project.read_again(int(missed.min()))
     _reconcile_changed(project, config, label_studio, table, waiting, listing, began)
+    _reconcile_some(project, config, label_studio, table, waiting)
     project.forget_removed_tasks(began)
     tasks, texts = project.task_texts()
     lacking = tasks[_lost(texts, table, waiting)]
@@ -217,6 +218,22 @@ def _reconcile_changed(
     project.forget_removed_annotations(began)
     if news or less:
         log.info("project %d: %d annotations were missed or changed, %d are gone", project.id, news, less)
+
+
+def _reconcile_some(
+    project: Project, config: LabelConfig, label_studio: LabelStudio, table: "VectorTable", waiting: WaitingTexts
+) -> None:
+    """Look at the texts of one page of tasks, and of the next one the next time.
+
+    What Label Studio changes of many tasks at once, as where a field is filled for all, moves no task's time.
+    """
+    began = project.begin_reading()
+    read_until = project.read_until
+    page = next(label_studio.tasks(project.id, after=project.looked_until), None) or next(
+        label_studio.tasks(project.id), []
+    )
+    _take_edited(project, config, [task for task in page if int(task["id"]) <= read_until], table, waiting, began)
+    project.looked_until = int(page[-1]["id"]) if page else 0
 
 
 def _known(project: Project) -> NDArray[np.int64]:

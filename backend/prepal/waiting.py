@@ -8,11 +8,11 @@ from typing import NamedTuple, cast
 import redis
 from redis.exceptions import LockError
 from rq import Queue
-from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from prepal import encoders
+from prepal.rq_worker import readable_jobs
 from prepal.vectors.ids import table_name
 
 QUEUE = "embed"
@@ -237,15 +237,10 @@ class WaitingTexts:
 
     def _chunk_jobs(self, job_ids: Sequence[str]) -> Iterator[tuple[Job, list[str]]]:
         """Those of the jobs that embed texts with this encoder, and the ids of their texts."""
-        for job in Job.fetch_many(job_ids, self._connection, JSONSerializer):
-            if job is None:
-                continue
-            try:
-                func, args = job.func_name, job.args
-            except DeserializationError:
-                continue
-            if func == JOB and args[0] == self.encoder:
-                yield job, args[1]
+        for job in readable_jobs(job_ids, self._connection):
+            match job.func_name, job.args:
+                case [name, [encoder, [*ids]]] if name == JOB and encoder == self.encoder:
+                    yield job, [key for key in ids if isinstance(key, str)]
 
 
 def _chunks(ids: Sequence[str], size: int) -> list[list[str]]:

@@ -402,7 +402,8 @@ def test_wrong_use_is_told_in_one_sentence(run: Run, encoder: Path, export: Path
 def test_equal_texts_are_never_both_learnt_from_and_judged_by(encoder: Path, tmp_path: Path, texts: int) -> None:
     rng = np.random.default_rng(0)
     rows = [{"text": ticket.text, "label": "ab"[rng.integers(2)]} for ticket in TICKETS[:texts]]
-    rows = [{**row, "text": f" {row['text']}\n" if copy else row["text"]} for copy in range(4) for row in rows]
+    copies: list[Callable[[str], str]] = [str, str.upper, " {}!\n".format, "<p>{}</p>".format]
+    rows = [{**row, "text": copy(row["text"])} for copy in copies for row in rows]
     rows[0]["label"] = "ba"["ab".index(rows[0]["label"])]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     out = tmp_path / "model"

@@ -13,9 +13,12 @@ from installation import CHOICES, Installation, Subject
 from prepal import judging, learner
 from prepal.jobs import LEARN, QUEUES, SYNC, mark, queue, request_round, request_sync
 from prepal.learning.acceptance import LEAST_HIDDEN, LEAST_SHOWN
+from prepal.learning.stopping import WINDOW
 from prepal.memory import Memory
 from prepal.model import PrepalModel
+from prepal.project import Annotation
 from prepal.status import report
+from prepal.vectors.ids import text_id
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +63,31 @@ def from_nothing(here: Installation, it: Subject) -> tuple[dict[str, float] | No
     assert found is not None
     told = judging.judge(found)
     return None if told.accuracy is None else asdict(told.accuracy), told.suspected
+
+
+def test_texts_that_the_encoder_takes_for_equal_are_held_out_together(install: Callable[..., Installation]) -> None:
+    here = install(40)
+    it = here.subjects[1]
+    rng = np.random.default_rng(0)
+    texts = it.project.texts_of(it.tasks)
+    _, vectors = here.table.find([texts[task] for task in it.tasks])
+    # The same words with other capitals: one more task for each, with another text and hardly another vector.
+    twins = {task: text_id(f"{texts[task]} again") for task in it.tasks}
+    noisy = vectors + 1e-3 * rng.normal(size=vectors.shape)
+    here.table.append(list(twins.values()), noisy.astype(np.float16))
+    first = max(it.tasks) + 1
+    it.project.put_tasks({first + task: twin for task, twin in twins.items()}, {})
+    it.project.add_vectors(list(twins.values()))
+    by_lot = {task: CHOICES[rng.integers(2)] for task in it.tasks}
+    it.project.put_annotations(
+        {
+            1 + n: Annotation(task, 1, f"2026-01-01T00:00:{n:09d}+00:00", False, False, {"topic": [by_lot[of]]})
+            for n, (task, of) in enumerate([(copy, of) for of in it.tasks for copy in (of, first + of)])
+        }
+    )
+    found = judging.evidence(it.project, Memory(), here.table, here.learner.choosing)
+    assert found is not None
+    assert len(np.unique(found.groups)) == len(found.tasks) / 2 == 40
 
 
 def test_a_corrected_label_changes_the_figures_at_once(install: Callable[..., Installation]) -> None:
@@ -282,3 +310,33 @@ def test_the_figures_are_told_on_the_page_as_they_are_stored(install: Callable[.
     label_all(here, it)
     told: dict[str, Any] = report(it.project, here.waiting, "encoder")
     assert (told["accuracy"], told["suspected"]) == figures(it)
+
+
+def test_how_well_models_agree_is_not_said_of_labels_that_are_no_more(install: Callable[..., Installation]) -> None:
+    here = install(200)
+    it = here.subjects[1]
+    by_lot = np.random.default_rng(0)
+    for number, task in enumerate(it.tasks[:80], start=1):
+        it.label(task, truth(here, it, task))
+        if not number % 10:
+            here.work()
+    assert it.project.round is not None
+    kappas = it.project.round.stability["kappas"]
+    assert len(kappas) >= WINDOW
+    # As many labels as before, all of them other ones.
+    for pk in list(it.label_studio.raw_annotations):
+        changed = it.label_studio.relabel(pk, CHOICES[by_lot.integers(2)])
+        PrepalModel(it.project).fit("ANNOTATION_UPDATED", {"annotation": changed})
+    here.work()
+    assert it.project.round is not None
+    after = it.project.round.stability["kappas"]
+    assert after[:-1] == kappas
+    assert after[-1] < 0.9
+    # Other choices.
+    it.label_studio.settings["label_config"] = it.label_studio.settings["label_config"].replace(CHOICES[0], "another")
+    here.compare()
+    for task in it.tasks[80:90]:
+        it.label(task, ("another", CHOICES[1])[by_lot.integers(2)])
+    here.work()
+    assert it.project.round is not None
+    assert len(it.project.round.stability["kappas"]) <= 1

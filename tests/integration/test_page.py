@@ -277,6 +277,13 @@ def test_metrics_tell_of_each_project_and_queue(samples: dict[str, dict[tuple[st
     assert samples["prepal_waiting_texts"] == {(): 0}
 
 
+def test_metrics_pass_over_a_job_that_nobody_can_read(client: FlaskClient, redis: redis.Redis) -> None:
+    for moment in ("nonsense", b"\xff"):
+        redis.hset("rq:job:strange", mapping={"enqueued_at": moment})
+        redis.rpush("rq:queue:learn", "strange")
+        assert client.get("/metrics").status_code == 200
+
+
 def test_dashboard_and_alerts_use_only_metrics_that_exist(
     samples: dict[str, dict[tuple[str, ...], float]],
 ) -> None:

@@ -124,6 +124,14 @@ def test_predictions_come_in_the_order_of_the_tasks(client: FlaskClient, redis: 
     assert {one["model_version"] for one in results} == {"PRepAL"}
 
 
+def test_nothing_is_predicted_while_the_ranking_cannot_be_read(client: FlaskClient, redis: redis.Redis) -> None:
+    project = Project(redis, 4)
+    redis.hset(project.key("ranking"), mapping={"task_ids": b"x"})
+    answer = client.post("/predict", json={"project": "4.1", "tasks": [{"id": 3}]})
+    assert answer.status_code == 200
+    assert [one["result"] for one in answer.json["results"]] == [[]]
+
+
 def test_predicting_2000_of_10000_tasks_takes_less_than_a_second(client: FlaskClient, redis: redis.Redis) -> None:
     project = Project(redis, 4)
     project.set_info(Info(label_config=CONFIG))

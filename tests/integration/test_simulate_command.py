@@ -90,7 +90,7 @@ def test_results_are_of_the_files_as_they_are_now(data: Path, tmp_path: Path) ->
     assert "earlier" not in told
     corrected, told = accuracy(rows)
     assert corrected > first + 0.2
-    assert "had results of other texts, labels or another release: they are in" in told
+    assert "had results of other texts, labels, models or another release: they are in" in told
     part, told = accuracy(sorted(rows, key=lambda row: row["label"]), "--pool", "70")
     assert "results-earlier.jsonl now" in told
     assert part != corrected

@@ -88,6 +88,25 @@ def test_an_edited_task_gets_its_new_text_though_no_event_tells_of_it(world: Wor
     assert text_id("another text 2") in world.waiting.ids()
 
 
+def test_a_field_that_label_studio_fills_for_many_tasks_at_once_gives_them_their_new_texts(world: World) -> None:
+    # Its data manager does so, and no task's `updated_at` tells of it.
+    for task in world.label_studio.data:
+        world.label_studio.data[task] = {"text": f"filled {task}", "title": ""}
+    world.compare()
+    world.check()
+
+
+def test_of_many_tasks_each_comparison_looks_at_the_texts_of_the_next_ones(world: World) -> None:
+    world.label_studio.import_tasks([{"text": f"imported {n}"} for n in range(2500)])
+    world.compare()
+    for task in world.label_studio.data:
+        world.label_studio.data[task] = {"text": f"filled {task}", "title": ""}
+    # Each compares twice.
+    world.compare()
+    world.compare()
+    world.check()
+
+
 def test_a_task_whose_text_goes_or_comes_changes_sides(world: World) -> None:
     world.label_studio.edit_task(4, {"text": "", "title": ""})
     world.compare()
@@ -204,6 +223,14 @@ def test_another_project_of_the_same_number_knows_nothing_of_the_first_one(world
     assert not world.project.info.connected
 
 
+def test_the_time_at_which_a_project_was_made_may_be_written_otherwise(world: World) -> None:
+    irreplaceable(world)
+    world.label_studio.settings["created_at"] = "2026-01-01T02:00:00.000000+02:00"
+    world.compare()
+    world.check()
+    assert world.project.audits()
+
+
 # -- tasks --------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +281,13 @@ def test_a_deleted_task_that_a_restored_database_has_is_read_again(world: World)
     world.project.delete_tasks([3])
     world.compare()
     world.label_studio.restore(backup)
+    world.compare()
+    world.check()
+
+
+def test_a_task_that_is_gone_is_forgotten_also_where_tasks_before_it_are_read_again(world: World) -> None:
+    world.label_studio.delete_task(10)
+    world.project.read_again(3)
     world.compare()
     world.check()
 

@@ -1,9 +1,11 @@
 """Texts that wait for the encoder, and jobs that get lost on the way."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from rq.serializers import JSONSerializer
 
 from prepal.jobs_recovery import recover_abandoned, worker_name
 from prepal.vectors.ids import text_id
-from prepal.waiting import CHUNK_TEXTS, WaitingTexts
+from prepal.waiting import CHUNK_TEXTS, JOB, WaitingTexts
 
 ENCODER = "some/encoder"
 
@@ -140,6 +142,27 @@ def test_junk_on_the_queue_is_passed_over(waiting: WaitingTexts, redis: redis.Re
     redis.hset(junk.key, "data", b"junk")
     redis.lpush(waiting.queue.key, "no-such-job")
     waiting.add({"a": "text"}, project=1)
+    assert waiting.requeue_lost() == 0
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        *({"args": args} for args in ([], [ENCODER], [ENCODER, 5], [ENCODER, [{}]], [ENCODER, [["a"]]], None)),
+        *({name: "nonsense"} for name in ("created_at", "enqueued_at", "timeout")),
+    ],
+)
+def test_a_strange_job_keeps_no_text_from_being_queued_again(
+    waiting: WaitingTexts, redis: redis.Redis, planted: dict[str, object]
+) -> None:
+    fields = {"created_at": "2026-01-01T00:00:00Z", "args": [ENCODER, []], **planted}
+    data = zlib.compress(json.dumps([JOB, None, fields.pop("args"), {}]).encode())
+    redis.hset("rq:job:strange", mapping={**fields, "data": data})
+    redis.rpush(waiting.queue.key, "strange")
+    waiting.queue.failed_job_registry.connection.zadd(waiting.queue.failed_job_registry.key, {"strange": 1e12})
+    waiting.add({"a": "text"}, project=1)
+    redis.lrem(waiting.queue.key, 0, waiting.queue.get_job_ids()[-1])
+    assert waiting.requeue_lost() == 1
     assert waiting.requeue_lost() == 0
 
 

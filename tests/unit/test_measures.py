@@ -5,13 +5,13 @@ import pytest
 from sklearn.metrics import f1_score
 
 from prepal.learning.decisions import HowMany, how_many
+from prepal.learning.interval import independent
 from prepal_workers.measures import (
     Share,
     calibration_error,
     confidences,
     fit_temperature,
     how_much_surer,
-    independent,
     macro_f1,
     report,
     right,
@@ -82,9 +82,6 @@ def test_figures_agree_with_scikit_learn() -> None:
 
 
 def test_equal_texts_tell_less_than_different_ones() -> None:
-    assert independent(np.arange(60)) == 60
-    assert independent(np.arange(60) // 2) == 30
-    assert independent(np.r_[np.zeros(30, int), np.arange(1, 31)]) < 4
     once, twice = Share.of(15, 30), Share.of(30, 60, independent(np.arange(60) // 2))
     assert (twice.low, twice.high) == (once.low, once.high)
     assert twice.n == 60

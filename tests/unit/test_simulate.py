@@ -201,7 +201,7 @@ def test_texts_that_are_measured_on_are_left_out_of_the_pool_and_told(tmp_path: 
     rows = [(f"text {n}", "ab"[n % 2]) for n in range(10)]
     train, test = (
         written(tmp_path, "train.jsonl", rows),
-        written(tmp_path, "test.jsonl", [("  text 3 ", "a"), *rows[:2]]),
+        written(tmp_path, "test.jsonl", [("  Text 3. ", "a"), *rows[:2]]),
     )
     dataset = load(train, test)
     assert dataset.train.texts == [f"text {n}" for n in (2, 4, 5, 6, 7, 8, 9)]
@@ -277,6 +277,21 @@ def test_results_of_other_texts_labels_or_releases_are_set_apart(
     assert set_apart(results, corrected) == tmp_path / "results-earlier.jsonl"
     assert read(results) == again
     assert read(tmp_path / "results-earlier.jsonl") == [*first, *old_release, *without]
+
+
+def test_results_of_another_encoder_in_the_same_folder_are_set_apart(
+    dataset: Dataset, vectors: dict[str, Vectors], tmp_path: Path
+) -> None:
+    folder, results = tmp_path / "encoder", tmp_path / "results.jsonl"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    setting = dataclasses.replace(SETTINGS[2], encoder=str(folder))
+    first = run_all([setting], dataset, {str(folder): vectors[SETTINGS[2].encoder]}, results, 1, lambda _: None)
+    assert set_apart(results, dataset) is None
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    assert set_apart(results, dataset) == tmp_path / "results-earlier.jsonl"
+    assert read(results) == []
+    assert read(tmp_path / "results-earlier.jsonl") == first
 
 
 @pytest.mark.parametrize("line", ["3", "[]", "{}", '{"version": "1"}'])

@@ -160,7 +160,7 @@ def _said(data: LabelledData) -> dict[str, Any]:
         "kind": data.kind,
         "tasks": data.tasks,
         "texts": len(data.texts),
-        "different_texts": len(set(data.texts)),
+        "different_texts": len(np.unique(data.groups)),
         "contradictory": data.contradictory,
         "fields": list(data.fields),
         "pairs": data.pairs,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from prepal.errors import PrepalError
 from prepal.learning.decisions import HowMany, how_many, marks
 from prepal.learning.folds import equal
 from prepal_workers.text_fields import Text
-from prepal_workers.wording import named
+from prepal_workers.wording import named, words_of
 
 _LEAST_EXAMPLES = 2
 
@@ -76,10 +77,10 @@ class LabelledData:
         """Which labels each text has, `(n, k)`."""
         return marks(self.labels, len(self.label_names))
 
-    @property
+    @cached_property
     def groups(self) -> NDArray[np.int64]:
-        """A number for each text `(n,)`, the same for equal ones."""
-        return equal(self.texts)
+        """A number for each text `(n,)`, the same for ones that say the same."""
+        return equal([tuple(map(words_of, (text,) if isinstance(text, str) else text)) for text in self.texts])
 
     @property
     def contradictory(self) -> list[int]:
@@ -114,7 +115,7 @@ class LabelledData:
 
     def equal_texts(self) -> list[str]:
         """A sentence on texts that occur more than once, if there are any."""
-        different = len(set(self.texts))
+        different = len(np.unique(self.groups))
         if different == len(self.texts):
             return []
         said = f"Equal texts: there are {different} different ones, and none is both learnt from and judged by"

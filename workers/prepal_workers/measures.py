@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, preci
 from prepal.learning import decisions
 from prepal.learning.classifier import Labels
 from prepal.learning.decisions import HowMany, marks
+from prepal.learning.interval import independent
 
 # A few texts that all happen to be right would otherwise make the model look infinitely sure.
 _TEMPERATURES = (0.25, 10.0)
@@ -40,15 +41,6 @@ class Share:
         share, z2 = right / n, _Z_95**2 / (independent or n)
         centre, reach = share + z2 / 2, (z2 * (share * (1 - share) + z2 / 4)) ** 0.5
         return cls(share, max(0.0, (centre - reach) / (1 + z2)), min(1.0, (centre + reach) / (1 + z2)), n)
-
-
-def independent(groups: NDArray[np.int64]) -> float:
-    """As how many independent texts these count, where those of a group `(n,)` are right or wrong together.
-
-    Kish, Survey Sampling (1965): the design effect.
-    """
-    sizes = np.unique(groups, return_counts=True)[1]
-    return float(sizes.sum() ** 2 / np.square(sizes).sum())
 
 
 def given(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.bool_]:

@@ -1,9 +1,10 @@
-"""Names as they come: Unicode forms of the same one, and several for a sentence."""
+"""Names and texts as they come: forms of the same one, and several names for a sentence."""
 
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from prepal.html_text import visible_text
 from prepal.records import readable
 
 _MOST_NAMED, _LONGEST_NAME = 5, 40
@@ -34,6 +35,25 @@ def named(names: Sequence[str]) -> str:
     shown = [" ".join(readable(name).split()) for name in names[:_MOST_NAMED]]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(s if len(s) <= _LONGEST_NAME else s[: _LONGEST_NAME - 1] + "…" for s in shown) + more
+
+
+class _Kept(dict[int, str]):
+    """What `words_of` keeps of each character: punctuation parts words, and what nobody sees does not."""
+
+    def __missing__(self, code: int) -> str:
+        kind = unicodedata.category(chr(code))
+        self[code] = chr(code) if kind[0] in "LMNS" else "" if kind == "Cf" else " "
+        return self[code]
+
+
+_KEPT = _Kept()
+
+
+def words_of(text: str) -> str:
+    """What is the same in texts that say the same: their words, without case, markup, punctuation and white space."""
+    seen = visible_text(text, len(text), len(text)) if "<" in text or "&" in text else text
+    words = unicodedata.normalize("NFKC", readable(seen)).casefold().translate(_KEPT)
+    return " ".join(words.split()) or text
 
 
 def _form(name: str) -> str:

@@ -15,8 +15,6 @@ from typing import Any
 import httpx
 import redis
 from rq import Queue
-from rq.job import Job
-from rq.serializers import JSONSerializer
 
 from prepal import encoders
 from prepal.doctor.case import Case, Check, is_loopback, without_login
@@ -26,6 +24,7 @@ from prepal.jobs import LEARN, SYNC, queue
 from prepal.jobs_recovery import workers_of
 from prepal.label_studio import NotFoundError
 from prepal.learning import strategies
+from prepal.rq_worker import readable_jobs
 from prepal.waiting import QUEUE as EMBED
 
 OLDEST_LABEL_STUDIO, OLDEST_REDIS = (1, 23), (6, 2)
@@ -358,9 +357,8 @@ def _sign_in(case: Case) -> str:
 
 def _oldest_s(jobs: Queue) -> float:
     """Seconds that the first job of a queue has waited."""
-    first = jobs.get_job_ids(0, 1)
-    found = Job.fetch_many(first, jobs.connection, JSONSerializer)
-    began = [job.enqueued_at for job in found if job is not None and job.enqueued_at is not None]
+    found = readable_jobs(jobs.get_job_ids(0, 1), jobs.connection)
+    began = [job.enqueued_at for job in found if job.enqueued_at is not None]
     return max(((datetime.now(UTC) - at.replace(tzinfo=UTC)).total_seconds() for at in began), default=0.0)
 
 

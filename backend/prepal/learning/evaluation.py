@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from prepal.learning import decisions
 from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn
 from prepal.learning.folds import deal
-from prepal.learning.interval import share_interval
+from prepal.learning.interval import independent, share_interval
 from prepal.learning.prior import Prior
 
 MIN_AUDIT_TASKS = 5  # below it the interval is so wide that a number would only mislead
@@ -48,7 +48,7 @@ def estimate_accuracy(
     """Cross-validate: each fold of audit tasks is predicted by a classifier of all labels but theirs.
 
     A strategy picks texts that are hard, so accuracy on them says little about the others; audit tasks were drawn
-    uniformly from all. They are few, hence an exact interval, which also holds near 0 and 1.
+    uniformly from all. They are few, hence an exact interval, which also holds near 0 and 1; equal texts count once.
     Whatever labels shape, such as the prior's belief, is formed anew in each fold, from the labels that it learns from.
 
     Args:
@@ -87,6 +87,7 @@ def estimate_accuracy(
             return None
         predicted[held_out] = decisions.decide(classifier.predict_proba(vectors[held_out]), each)
     right = decisions.right(predicted[audits], truth[audits])
-    low, high = share_interval(int(right.sum()), len(right))
+    share, different = float(right.mean()), independent(groups[audits])
+    low, high = share_interval(share * different, different)
     macro_f1 = decisions.macro_f1(truth[audits], predicted[audits])
-    return Accuracy(float(right.mean()), low, high, macro_f1, len(right))
+    return Accuracy(share, low, high, macro_f1, len(right))

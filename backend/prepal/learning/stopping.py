@@ -53,9 +53,13 @@ class Stability:
     labels: int = 0
     kappas: list[float] = field(default_factory=list)
 
-    def due(self, labels: int) -> bool:
-        """Tell whether a model of so many labels is far enough from the last one that was compared."""
-        return abs(labels - self.labels) >= max(LEAST_LABELS_APART, LEAST_PART_APART * labels)
+    def due(self, labels: int, apart: int | None = None) -> bool:
+        """Tell whether a model of so many labels is far enough from the last one that was compared.
+
+        `apart` says how many labels only one of both has, or has otherwise; without it, their counts are compared.
+        """
+        apart = abs(labels - self.labels) if apart is None else apart
+        return apart >= max(LEAST_LABELS_APART, LEAST_PART_APART * labels)
 
     def after(self, labels: int, kappa: float | None) -> "Stability":
         """Return what is known after one more comparison; `kappa` is None for the first model, which has no other."""

@@ -2,11 +2,12 @@
 
 from prepal.project.mending import mend, readable
 from prepal.project.project import Project, all_projects
-from prepal.project.states import MODEL_VERSION, Annotation, Info, Ranking, RoundRecord, Rules, Trouble
+from prepal.project.states import MODEL_VERSION, Annotation, Compared, Info, Ranking, RoundRecord, Rules, Trouble
 
 __all__ = [
     "MODEL_VERSION",
     "Annotation",
+    "Compared",
     "Info",
     "Project",
     "Ranking",

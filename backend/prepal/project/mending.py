@@ -22,7 +22,12 @@ _FAULTS = (redis.ResponseError, ArithmeticError, AttributeError, LookupError, Ty
 
 
 def _integer(name: str) -> Reader:
-    return lambda project: int(_raw(project, name) or 0)
+    def read(project: "Project") -> object:
+        raw = _raw(project, name)
+        # Of nothing Redis counts from 0 on, of "" it refuses to.
+        return raw is None or int(raw)
+
+    return read
 
 
 def _real(name: str) -> Reader:
@@ -90,6 +95,7 @@ _READERS: dict[tuple[str, ...], Reader] = {
     ("labels-before",): _integer("labels-before"),
     ("last-task",): _integer("last-task"),
     ("left",): _string("left"),
+    ("looked-until",): _integer("looked-until"),
     ("missed",): lambda p: p.connection.scard(p.key("missed")),
     ("missed:figures",): lambda p: p.connection.scard(p.key("missed:figures")),
     ("missed:reading",): lambda p: p.connection.scard(p.key("missed:reading")),
@@ -106,7 +112,7 @@ _READERS: dict[tuple[str, ...], Reader] = {
     ("seen",): _id_map("seen", "<i8"),
     ("shown",): lambda p: [(list(chosen), float(sure), bool(h)) for chosen, sure, h in p.shown().values()],
     ("tasks-version",): _integer("tasks-version"),
-    ("texts",): _id_map("texts", "S32"),
+    ("texts",): lambda p: (_id_map("texts", "S32")(p), p.task_texts()[1].astype(str)),
     ("troubles",): lambda p: p.troubles(),
     ("unembeddable",): lambda p: p.unembeddable(),
 }

@@ -89,14 +89,14 @@ class Predictions(Tasks):
         self.connection.setnx(self.key("labels-before"), labels)
         return min(labels, self._number("labels-before"))
 
-    def note_shown(self, seen: Mapping[int, tuple[list[int], float, bool]]) -> None:
+    def note_shown(self, seen: Mapping[int, tuple[list[str], float, bool]]) -> None:
         """Remember what was predicted for tasks that have a label now: choices, confidence, whether that was hidden."""
         if seen:
             self.connection.hset(
                 self.key("shown"), mapping={str(task): records.dumps(what) for task, what in seen.items()}
             )
 
-    def shown(self) -> dict[int, tuple[list[int], float, bool]]:
+    def shown(self) -> dict[int, tuple[list[str], float, bool]]:
         """What `note_shown` was told, by task."""
         raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("shown")))
         found = {int(task): records.loads(what) for task, what in raw.items()}

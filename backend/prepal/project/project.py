@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, cast
 
 import redis
@@ -58,7 +59,7 @@ class Project(Rounds):
         is the second one's.
         """
         before = (self._get("created") or b"").decode()
-        if created_at and before and before != created_at:
+        if created_at and before and _moment(before) != _moment(created_at):
             self.connection.delete(*(self.key(name) for name in _IRREPLACEABLE))
             self.forget()
             self.register()
@@ -114,6 +115,14 @@ class Project(Rounds):
             self.connection.set(self.key("left"), why)
         else:
             self.connection.delete(self.key("left"))
+
+
+def _moment(time: str) -> float | str:
+    """The same for the same moment, however it is written."""
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return time
 
 
 def all_projects(connection: redis.Redis) -> list[Project]:

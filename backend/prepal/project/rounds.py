@@ -6,11 +6,10 @@ from dataclasses import asdict
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prepal import records
 from prepal.project.predictions import Predictions
-from prepal.project.states import Ranking, RoundRecord, Trouble
+from prepal.project.states import Compared, Ranking, RoundRecord, Trouble
 
 # The newest estimate, and before it one for each twentieth more labels: a thousand are more than anyone looks back on.
 _ACCURACIES, _NEXT_ACCURACY = 1000, 1.05
@@ -61,6 +60,7 @@ class Rounds(Predictions):
                 "choices": str(ranking.chosen.shape[1]),
                 "confidence": ranking.confidence.astype(np.float32).tobytes(),
                 "hidden": np.packbits(hidden).tobytes(),
+                "meaning": ranking.meaning,
             },
         )
 
@@ -76,7 +76,8 @@ class Rounds(Predictions):
         # The release before this one hid nothing, and may have written the rest since.
         bits = np.frombuffer(raw.get(b"hidden", b""), np.uint8)
         hidden = np.unpackbits(bits, count=n).astype(bool) if len(bits) == -(-n // 8) else None
-        return Ranking(task_ids, chosen, np.frombuffer(raw[b"confidence"], np.float32), hidden)
+        confidence, meaning = np.frombuffer(raw[b"confidence"], np.float32), raw.get(b"meaning", b"").decode()
+        return Ranking(task_ids, chosen, confidence, hidden, meaning)
 
     # -- how good it is -----------------------------------------------------------------------------------------
 
@@ -114,26 +115,36 @@ class Rounds(Predictions):
         raw = self._get("expected")
         return None if raw is None else dict(records.loads(raw))
 
-    def compared(self) -> tuple[int, NDArray[np.int64], NDArray[np.bool_]] | None:
+    def compared(self) -> Compared | None:
         """What `set_compared` was told last."""
         raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("compared")))
-        if not raw:
+        # An older release wrote how many labels there were, and not which.
+        if not raw or b"labels" in raw:
             return None
-        task_ids, choices = np.frombuffer(raw[b"task_ids"], np.int64), int(raw[b"choices"])
-        packed = np.frombuffer(raw[b"chosen"], np.uint8).reshape(len(task_ids), -(-choices // 8))
-        return int(raw[b"labels"]), task_ids, np.unpackbits(packed, axis=1, count=choices).astype(bool)
+        labelled, task_ids = (np.frombuffer(raw[name], np.int64) for name in (b"labelled", b"task_ids"))
+        k = int(raw[b"choices"])
+        labels, chosen = (
+            np.unpackbits(np.frombuffer(raw[name], np.uint8).reshape(-1, -(-k // 8)), axis=1, count=k).astype(bool)
+            for name in (b"given", b"chosen")
+        )
+        return Compared(raw[b"of"].decode(), labelled, labels, task_ids, chosen)
 
-    def set_compared(self, labels: int, task_ids: NDArray[np.int64], chosen: NDArray[np.bool_]) -> None:
-        """Remember what the classifier of so many labels predicts `(n, k)` for tasks `(n,)`, for comparison."""
-        self.connection.hset(
+    def set_compared(self, compared: Compared) -> None:
+        """Remember a classifier, for comparison."""
+        pipeline = self.connection.pipeline()
+        pipeline.delete(self.key("compared"))
+        pipeline.hset(
             self.key("compared"),
             mapping={
-                "labels": str(labels),
-                "task_ids": task_ids.tobytes(),
-                "chosen": np.packbits(chosen, axis=1).tobytes(),
-                "choices": str(chosen.shape[1]),
+                "of": compared.choices,
+                "labelled": compared.labelled.tobytes(),
+                "given": np.packbits(compared.labels, axis=1).tobytes(),
+                "task_ids": compared.task_ids.tobytes(),
+                "chosen": np.packbits(compared.chosen, axis=1).tobytes(),
+                "choices": str(compared.chosen.shape[1]),
             },
         )
+        pipeline.execute()
 
     # -- reading Label Studio -----------------------------------------------------------------------------------
 

@@ -99,6 +99,26 @@ class RoundRecord:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A classifier that the ones after it are compared with: what it learnt from, and what it predicts."""
+
+    choices: str
+    """What it chooses from."""
+    labelled: NDArray[np.int64]
+    labels: NDArray[np.bool_]
+    """(m, k): of the labelled tasks (m,)."""
+    task_ids: NDArray[np.int64]
+    chosen: NDArray[np.bool_]
+    """(n, k): the predicted choices of other tasks (n,)."""
+
+    def apart(self, labelled: NDArray[np.int64], labels: NDArray[np.bool_]) -> int:
+        """How many labels of others are new, are no more, or are other ones."""
+        both, then, now = np.intersect1d(self.labelled, labelled, assume_unique=True, return_indices=True)
+        same = int((self.labels[then] == labels[now]).all(axis=1).sum())
+        return len(self.labelled) + len(labelled) - len(both) - same
+
+
+@dataclass(frozen=True)
 class Ranking:
     """The pool in the order in which it should be labelled, with what the classifier says of each task."""
 
@@ -109,6 +129,8 @@ class Ranking:
     """(n,): NaN while there is no classifier."""
     hidden: NDArray[np.bool_] | None = None
     """(n,): the tasks whose prediction annotators do not see, because their labels are to judge it; None: of none."""
+    meaning: str = ""
+    """What the choices' numbers mean; see `LabelConfig.meaning`."""
 
     @property
     def predicts(self) -> bool:

@@ -107,6 +107,15 @@ class Tasks(Annotations):
     def read_until(self, task: int) -> None:
         self.connection.set(self.key("read-until"), task)
 
+    @property
+    def looked_until(self) -> int:
+        """The task id up to which the texts of tasks have been looked at again, whatever had changed."""
+        return self._number("looked-until")
+
+    @looked_until.setter
+    def looked_until(self, task: int) -> None:
+        self.connection.set(self.key("looked-until"), task)
+
     def read_again(self, task: int) -> None:
         """Let tasks be read again from this one on."""
         self.read_until = min(self.read_until, task - 1)

@@ -110,6 +110,20 @@ def test_equal_texts_are_held_out_together() -> None:
     assert accuracy.estimate < 0.75
 
 
+def test_equal_texts_count_once_for_the_interval() -> None:
+    """What is true of other texts lies outside an interval that takes five copies of each text for five texts."""
+    held = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        vectors, labels = texts(rng, 0.45 * rng.normal(size=(2, 16)), 1040)
+        place = rng.integers(40, size=200)
+        accuracy = estimate_accuracy(vectors[place], labels[place], np.ones(200, bool), 2, groups=place)
+        classifier = LogisticRegression(2).fit(vectors[place], labels[place])
+        right = classifier.predict_proba(vectors[40:]).argmax(axis=1) == labels[40:]
+        held += accuracy.low <= right.mean() <= accuracy.high
+    assert held >= 35
+
+
 @pytest.mark.parametrize("audits", [60, 20])
 def test_what_the_names_say_is_learnt_without_the_texts_that_are_held_out(audits: int) -> None:
     """Names that say nothing, and labels by lot: examples that were held out would seem to be predicted."""

@@ -5,7 +5,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prepal.learning.folds import deal, equal
+from prepal.learning.folds import alike, deal, equal
+
+
+def test_vectors_that_hardly_differ_have_one_number() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3000, 64)).astype(np.float32)
+    again = rng.permutation(3000)
+    # Read with other texts, and stored as float16.
+    noisy = vectors[again] * rng.uniform(0.5, 2, size=(3000, 1)) + 1e-3 * rng.normal(size=(3000, 64))
+    numbers = alike(np.vstack([vectors, noisy, np.zeros((2, 64))]).astype(np.float16).astype(np.float32))
+    assert numbers[3000:6000].tolist() == numbers[again].tolist()
+    assert len(np.unique(numbers)) == 3002
+    assert alike(np.empty((0, 64), np.float32)).shape == (0,)
 
 
 def test_equal_texts_have_one_number() -> None:

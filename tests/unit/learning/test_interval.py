@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from prepal.learning.interval import share_interval
+from prepal.learning.interval import independent, share_interval
 
 
 @pytest.mark.parametrize("n", [5, 10, 20, 30, 60, 200])
@@ -25,3 +25,11 @@ def test_it_lies_within_the_exact_one_and_around_the_share(n: int) -> None:
         exact = binomtest(right, n).proportion_ci(method="exact")
         assert exact.low - 1e-9 <= low <= right / n <= high <= exact.high + 1e-9
         assert share_interval(n - right, n) == pytest.approx((1 - high, 1 - low))
+
+
+def test_equal_texts_tell_less_than_different_ones() -> None:
+    assert independent(np.arange(60)) == 60
+    assert independent(np.arange(60) // 2) == 30
+    assert independent(np.r_[np.zeros(30, int), np.arange(1, 31)]) < 4
+    assert share_interval(12.5, 25.5)[0] > share_interval(12.5 / 2, 25.5 / 2)[0]
+    assert share_interval(0.01, 2.5)[0] == pytest.approx(0, abs=1e-6)

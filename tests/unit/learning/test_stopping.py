@@ -130,6 +130,7 @@ def test_models_are_compared_ten_labels_apart_or_a_twentieth() -> None:
     later = Stability(labels=1000)
     assert [later.due(n) for n in (1000, 1040, 1053)] == [False, False, True]
     assert later.due(900)  # labels that were taken back change a model, too
+    assert [later.due(1000, apart) for apart in (0, 49, 50)] == [False, False, True]  # and ones that are corrected
 
 
 @given(st.lists(st.floats(-1, 1), max_size=50))

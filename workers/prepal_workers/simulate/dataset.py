@@ -14,7 +14,7 @@ from prepal.errors import PrepalError
 from prepal.learning.decisions import marks
 from prepal.records import readable
 from prepal_workers.files import decoded, json_lines, table_rows
-from prepal_workers.wording import named, same_labels
+from prepal_workers.wording import named, same_labels, words_of
 
 _PAIR = ("text_a", "text_b")
 # Which texts `pool` takes depends on the texts alone, so that all seeds and arms choose from the same ones.
@@ -119,8 +119,8 @@ def read(train: Path, test: Path) -> Dataset:
 
 def _apart(dataset: Dataset, train: Path, test: Path) -> Dataset:
     """Without the texts of the pool that are measured on: a model may not know them."""
-    measured = set(dataset.test.texts)
-    kept = np.array([place for place, text in enumerate(dataset.train.texts) if text not in measured], np.int64)
+    measured = set(map(words_of, dataset.test.texts))
+    kept = np.array([p for p, text in enumerate(dataset.train.texts) if words_of(text) not in measured], np.int64)
     left_out = len(dataset.train.texts) - len(kept)
     if not left_out:
         return dataset

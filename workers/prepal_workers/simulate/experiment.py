@@ -13,6 +13,7 @@ from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifier import NothingToLearn
 from prepal.learning.decisions import HowMany, decide, how_many, macro_f1, marks, right
 from prepal_workers.simulate.dataset import Dataset, Labelled
+from prepal_workers.simulate.encoders import identity
 
 ClassifierName = Literal["logistic", "network", "finetune"]
 Row = dict[str, Any]
@@ -210,5 +211,11 @@ def _about(setting: Setting, dataset: Dataset) -> Row:
         "version": version("prepal-label-studio"),
         "dataset": dataset.name,
         "data": dataset.fingerprint,
+        "models": models_of(asdict(setting)),
         **asdict(setting),
     }
+
+
+def models_of(setting: Mapping[str, Any]) -> list[str]:
+    """Return the identities of a setting's models: in the same folder may be another one by now."""
+    return [identity(setting[name]) for name in ("encoder", "judge", "final_model") if setting[name]]

@@ -13,14 +13,14 @@ from joblib import Parallel, delayed
 
 from prepal.errors import PrepalError
 from prepal_workers.simulate.dataset import Dataset
-from prepal_workers.simulate.experiment import Row, Setting, Vectors, run
+from prepal_workers.simulate.experiment import Row, Setting, Vectors, models_of, run
 
 # The progress bar looks so often at how many rows there are.
 _LOOK_EVERY_S = 0.5
 
 
 def set_apart(results: Path, dataset: Dataset) -> Path | None:
-    """Move rows of other texts or labels than the dataset's, or of another release, to a file beside `results`.
+    """Move rows of other texts, labels, models or another release to a file beside `results`.
 
     Returns:
         That file; None if there were no such rows.
@@ -32,7 +32,10 @@ def set_apart(results: Path, dataset: Dataset) -> Path | None:
     if other := {row["dataset"] for row in rows} - {dataset.name}:
         raise PrepalError(f"{results} has results of {min(other)}, not of {dataset.name}: choose another --out.")
     now = {"version": version("prepal-label-studio"), "data": dataset.fingerprint}
-    is_old = [any(row.get(name) != value for name, value in now.items()) for row in rows]
+    is_old = [
+        any(row.get(name) != value for name, value in now.items()) or row.get("models") != models_of(row)
+        for row in rows
+    ]
     if not any(is_old):
         return None
     earlier = results.with_stem(f"{results.stem}-earlier")
@@ -72,7 +75,7 @@ def run_all(
 ) -> list[Row]:
     """Run what `results` does not have yet, appending its rows while it runs; returns the rows of all settings.
 
-    Only rows of the very same texts and labels, and of this release, are taken for results; see `set_apart`.
+    Only rows of the very same texts, labels and models, and of this release, are taken for results; see `set_apart`.
 
     Args:
         settings: what is to be tried.

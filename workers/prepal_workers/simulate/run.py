@@ -68,7 +68,8 @@ def simulate(
     results = out / "results.jsonl"
     if earlier := set_apart(results, dataset):
         console.print(
-            f"{results} had results of other texts, labels or another release: they are in {earlier} now.", markup=False
+            f"{results} had results of other texts, labels, models or another release: they are in {earlier} now.",
+            markup=False,
         )
     needed = {s.encoder for s in settings} | {s.judge for s in settings if s.judge}
     with _bar(console) as bar:
