@@ -2,14 +2,17 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+import numpy as np
+from numpy.typing import NDArray
+from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 COMPLETE = "complete.json"
+_LOGITS = "logits.npz"
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,44 @@ class Watch(Protocol):
         """After each epoch: what it gave."""
 
 
+class Measured:
+    """Measures, and remembers what was measured last; transformers' `compute_metrics`.
+
+    Args:
+        measure: of logits and labels, as a prediction has them.
+    """
+
+    def __init__(self, measure: Callable[[EvalPrediction], Mapping[str, float]]) -> None:
+        self._measure = measure
+        self.logits: NDArray[np.float32] = np.empty((0, 0), np.float32)
+
+    def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
+        """The measures, by name."""
+        self.logits = np.asarray(prediction.predictions, np.float32)
+        return dict(self._measure(prediction))
+
+
 class Progress(TrainerCallback):
-    """Tells the watch; marks checkpoints that are whole.
+    """Tells the watch; marks checkpoints that are whole; remembers what was said of the texts to judge by.
 
     Args:
         watch: is told.
         tokens: of all texts that are learnt from.
         checkpoint: that training goes on from, if it does.
+        measured: what is measured after each epoch.
     """
 
-    def __init__(self, watch: Watch | None, tokens: int, checkpoint: Path | None) -> None:
+    def __init__(self, watch: Watch | None, tokens: int, checkpoint: Path | None, measured: Measured) -> None:
         before = json.loads((checkpoint / COMPLETE).read_text()) if checkpoint else {"seconds": {}, "learning": {}}
         self._seconds, self._learning = ({int(n): s for n, s in before[of].items()} for of in ("seconds", "learning"))
         self._watch = watch
         self._tokens = tokens
+        self._measured = measured
+        self.logits: dict[int, NDArray[np.float32]] = {}
+        """`(v, k)`, of the texts to judge by: at the start, which is 0, and after each epoch."""
+        if checkpoint and (checkpoint / _LOGITS).exists():
+            with np.load(checkpoint / _LOGITS) as before_it:
+                self.logits = {int(number): before_it[number] for number in before_it.files}
         self._began = time.monotonic()
 
     def epochs(self, history: Sequence[dict[str, Any]]) -> list[Epoch]:
@@ -93,8 +120,12 @@ class Progress(TrainerCallback):
             if self._watch:
                 self._watch.epoch(self.epochs(state.log_history)[-1])
 
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
+        self.logits[round(state.epoch or 0)] = self._measured.logits
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        np.savez(folder / _LOGITS, **{str(number): logits for number, logits in self.logits.items()})  # type: ignore[arg-type]
         (folder / COMPLETE).write_text(json.dumps({"seconds": self._seconds, "learning": self._learning}))
 
 

@@ -4,13 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
 from prepal.errors import PrepalError
+from prepal.learning.classifier import Labels
+from prepal.learning.decisions import HowMany
 from prepal.learning.folds import deal
 from prepal_workers.bar import Bar
 from prepal_workers.epochs import Epoch
@@ -28,6 +30,7 @@ _LEAST_AUDITS, _MOST_AUDIT_SHARE = 30, 0.5
 FEW, _PARTS = 64, 4
 METHODS: tuple[Method, ...] = ("logistic", "fine-tune", "contrast")
 _TITLE = "training"
+_Tried = TypeVar("_Tried", Method, int)
 CROSS_VALIDATION = "each once, by models of the others"
 
 
@@ -133,7 +136,11 @@ def judge(training: Training) -> Judged:
         logits = np.array(said["logits"], np.float32)
     else:
         trained = training.run(np.flatnonzero(learnt), "part", validation=places)
-        logits = trained.model.logits([data.texts[place] for place in places])
+        if trained.logits:
+            halves = deal(data.marks[places], data.groups[places], 2, np.random.default_rng(training.seed))
+            logits = _of_chosen(trained.logits, data.labels[places], data.how_many, halves)
+        else:
+            logits = trained.model.logits([data.texts[place] for place in places])
         if not trained.interrupted:
             trained.model.save(kept, data.label_names)
             said = {"epochs": [asdict(e) for e in trained.epochs], "recipe": asdict(trained.recipe)}
@@ -220,18 +227,20 @@ def _cross_validate(training: Training) -> Judged:
             f"{method:10}  accuracy {accuracy:.3f}  macro-F1 {f1:.3f}  loss {log_loss(found, data.labels):.3f}"
         )
     best = max(logits, key=lambda method: scores[method])
-    everything, held_out = np.ones(len(parts), bool), _of_chosen(logits, data, parts)
+    everything, held_out = np.ones(len(parts), bool), _of_chosen(logits, data.labels, data.how_many, parts)
     return Judged(everything, everything, CROSS_VALIDATION, held_out, best, scores=scores, interrupted=interrupted)
 
 
 def _of_chosen(
-    logits: Mapping[Method, NDArray[np.float32]], data: LabelledData, parts: NDArray[np.int64]
+    logits: Mapping[_Tried, NDArray[np.float32]], labels: Labels, each: HowMany, parts: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Of each part what the method says that is best for the others: the best of several is so by luck, too."""
-    found = np.empty((len(parts), len(data.label_names)), np.float32)
-    for asked in (parts == part for part in range(_PARTS)):
-        scores = {method: score(said[~asked], data.labels[~asked], data.how_many) for method, said in logits.items()}
-        found[asked] = logits[max(scores, key=lambda method: scores[method])][asked]
+    """Of each part what the method, or epoch, says that is best for the others: the best of many is so by luck, too."""
+    found = np.empty_like(next(iter(logits.values())))
+    for part in np.unique(parts):
+        asked = parts == part
+        others = asked if asked.all() else ~asked
+        scores = {tried: score(said[others], labels[others], each) for tried, said in logits.items()}
+        found[asked] = logits[max(scores, key=lambda tried: scores[tried])][asked]
     return found
 
 

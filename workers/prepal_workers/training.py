@@ -26,7 +26,7 @@ from prepal.errors import PrepalError
 from prepal.learning.classifier import Labels
 from prepal.learning.decisions import HowMany, how_many
 from prepal_workers.contrastive import PairLoss
-from prepal_workers.epochs import Epoch, Progress, Watch, last_complete, start_score
+from prepal_workers.epochs import Epoch, Measured, Progress, Watch, last_complete, start_score
 from prepal_workers.lora import add_lora, merge_lora
 from prepal_workers.measures import macro_f1, right, score
 from prepal_workers.memory import tokens_at_once
@@ -51,6 +51,7 @@ class Trained:
         best_epoch: the epoch that it is of; 0 for the logistic regression that training started from.
         epochs: what each gave.
         interrupted: whether Ctrl-C ended it.
+        logits: `(v, k)` float32 of the texts to judge by: at the start, which is 0, and after each epoch; none without.
     """
 
     model: SequenceModel
@@ -58,6 +59,7 @@ class Trained:
     best_epoch: int
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
+    logits: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
     def predict_proba(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Probabilities `(n, k)` float32; rows sum to 1 unless several classes may be right."""
@@ -114,9 +116,10 @@ def train(
         loss = PairLoss(last_layer(began.model)) if recipe.method == "contrast" else _loss(labels, n_classes)
         rows = _rows(began, texts, labels)
         each = how_many(labels)
-        trainer = _trainer(began, rows, validation, recipe, loss, each, folder, seed, keeps=out is not None)
+        measured = Measured(_measure(each))
+        trainer = _trainer(began, rows, validation, recipe, loss, measured, folder, seed, keeps=out is not None)
         checkpoint = last_complete(folder) if resume else None
-        progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint)
+        progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint, measured)
         trainer.add_callback(progress)
         interrupted = False
         try:
@@ -138,7 +141,7 @@ def train(
         raise PrepalError(
             f"The numbers of {model} overflowed at the learning rate {recipe.learning_rate:.1e}: choose a smaller one."
         )
-    return Trained(began, recipe, best, epochs, interrupted)
+    return Trained(began, recipe, best, epochs, interrupted, progress.logits)
 
 
 def _best(epochs: Sequence[Epoch], trainer: Trainer) -> int:
@@ -153,7 +156,7 @@ def _trainer(
     validation: tuple[Sequence[Text], Labels] | None,
     recipe: Recipe,
     loss: Callable[..., torch.Tensor],
-    each: HowMany,
+    measured: Measured,
     folder: Path,
     seed: int,
     *,
@@ -203,7 +206,7 @@ def _trainer(
         eval_dataset=_rows(began, *validation) if validation else None,
         data_collator=DataCollatorWithPadding(began.tokenizer),
         compute_loss_func=loss,
-        compute_metrics=_measure(each),
+        compute_metrics=measured,
         callbacks=[EarlyStoppingCallback(recipe.patience)] if validation else None,
     )
     trainer.loss_is_scaled_for_ga = False
