@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
+# Integers of more than 64 bits have so many digits or more; orjson makes doubles of them.
+_MAY_BE_LARGE = re.compile(rb"\d{19}")
 # A double holds no number with more digits before the point.
 _DIGITS = 308
 
@@ -21,8 +25,7 @@ _DIGITS = 308
 def dumps(value: object) -> bytes:
     """Return JSON, in UTF-8, of dicts with string keys, lists, strings, numbers, booleans and None.
 
-    Lone surrogates and integers of 64 bits come back from `loads` as they were, larger ones as the double that is
-    nearest, if there is one; what is not finite becomes null.
+    Lone surrogates and integers of any size come back from `loads` as they were; what is not finite becomes null.
     """
     try:
         return orjson.dumps(value)
@@ -36,13 +39,14 @@ def loads(raw: bytes | str) -> Any:  # noqa: ANN401
     Raises:
         ValueError: it is not JSON, or is nested deeper than can be read.
     """
+    written = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
+    if not _MAY_BE_LARGE.search(written):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(raw)
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(raw, parse_int=_int, parse_float=_float, parse_constant=_no_number)
-        except RecursionError as error:
-            raise ValueError("the JSON is nested too deeply") from error
+        return json.loads(raw, parse_int=_int, parse_float=_float, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
 
 
 def readable(text: str) -> str:

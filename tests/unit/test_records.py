@@ -16,7 +16,7 @@ RECORDS: list[type[Any]] = [Annotation, Info, RoundRecord]
 ROUND = RoundRecord(3, 9, 2, 8, 1.5, {"fit": 0.1}, [4, 5], [5], {"estimate": 0.5}, "auto", True, suspected=[7])
 
 any_text = st.text(st.characters(exclude_categories=()))
-numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
     st.none() | st.booleans() | numbers | any_text,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
@@ -42,10 +42,10 @@ def test_json_that_anybody_wrote_is_read(value: object) -> None:
     assert loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")) == value
 
 
-@given(st.integers(2**64, 2**1000), st.sampled_from([1, -1]))
-def test_an_integer_of_more_than_64_bits_is_nearly_what_it_was(value: int, sign: int) -> None:
-    for raw in (dumps([sign * value]), dumps([sign * value, "\ud800"])):
-        assert loads(raw)[0] == pytest.approx(sign * value, rel=1e-15)
+@given(st.integers(2**63, 2**1000), st.sampled_from([1, -1]))
+def test_an_integer_of_more_than_64_bits_stays_what_it_is(value: int, sign: int) -> None:
+    for raw in (dumps([sign * value]), dumps([sign * value, "\ud800"]), dumps([sign * value]).decode()):
+        assert loads(raw)[0] == sign * value
 
 
 @given(st.binary())
