@@ -27,7 +27,9 @@ _HELD_BACK = 5
 # With fewer audit tasks, or when hardly anything would be left to learn from, texts are drawn instead.
 _LEAST_AUDITS, _MOST_AUDIT_SHARE = 30, 0.5
 # So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
-FEW, _PARTS = 64, 4
+FEW = 64
+# Into so many parts texts are dealt, of which each is held back from learning, or from choosing what judges it.
+_PARTS = 4
 METHODS: tuple[Method, ...] = ("logistic", "fine-tune", "contrast")
 _TITLE = "training"
 _Tried = TypeVar("_Tried", Method, int)
@@ -137,8 +139,8 @@ def judge(training: Training) -> Judged:
     else:
         trained = training.run(np.flatnonzero(learnt), "part", validation=places)
         if trained.logits:
-            halves = deal(data.marks[places], data.groups[places], 2, np.random.default_rng(training.seed))
-            logits = _of_chosen(trained.logits, data.labels[places], data.how_many, halves)
+            parts = deal(data.marks[places], data.groups[places], _PARTS, np.random.default_rng(training.seed))
+            logits = _of_chosen(trained.logits, data.labels[places], data.how_many, parts)
         else:
             logits = trained.model.logits([data.texts[place] for place in places])
         if not trained.interrupted:
