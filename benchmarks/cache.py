@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.results import Goal, Record
-from prepal.vectors.ids import text_ids
+from prepal.vectors import VectorTable, text_ids
 from prepal.vectors.matrix import VectorMatrix
-from prepal.vectors.table import VectorTable
 
 TEXTS, DIMENSION, APPENDED, LOOKED_UP = 1_000_000, 384, 4096, 32
 LOAD_S, MEMORY, APPEND_S, LOOK_UP_MS = 5.0, 1.3, 0.1, 20.0

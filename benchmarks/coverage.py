@@ -37,8 +37,7 @@ from prepal.learning.label_names import name_text
 from prepal.memory import Memory
 from prepal.project import Annotation, Info, Project
 from prepal.rounds import Choosing
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 
 SETS = ("ag_news", "trec6", "banking77", "sms_spam")
 COUNTS = (100, 200, 300)

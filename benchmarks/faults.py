@@ -17,8 +17,7 @@ from rich.console import Console
 
 from benchmarks.results import Goal, Record
 from prepal import jobs, redis_server
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
 
 TEXTS, KILLS, WORKERS = 20_000, 20, 2

@@ -17,8 +17,7 @@ import redis
 
 from benchmarks import results
 from prepal import jobs, redis_server
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
 
 _TEXTS, _HOSTS, _ENOUGH_S = 4000, 4, 900.0

@@ -22,7 +22,7 @@ from prepal.learning.prior import Prior
 from prepal.memory import Memory
 from prepal.project import Project
 from prepal.rounds import Choosing, Labelled, among, learn
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable
 
 # Of the labels that may be wrong only the most suspicious ones are worth a second look.
 _SUSPECTED = 20

@@ -23,8 +23,7 @@ from prepal.memory import Memories
 from prepal.project import Project, all_projects, mend
 from prepal.rounds import Choosing
 from prepal.settings import Settings
-from prepal.vectors.ids import table_name
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, table_name
 from prepal.waiting import WaitingTexts
 
 log = logging.getLogger(__name__)

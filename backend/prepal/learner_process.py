@@ -18,7 +18,7 @@ from prepal.learning.threads import one_blas_thread
 from prepal.project import Project, all_projects
 from prepal.rq_worker import OwnJob, OwnWorker, ThreadWorker
 from prepal.settings import Settings
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable
 from prepal.waiting import WaitingTexts
 
 log = logging.getLogger(__name__)

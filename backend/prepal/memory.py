@@ -12,9 +12,8 @@ from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.policy import audit_priority
 from prepal.project import Project
 from prepal.publish import Published
-from prepal.vectors.ids import text_ids
+from prepal.vectors import VectorTable, text_ids
 from prepal.vectors.matrix import VectorMatrix
-from prepal.vectors.table import VectorTable
 
 # Vectors of so many bytes are kept in all: of 130 projects of 10,000 texts with 384 numbers each, or of one that is
 # larger than that, and in use. What was not used for longest goes first; it is read again when it is needed.

@@ -26,8 +26,7 @@ from prepal.order import entries
 from prepal.project import Annotation, Compared, Project, Ranking, RoundRecord
 from prepal.publish import Entry, Publisher
 from prepal.serving import Serving, overtaken, resting, serving
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 
 log = logging.getLogger(__name__)
 

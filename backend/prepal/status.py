@@ -18,7 +18,7 @@ from prepal.learning.acceptance import acceptance
 from prepal.learning.stopping import Stability, advise, hardly_predicted
 from prepal.project import Annotation, Project, Ranking, RoundRecord, Trouble, readable
 from prepal.serving import serving
-from prepal.vectors.ids import text_ids
+from prepal.vectors import text_ids
 from prepal.waiting import QUEUE as EMBED
 from prepal.waiting import WaitingTexts
 

@@ -17,11 +17,11 @@ from prepal.label_studio import UNCERTAINTY_SAMPLING, LabelStudio, NotFoundError
 from prepal.learning.label_names import name_text
 from prepal.project import MODEL_VERSION, Annotation, Project, Rules
 from prepal.records import readable
-from prepal.vectors.ids import text_id, text_ids
+from prepal.vectors import text_id, text_ids
 from prepal.waiting import WaitingTexts
 
 if TYPE_CHECKING:
-    from prepal.vectors.table import VectorTable
+    from prepal.vectors import VectorTable
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from prepal import encoders, label_config
 from prepal.errors import PrepalError
 from prepal.learning.label_names import name_text
 from prepal.project import Project, all_projects
-from prepal.vectors.ids import table_name, text_id, text_ids
+from prepal.vectors import table_name, text_id, text_ids
 
 _OURS = re.compile(r".*-[0-9a-f]{8}")
 # Rows that one command deletes.
@@ -42,7 +42,7 @@ class Stored:
 
 def survey(connection: redis.Redis, uri: str, encoder: str) -> list[Stored]:
     """All tables of a vector cache; `encoder` is the one of the settings."""
-    from prepal.vectors.table import VectorTable
+    from prepal.vectors import VectorTable
 
     encoder = encoders.identity(encoder, connection)
     projects = all_projects(connection)
@@ -64,7 +64,7 @@ def prune(
     """Delete the tables of encoders that nobody uses, and in the others the rows of texts that no project has."""
     import lancedb
 
-    from prepal.vectors.table import VectorTable
+    from prepal.vectors import VectorTable
 
     used = _used_texts(all_projects(connection))
     for one in stored:

@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from prepal import encoders
 from prepal.rq_worker import readable_jobs
-from prepal.vectors.ids import table_name
+from prepal.vectors import table_name
 
 QUEUE = "embed"
 # Until it is known how fast texts are embedded; then a job takes a few seconds.

@@ -19,8 +19,7 @@ from prepal.order import without_prediction
 from prepal.project import Project
 from prepal.settings import Settings
 from prepal.up import Installation
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 
 LABEL_CONFIG = (Path(__file__).parents[2] / "label_config.xml").read_text()
 ENCODER = str(Settings.model_fields["prepal_encoder"].default)

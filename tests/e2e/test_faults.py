@@ -10,7 +10,7 @@ from projects import ENCODER, Loop, tickets
 
 from prepal.supervision import process_ids
 from prepal.up import Installation
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable
 
 TASKS = 5000
 

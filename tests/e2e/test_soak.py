@@ -25,7 +25,7 @@ from prepal.memory import Memory
 from prepal.rounds import Choosing
 from prepal.supervision import process_ids
 from prepal.up import Installation
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable
 
 MINUTES = float(os.environ.get("PREPAL_SOAK_MINUTES", "30"))
 ANNOTATORS = int(os.environ.get("PREPAL_SOAK_ANNOTATORS", "5"))

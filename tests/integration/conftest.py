@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis as redis_client
 
-from prepal import redis_server
+from prepal import learner, redis_server
 
 WAIT_S = 120.0
 
@@ -40,6 +40,13 @@ def redis(redis_url: str) -> Iterator[redis_client.Redis]:
     with redis_client.Redis.from_url(redis_url) as connection:
         connection.flushall()
         yield connection
+
+
+@pytest.fixture(autouse=True)
+def nobody_learns_afterwards() -> Iterator[None]:
+    """Jobs of the learner find no process that a test before this one left."""
+    yield
+    learner.learner_of_this_process = None
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from prepal.learner_process import LearnerWorker
 from prepal.model import PrepalModel
 from prepal.project import Project
 from prepal.settings import Settings
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable
 from prepal.waiting import WaitingTexts
 
 CHOICES = "AB"

@@ -1,6 +1,6 @@
 """What was predicted before a label config changed is never read as if it were of the choices that there are now."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 import redis
 from installation import Installation, Subject
 
-from prepal import judging, learner, order
+from prepal import judging, order
 from prepal.model import PrepalModel
 from prepal.page import document
 from prepal.status import report
@@ -34,12 +34,6 @@ OTHERS = [
     config("A", "B", how="multiple"),
     config("A", "B", name="tone"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def nobody_learns_afterwards() -> Iterator[None]:
-    yield
-    learner.learner_of_this_process = None
 
 
 @pytest.fixture

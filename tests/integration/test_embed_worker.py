@@ -22,8 +22,7 @@ from sentence_transformers import SentenceTransformer
 from prepal import jobs, redis_server
 from prepal.errors import PrepalError
 from prepal.project import Project
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 from prepal.waiting import CHUNK_TEXTS, WaitingTexts
 from prepal_workers.encoder import DEFAULT_ENCODER, Encoder
 

@@ -21,8 +21,7 @@ from prepal.label_studio import LabelStudio
 from prepal.learner import Learner
 from prepal.project import Project
 from prepal.settings import Settings
-from prepal.vectors.ids import table_name, text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, table_name, text_id
 from prepal.waiting import WaitingTexts
 from prepal_workers.encoder import Encoder
 

@@ -1,7 +1,7 @@
 """Whatever happens to a project, after one comparison with Label Studio everything is as Label Studio has it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from random import Random
 from typing import Any
@@ -25,8 +25,7 @@ from prepal.order import without_prediction
 from prepal.project import Project
 from prepal.rounds import Choosing
 from prepal.settings import Settings
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
 
 # CONTRIBUTING.md says how to try more.
@@ -348,12 +347,6 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> VectorTable:
     rng, texts = np.random.default_rng(0), [*TEXTS, *"abcd"]
     table.append([text_id(text) for text in texts], rng.normal(size=(len(texts), 12)).astype(np.float16))
     return table
-
-
-@pytest.fixture(autouse=True)
-def nobody_learns_afterwards() -> Iterator[None]:
-    yield
-    learner.learner_of_this_process = None
 
 
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(HAPPENINGS), max_size=40))

@@ -1,6 +1,6 @@
 """The figures by which people decide: they follow every label, and are the same whoever computes them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,7 @@ from prepal.memory import Memory
 from prepal.model import PrepalModel
 from prepal.project import Annotation
 from prepal.status import report
-from prepal.vectors.ids import text_id
-
-
-@pytest.fixture(autouse=True)
-def nobody_learns_afterwards() -> Iterator[None]:
-    yield
-    learner.learner_of_this_process = None
+from prepal.vectors import text_id
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +28,6 @@ from prepal.server import create_app
 
 # Of the numbers from 1 on, this project is the healthy one.
 WELL = 999
-
-
-@pytest.fixture(autouse=True)
-def nobody_learns_afterwards() -> Iterator[None]:
-    yield
-    learner.learner_of_this_process = None
 
 
 @pytest.fixture

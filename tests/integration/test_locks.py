@@ -19,15 +19,15 @@ from prepal.jobs_recovery import worker_name
 NAME = "prepal:lock:1"
 # Holds the lock, says so, and goes on for ever.
 HOLDER = """
-import sys, time
+import sys, threading
 import redis
 from prepal import locks
 
 connection = redis.Redis.from_url(sys.argv[1])
 with locks.held(connection, sys.argv[2]) as held:
     connection.set("told", "held" if held else "refused")
-    while held:
-        time.sleep(0.01)
+    if held:
+        threading.Event().wait()
 """
 
 

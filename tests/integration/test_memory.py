@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from prepal.memory import Memories, Memory
 from prepal.project import Project
 from prepal.publish import Entry
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 
 DIMENSION, TEXTS = 8, 40
 BYTES = 2 * DIMENSION * TEXTS

@@ -22,7 +22,7 @@ from prepal.project import Project
 from prepal.rounds import Choosing
 from prepal.server import create_app
 from prepal.settings import Settings
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable
 from prepal.waiting import WaitingTexts
 
 # CONTRIBUTING.md says how to send more.

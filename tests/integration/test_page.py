@@ -19,7 +19,7 @@ from prepal.jobs import LEARN, request_round
 from prepal.project import Annotation, Info, Project, Ranking, RoundRecord
 from prepal.server import create_app
 from prepal.settings import Settings
-from prepal.vectors.ids import text_id
+from prepal.vectors import text_id
 from prepal.waiting import WaitingTexts
 
 DOCKER = Path(__file__).parents[2] / "docker"

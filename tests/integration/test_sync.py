@@ -14,8 +14,7 @@ from prepal import sync
 from prepal.events import read_annotation
 from prepal.label_studio import NotFoundError, UnavailableError
 from prepal.project import Project
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
 
 PROJECT = 5

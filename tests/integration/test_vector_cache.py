@@ -17,8 +17,7 @@ from prepal.learner import Learner
 from prepal.memory import Memory
 from prepal.project import Project
 from prepal.settings import Settings
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
 
 OLD, NEW = "some/old-encoder", "some/new-encoder"
@@ -150,8 +149,8 @@ import sys
 import numpy as np
 from pathlib import Path
 from prepal.errors import PrepalError
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import text_id
+from prepal.vectors import VectorTable
 
 table = VectorTable(sys.argv[1], "some/encoder")
 ids = [text_id(str(number)) for number in range(8000)]

@@ -16,7 +16,7 @@ from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
 from prepal.jobs_recovery import recover_abandoned, worker_name
-from prepal.vectors.ids import text_id
+from prepal.vectors import text_id
 from prepal.waiting import CHUNK_TEXTS, JOB, WaitingTexts
 
 ENCODER = "some/encoder"

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from prepal import encoders
 from prepal.errors import PrepalError
-from prepal.vectors.ids import table_name
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, table_name
 
 HUB = ["sentence-transformers/all-MiniLM-L6-v2", "BAAI/bge-m3#windows", "word-counts", "name@3"]
 FILES = {

@@ -7,9 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prepal.vectors.ids import text_id, text_ids
+from prepal.vectors import VectorTable, text_id, text_ids
 from prepal.vectors.matrix import VectorMatrix
-from prepal.vectors.table import VectorTable
 
 
 def vectors_of(ids: list[str]) -> np.ndarray:

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal.vectors.ids import table_name, text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, table_name, text_id
 
 DIMENSION = 8
 MANY = 3000

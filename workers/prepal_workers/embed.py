@@ -21,7 +21,7 @@ from prepal.errors import PrepalError
 from prepal.jobs_recovery import SUSPECT
 from prepal.rq_worker import OwnJob, OwnWorker
 from prepal.settings import Settings
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable
 from prepal.waiting import JOB, QUEUE, WaitingTexts
 from prepal_workers.encoder import Encoder
 

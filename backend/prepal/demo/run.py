@@ -24,8 +24,7 @@ from prepal.project import Project
 from prepal.settings import Settings
 from prepal.status import report, wait_for
 from prepal.up import Installation, running
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 from prepal.waiting import WaitingTexts
 
 _CONFIG = Path(__file__).parents[3] / "label_config.xml"

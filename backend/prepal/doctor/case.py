@@ -20,7 +20,7 @@ from prepal.settings import Settings
 from prepal.waiting import WaitingTexts
 
 if TYPE_CHECKING:
-    from prepal.vectors.table import VectorTable
+    from prepal.vectors import VectorTable
 
 _REDIS_TIMEOUT_S = 5
 _LABEL_STUDIO_TIMEOUT_S = 15.0
@@ -87,7 +87,7 @@ class Case:
     @cached_property
     def table(self) -> "VectorTable":
         """The vector cache."""
-        from prepal.vectors.table import VectorTable
+        from prepal.vectors import VectorTable
 
         return VectorTable(self.settings.prepal_vectors, self.encoder)
 

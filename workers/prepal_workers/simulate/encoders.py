@@ -14,8 +14,7 @@ from sklearn.preprocessing import normalize
 
 from prepal import encoders
 from prepal.errors import PrepalError
-from prepal.vectors.ids import text_id
-from prepal.vectors.table import VectorTable
+from prepal.vectors import VectorTable, text_id
 
 if TYPE_CHECKING:
     from prepal_workers.encoder import Encoder
