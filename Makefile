@@ -36,10 +36,10 @@ test: .venv/installed-dev .venv-label-studio/installed  ## unit, integration, en
 	.venv/bin/python -m pytest tests/e2e
 
 test-docker: .venv/installed-dev  ## build the images, and run docker/compose.yml through everything; needs Docker
-	.venv/bin/python -m pytest -m docker tests/e2e/test_compose.py
+	.venv/bin/python -m pytest -m docker tests/e2e/installation/test_compose.py
 
 soak: .venv/installed-dev .venv-label-studio/installed  ## kill everything again and again while people label; MINUTES=30 ANNOTATORS=5
-	PREPAL_SOAK_MINUTES='$(MINUTES)' PREPAL_SOAK_ANNOTATORS='$(ANNOTATORS)' .venv/bin/python -m pytest -s -m soak tests/e2e/test_soak.py
+	PREPAL_SOAK_MINUTES='$(MINUTES)' PREPAL_SOAK_ANNOTATORS='$(ANNOTATORS)' .venv/bin/python -m pytest -s -m soak tests/e2e/loop/test_soak.py
 
 lint: .venv/installed-dev  ## ruff, mypy --strict, import-linter, and whether README.md has every setting
 	.venv/bin/ruff check

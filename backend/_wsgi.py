@@ -6,7 +6,7 @@ import sys
 
 from prepal import logs, settings
 from prepal.errors import PrepalError
-from prepal.server import create_app, serve
+from prepal.server.app import create_app, serve
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="PRepAL, as an ML backend of Label Studio")

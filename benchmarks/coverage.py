@@ -31,12 +31,15 @@ from scipy.stats import binomtest
 from benchmarks import results
 from benchmarks.labelled_sets import TextSet, count_texts, read_set
 from benchmarks.results import GOAL_HEADER, Goal, Lines, Record, end, table, told
-from prepal import judging, redis_server, rounds
-from prepal.label_studio import LabelStudio
-from prepal.learning.label_names import name_text
-from prepal.memory import Memory
-from prepal.project import Annotation, Info, Project
-from prepal.rounds import Choosing
+from prepal.label_studio.client import LabelStudio
+from prepal.labels.annotation import Annotation
+from prepal.learner import judging
+from prepal.learner import round as rounds
+from prepal.learner.memory import Memory
+from prepal.learner.round import Choosing
+from prepal.learning.classifiers.label_names import name_text
+from prepal.machine import redis_server
+from prepal.project import Info, Project
 from prepal.vectors import VectorTable, text_id
 
 SETS = ("ag_news", "trec6", "banking77", "sms_spam")

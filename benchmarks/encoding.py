@@ -14,8 +14,8 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from benchmarks.results import Goal, Record, table
-from prepal_workers.encoder import DEFAULT_ENCODER, Encoder, source
-from prepal_workers.precision import converted
+from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder, source
+from prepal_workers.encoder.precision import converted
 
 PACKAGES = ("prepal-label-studio", "torch", "sentence-transformers", "transformers", "lancedb", "numpy")
 

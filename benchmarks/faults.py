@@ -16,9 +16,10 @@ import redis
 from rich.console import Console
 
 from benchmarks.results import Goal, Record
-from prepal import jobs, redis_server
+from prepal.machine import redis_server
+from prepal.queues.requests import wait_for_redis
+from prepal.queues.waiting import WaitingTexts
 from prepal.vectors import VectorTable, text_id
-from prepal.waiting import WaitingTexts
 
 TEXTS, KILLS, WORKERS = 20_000, 20, 2
 _ENCODER, _ENOUGH_S = "sentence-transformers/all-MiniLM-L6-v2", 3600.0
@@ -43,7 +44,7 @@ def run(texts: dict[str, list[str]], console: Console) -> Record:
         workers: list[subprocess.Popen[bytes]] = []
         try:
             connection = redis.Redis.from_url(url)
-            jobs.wait_for_redis(connection)
+            wait_for_redis(connection)
             waiting, table = WaitingTexts(connection, _ENCODER), VectorTable(str(home / "vectors"), _ENCODER)
             workers = [_worker(url, table, log) for _ in range(WORKERS)]
             rest, began = list(wanted), time.monotonic()

@@ -21,20 +21,20 @@ from transformers import TrainingArguments as Arguments
 
 from benchmarks import results
 from benchmarks.results import GOAL_HEADER, Goal, Lines, Record, end, table, told
-from prepal.learning.classifier import Labels
-from prepal.learning.decisions import HowMany, how_many
-from prepal.learning.label_names import name_text
+from prepal.learning.classifiers.decisions import HowMany, how_many
+from prepal.learning.classifiers.label_names import name_text
+from prepal.learning.classifiers.labels import Labels
 from prepal.settings import Settings
-from prepal_workers import measures
-from prepal_workers.encoder import source
-from prepal_workers.finetune import finetune
-from prepal_workers.predict import Predictor
-from prepal_workers.read_labelled import read_labelled
-from prepal_workers.sequence_model import SequenceModel
+from prepal_workers.encoder.encoder import source
+from prepal_workers.final_model.finetune import finetune
+from prepal_workers.final_model.predict import Predictor
+from prepal_workers.labelled.read_labelled import read_labelled
+from prepal_workers.labelled.text_fields import Text
+from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.simulate.dataset import read
 from prepal_workers.simulate.encoders import embed
 from prepal_workers.simulate.experiment import Setting, Vectors, run
-from prepal_workers.text_fields import Text
+from prepal_workers.training import measures
 
 ENCODER = str(Settings.model_fields["prepal_encoder"].default)
 BATCH, MANY, FEW = 10, 300, 20

@@ -16,9 +16,10 @@ import httpx
 import redis
 
 from benchmarks import results
-from prepal import jobs, redis_server
+from prepal.machine import redis_server
+from prepal.queues.requests import wait_for_redis
+from prepal.queues.waiting import WaitingTexts
 from prepal.vectors import VectorTable, text_id
-from prepal.waiting import WaitingTexts
 
 _TEXTS, _HOSTS, _ENOUGH_S = 4000, 4, 900.0
 _ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -49,7 +50,7 @@ def main(moto: str) -> None:
             _bucket(f"http://{here}:{_S3_PORT}/bucket")
             url = f"redis://:{password}@{here}:{_REDIS_PORT}/0"
             connection = redis.Redis.from_url(url)
-            jobs.wait_for_redis(connection)
+            wait_for_redis(connection)
             found = _embed(connection, url, Path(folder), started)
         finally:
             for process in reversed(started):

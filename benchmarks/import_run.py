@@ -13,14 +13,14 @@ from sentence_transformers import SentenceTransformer
 from benchmarks.encoding import best_batch
 from benchmarks.results import Goal, Record
 from prepal import settings as settings_table
-from prepal.connect import connect
-from prepal.jobs import request_sync
-from prepal.label_studio import LabelStudio
+from prepal.label_studio.client import LabelStudio
+from prepal.label_studio.connect import connect
+from prepal.machine.up import Installation, running
 from prepal.project import Project
-from prepal.up import Installation, running
-from prepal.waiting import WaitingTexts
-from prepal_workers.encoder import DEFAULT_ENCODER, Encoder, source
-from prepal_workers.precision import converted
+from prepal.queues.requests import request_sync
+from prepal.queues.waiting import WaitingTexts
+from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder, source
+from prepal_workers.encoder.precision import converted
 
 TASKS = 10_000
 FIRST_S, TIMES_ENCODE = 60.0, 1.2

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.texts import Texts
-from prepal.learning.label_names import name_text
+from prepal.learning.classifiers.label_names import name_text
 from prepal.settings import Settings
 from prepal_workers.simulate.dataset import Dataset, read
 from prepal_workers.simulate.encoders import embed

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.classifier import LogisticRegression, NothingToLearn
-from prepal.learning.ensemble import MEMBERS
-from prepal.learning.strategies.bald import information
-from prepal.learning.strategies.base import Pool, best, draw
-from prepal.learning.strategies.batch_bald import joint_picks
+from prepal.learning.classifiers.labels import NothingToLearn
+from prepal.learning.classifiers.logistic import LogisticRegression
+from prepal.learning.pool import Pool, best, draw
+from prepal.learning.strategies.doubt.bald import information
+from prepal.learning.strategies.doubt.batch_bald import joint_picks
+from prepal.learning.strategies.doubt.posterior import MEMBERS
 
 _CANDIDATES, _JOINT_PICKS = 1000, 16
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api import LabelStudioApi
-from postgres import throw_away_postgres
+from tests.helpers.api import LabelStudioApi
+from tests.helpers.postgres import throw_away_postgres
 
+from prepal.machine.up import Installation, running
 from prepal.settings import Settings
-from prepal.up import Installation, running
 
 NO_SKIP = "PREPAL_TEST_NO_SKIP"
 

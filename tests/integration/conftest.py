@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis as redis_client
 
-from prepal import learner, redis_server
+from prepal.learner import jobs
+from prepal.machine import redis_server
 
 WAIT_S = 120.0
 
@@ -46,7 +47,7 @@ def redis(redis_url: str) -> Iterator[redis_client.Redis]:
 def nobody_learns_afterwards() -> Iterator[None]:
     """Jobs of the learner find no process that a test before this one left."""
     yield
-    learner.learner_of_this_process = None
+    jobs.learner_of_this_process = None
 
 
 @pytest.fixture

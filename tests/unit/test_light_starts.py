@@ -18,13 +18,13 @@ SERVER = {
     *("requests", "urllib3", "werkzeug", "zipp"),
 }
 MAY_LOAD = {
-    "prepal.cli": COMMON | {"gunicorn"},
-    "prepal.status": COMMON,
-    "prepal.upkeep": COMMON,
-    "prepal.connect": COMMON | HTTP,
+    "prepal.cli.main": COMMON | {"gunicorn"},
+    "prepal.reports.status": COMMON,
+    "prepal.doctor.upkeep": COMMON,
+    "prepal.label_studio.connect": COMMON | HTTP,
     "prepal.doctor": COMMON | HTTP | {"cython_runtime", "threadpoolctl"},
-    "prepal.label_studio": COMMON | HTTP,
-    "prepal.server": COMMON | SERVER,
+    "prepal.label_studio.client": COMMON | HTTP,
+    "prepal.server.app": COMMON | SERVER,
 }
 LOADED = """
 import sys
@@ -44,6 +44,6 @@ def test_a_command_loads_only_what_it_needs_before_it_says_a_word(module: str) -
 
 
 def test_whoever_learns_loads_no_scikit_learn_before_there_is_anything_to_learn() -> None:
-    code = LOADED.format(module="prepal.learner_process")
+    code = LOADED.format(module="prepal.learner.process")
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(shown.stdout.split()) & {"cleanlab", "matplotlib", "sklearn", "torch"}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepal.project import Annotation, Info, RoundRecord
+from prepal.labels.annotation import Annotation
+from prepal.project import Info, RoundRecord
 from prepal.records import dumps, fill, loads, read, readable
 
 RECORDS: list[type[Any]] = [Annotation, Info, RoundRecord]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tests.helpers import ROOT
 
 from prepal import private
 from prepal.errors import PrepalError
@@ -150,7 +151,7 @@ def test_no_command_begins_with_half_of_the_credentials(command: str) -> None:
 
 
 def test_the_server_of_label_studio_ml_does_not_begin_with_half_of_them_either() -> None:
-    wsgi = Path(__file__).parents[2] / "backend" / "_wsgi.py"
+    wsgi = ROOT / "backend" / "_wsgi.py"
     environment = {**os.environ, "BASIC_AUTH_PASS": "secret"}
     done = subprocess.run([sys.executable, wsgi], env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 1

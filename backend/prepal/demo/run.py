@@ -12,20 +12,20 @@ import redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from prepal import jobs
-from prepal.connect import connect
 from prepal.demo.annotator import Annotator, Labelled
 from prepal.demo.curve import draw, learning_curve, random_curve, table
 from prepal.demo.data import Ticket, load_texts, load_tickets, split
 from prepal.errors import PrepalError
-from prepal.label_studio import LabelStudio
-from prepal.learning.label_names import name_text
+from prepal.label_studio.client import LabelStudio
+from prepal.label_studio.connect import connect
+from prepal.learning.classifiers.label_names import name_text
+from prepal.machine.up import Installation, running
 from prepal.project import Project
+from prepal.queues.requests import request_sync
+from prepal.queues.waiting import WaitingTexts
+from prepal.reports.status import report, wait_for
 from prepal.settings import Settings
-from prepal.status import report, wait_for
-from prepal.up import Installation, running
 from prepal.vectors import VectorTable, text_id
-from prepal.waiting import WaitingTexts
 
 _CONFIG = Path(__file__).parents[3] / "label_config.xml"
 _TITLE = "Support tickets"
@@ -111,7 +111,7 @@ class _Demo:
             self._installation.backend_user,
             self._installation.backend_password,
         )
-        jobs.request_sync(self._redis, project, full=True)
+        request_sync(self._redis, project, full=True)
         self._wait_until_ranked(project, len(tickets))
         return project
 

@@ -10,14 +10,15 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import redis
 
-from prepal import encoders, jobs
-from prepal.connect import connect
 from prepal.doctor.finding import Finding
 from prepal.errors import PrepalError
-from prepal.label_studio import LabelStudio
+from prepal.label_studio.client import LabelStudio
+from prepal.label_studio.connect import connect
 from prepal.project import MODEL_VERSION, Project
+from prepal.queues import requests
+from prepal.queues.waiting import WaitingTexts
 from prepal.settings import Settings
-from prepal.waiting import WaitingTexts
+from prepal.vectors import encoders
 
 if TYPE_CHECKING:
     from prepal.vectors import VectorTable
@@ -201,9 +202,9 @@ class Case:
 
     def _request(self, job: str) -> None:
         # A mark without its job, as a lost queue leaves it, would keep the request away, and so would a pause.
-        self.connection.delete(jobs.mark(job, self.project))
+        self.connection.delete(requests.mark(job, self.project))
         self.known.end_trouble()
-        jobs.request(self.connection, job, self.project)
+        requests.request(self.connection, job, self.project)
 
 
 @cache

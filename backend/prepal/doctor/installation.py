@@ -16,16 +16,16 @@ import httpx
 import redis
 from rq import Queue
 
-from prepal import encoders
 from prepal.doctor.case import Case, Check, is_loopback, without_login
 from prepal.doctor.finding import Finding, ok, problem, skipped, warning
 from prepal.errors import PrepalError
-from prepal.jobs import LEARN, SYNC, queue
-from prepal.jobs_recovery import workers_of
-from prepal.label_studio import NotFoundError
+from prepal.label_studio.client import NotFoundError
 from prepal.learning import strategies
-from prepal.rq_worker import readable_jobs
-from prepal.waiting import QUEUE as EMBED
+from prepal.queues.recovery import workers_of
+from prepal.queues.requests import LEARN, SYNC, queue
+from prepal.queues.rq_worker import readable_jobs
+from prepal.queues.waiting import QUEUE as EMBED
+from prepal.vectors import encoders
 
 OLDEST_LABEL_STUDIO, OLDEST_REDIS = (1, 23), (6, 2)
 # A personal token's access token lives 300 s by Label Studio's clock, and is renewed by this machine's.

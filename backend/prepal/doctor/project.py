@@ -4,16 +4,16 @@ import base64
 import hmac
 from typing import Any
 
-from prepal import label_config
-from prepal.connect import WEBHOOK_EVENTS
 from prepal.doctor.case import NO_EVENT, Case, Check, without_login
 from prepal.doctor.finding import Finding, ok, problem, skipped, warning
 from prepal.errors import PrepalError
-from prepal.jobs import LEARN, SYNC, queue
-from prepal.label_studio import UNCERTAINTY_SAMPLING, NotFoundError
+from prepal.label_studio.client import UNCERTAINTY_SAMPLING, NotFoundError
+from prepal.label_studio.connect import WEBHOOK_EVENTS
+from prepal.label_studio.publish import stands_first, usable_score
+from prepal.labels import label_config
 from prepal.project import MODEL_VERSION
-from prepal.publish import stands_first, usable_score
-from prepal.status import told
+from prepal.queues.requests import LEARN, SYNC, queue
+from prepal.reports.status import told
 
 _CONNECT = "Run `prepal connect {}`, or the doctor with --fix."
 _WEBHOOKS = "the project's Settings, Webhooks"

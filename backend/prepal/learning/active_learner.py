@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning import strategies
-from prepal.learning.classifier import Labels, LogisticRegression, NothingToLearn, Vectors
-from prepal.learning.label_names import Names
-from prepal.learning.network import Network
-from prepal.learning.prior import Prior, spread_power
-from prepal.learning.strategies.base import Pool
-from prepal.learning.threads import one_blas_thread
+from prepal.learning.classifiers.label_names import Names
+from prepal.learning.classifiers.labels import Labels, NothingToLearn, Vectors
+from prepal.learning.classifiers.logistic import LogisticRegression
+from prepal.learning.classifiers.network import Network
+from prepal.learning.classifiers.prior import Prior, spread_power
+from prepal.learning.numerics.threads import one_blas_thread
+from prepal.learning.pool import Pool
 
 # While texts come in, the space is measured again when there are so many times more, and once more when none came.
 _MEASURE_AGAIN = 1.5

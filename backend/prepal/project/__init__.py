@@ -2,17 +2,15 @@
 
 from prepal.project.mending import mend, readable
 from prepal.project.project import Project, all_projects
-from prepal.project.states import MODEL_VERSION, Annotation, Compared, Info, Ranking, RoundRecord, Rules, Trouble
+from prepal.project.states import MODEL_VERSION, Compared, Info, Ranking, RoundRecord, Trouble
 
 __all__ = [
     "MODEL_VERSION",
-    "Annotation",
     "Compared",
     "Info",
     "Project",
     "Ranking",
     "RoundRecord",
-    "Rules",
     "Trouble",
     "all_projects",
     "mend",

@@ -7,9 +7,9 @@ from typing import Any, cast
 import redis
 
 from prepal import records
+from prepal.labels.annotation import Annotation
 from prepal.project.id_map import IdMap
 from prepal.project.part import Part
-from prepal.project.states import Annotation
 
 # Ids that one script is given.
 _AT_ONCE = 1000

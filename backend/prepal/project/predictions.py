@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal import records
-from prepal.project.states import Rules
+from prepal.labels.serving import Rules
 from prepal.project.tasks import Tasks
 
 

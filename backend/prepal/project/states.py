@@ -15,19 +15,6 @@ MODEL_VERSION = "PRepAL"
 
 
 @dataclass(frozen=True)
-class Annotation:
-    """One annotation, as far as it bears on a label."""
-
-    task: int
-    annotator: int
-    updated_at: str
-    skipped: bool
-    ground_truth: bool
-    choices: dict[str, list[str]]
-    """Chosen values by control tag."""
-
-
-@dataclass(frozen=True)
 class Info:
     """What the project is, and how it stands with us."""
 
@@ -44,16 +31,6 @@ class Info:
     """How many tasks Label Studio has."""
     drift: list[str] = field(default_factory=list)
     """Settings in Label Studio that keep the ranking from being served."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Whom Label Studio serves a task that others have seen already."""
-
-    overlap: int = 1
-    """How many annotators finish a task."""
-    skip_queue: str = "REQUEUE_FOR_OTHERS"
-    """Who gets a task that somebody skipped: `REQUEUE_FOR_OTHERS`, `REQUEUE_FOR_ME` or `IGNORE_SKIPPED` (nobody)."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from lancedb.index import BTree
 from lancedb.table import LanceTable
 from numpy.typing import NDArray
 
-from prepal import encoders
 from prepal.errors import PrepalError
+from prepal.vectors import encoders
 from prepal.vectors.ids import table_name, text_ids
 from prepal.vectors.lookup import ID_ROWS, VECTOR_ROWS, Asked, are_few, contains, dimension_of, ids_of, read, where
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal.learning.decisions import marks
+from prepal.files import decoded, json_lines, table_rows
+from prepal.learning.classifiers.decisions import marks
 from prepal.records import readable
-from prepal_workers.files import decoded, json_lines, table_rows
-from prepal_workers.wording import named, same_labels, words_of
+from prepal_workers.labelled.wording import named, same_labels, words_of
 
 _PAIR = ("text_a", "text_b")
 # Which texts `pool` takes depends on the texts alone, so that all seeds and arms choose from the same ones.

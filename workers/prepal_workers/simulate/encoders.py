@@ -12,12 +12,11 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from prepal import encoders
 from prepal.errors import PrepalError
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors import VectorTable, encoders, text_id
 
 if TYPE_CHECKING:
-    from prepal_workers.encoder import Encoder
+    from prepal_workers.encoder.encoder import Encoder
 
 WORD_COUNTS = "word-counts"
 """A poor encoder: counts of words, weighted by how rare they are, reduced to 128 numbers by SVD."""
@@ -91,7 +90,7 @@ def word_counts(train: Sequence[str], *others: Sequence[str], seed: int = 0) -> 
 @lru_cache(maxsize=1)
 def _load(encoder: str) -> "Encoder":
     # Here, because torch takes seconds to load, and what is in the cache needs none.
-    from prepal_workers.encoder import Encoder
+    from prepal_workers.encoder.encoder import Encoder
 
     cut = _CUT.match(encoder)
     if not cut:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.active_learner import ActiveLearner
-from prepal.learning.classifier import NothingToLearn
-from prepal.learning.decisions import HowMany, decide, how_many, macro_f1, marks, right
+from prepal.learning.classifiers.decisions import HowMany, decide, how_many, macro_f1, marks, right
+from prepal.learning.classifiers.labels import NothingToLearn
 from prepal_workers.simulate.dataset import Dataset, Labelled
 from prepal_workers.simulate.encoders import identity
 
@@ -200,7 +200,7 @@ def _judge(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors:
 
 
 def _fine_tuned(model: str, dataset: Dataset, labelled: NDArray[np.int64], seed: int) -> Any:  # noqa: ANN401
-    from prepal_workers.training import train
+    from prepal_workers.training.training import train
 
     texts = [dataset.train.texts[at] for at in labelled]
     return train(model, texts, dataset.train.labels[labelled], len(dataset.choices), seed=seed)

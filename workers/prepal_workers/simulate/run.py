@@ -14,7 +14,7 @@ from rich.text import Text
 
 from prepal.errors import PrepalError
 from prepal.learning import strategies
-from prepal.learning.label_names import name_text
+from prepal.learning.classifiers.label_names import name_text
 from prepal_workers.simulate import report
 from prepal_workers.simulate.dataset import Dataset, load
 from prepal_workers.simulate.encoders import WORD_COUNTS, embed, word_counts

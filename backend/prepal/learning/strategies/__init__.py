@@ -1,10 +1,10 @@
-"""The strategies by name: every module of this package that has a `STRATEGY` is one."""
+"""The strategies by name: every module below this package that has a `STRATEGY` is one."""
 
 import difflib
 import importlib
 import pkgutil
 
-from prepal.learning.strategies.base import Pool, Strategy
+from prepal.learning.pool import Pool, Strategy
 
 __all__ = ["Pool", "Strategy", "get", "names"]
 
@@ -28,7 +28,7 @@ def get(name: str) -> Strategy:
 
 
 def _discover() -> dict[str, Strategy]:
-    modules = (importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
+    modules = (importlib.import_module(found.name) for found in pkgutil.walk_packages(__path__, f"{__name__}."))
     found: list[Strategy] = [module.STRATEGY for module in modules if hasattr(module, "STRATEGY")]
     return {strategy.name: strategy for strategy in found}
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.clustering import kmeans, nearest_to_each
-from prepal.learning.strategies import typiclust
-from prepal.learning.strategies.base import Pool, best, draw
-from prepal.learning.strategies.margin import closeness
+from prepal.learning.numerics.clustering import kmeans, nearest_to_each
+from prepal.learning.pool import Pool, best, draw
+from prepal.learning.strategies.doubt.margin import closeness
+from prepal.learning.strategies.variety import typiclust
 
 # Without label names to begin with, so many labels per choice are spent on covering the space, with them every so
 # many-th text while labels are few.

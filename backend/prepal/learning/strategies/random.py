@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.strategies.base import Pool, draw
+from prepal.learning.pool import Pool, draw
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""What lies in the vector cache, who uses it, and how to be rid of the rest."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from prepal.errors import PrepalError
+from prepal.labels import label_config
+from prepal.learning.classifiers.label_names import name_text
+from prepal.project import Project, all_projects
+from prepal.vectors import encoders, table_name, text_id, text_ids
+
+_OURS = re.compile(r".*-[0-9a-f]{8}")
+# Rows that one command deletes.
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One table of the vector cache.
+
+    Attributes:
+        table: its name.
+        encoder: whose vectors it holds; None where no project and no setting says so.
+        rows: texts.
+        bytes: on disk.
+        projects: that use it.
+        unused: rows of texts that no project has.
+    """
+
+    table: str
+    encoder: str | None
+    rows: int
+    bytes: int
+    projects: list[int]
+    unused: int
+
+
+def survey(connection: redis.Redis, uri: str, encoder: str) -> list[Stored]:
+    """All tables of a vector cache; `encoder` is the one of the settings."""
+    from prepal.vectors import VectorTable
+
+    encoder = encoders.identity(encoder, connection)
+    projects = all_projects(connection)
+    by_table = {table_name(name): name for name in {encoder, *(p.encoder for p in projects if p.encoder)}}
+    used = _used_texts(projects)
+    found = []
+    for name in _tables(uri):
+        table = VectorTable(uri, by_table.get(name, ""), name)
+        users = [p.id for p in projects if table_name(p.encoder or encoder) == name]
+        ids = table.ids()
+        unused = int((~np.isin(ids, used)).sum())
+        found.append(Stored(name, by_table.get(name), len(ids), table.size(), users, unused))
+    return found
+
+
+def prune(
+    connection: redis.Redis, uri: str, stored: list[Stored], progress: Callable[[str], None] = lambda _: None
+) -> None:
+    """Delete the tables of encoders that nobody uses, and in the others the rows of texts that no project has."""
+    import lancedb
+
+    from prepal.vectors import VectorTable
+
+    used = _used_texts(all_projects(connection))
+    for one in stored:
+        if one.encoder is None:
+            progress(f"{one.table}: deleted")
+            lancedb.connect(uri).drop_table(one.table)
+            continue
+        table = VectorTable(uri, one.encoder, one.table)
+        ids = table.ids()
+        gone = ids[~np.isin(ids, used)].astype(str).tolist()
+        for start in range(0, len(gone), _AT_ONCE):
+            progress(f"{one.table}: {start} of {len(gone)} rows deleted")
+            table.delete(gone[start : start + _AT_ONCE])
+        if gone:
+            table.compact()
+
+
+def _tables(uri: str) -> list[str]:
+    import lancedb
+
+    try:
+        database = lancedb.connect(uri)
+        names = [str(name) for name in database.list_tables().tables or []]
+        return [n for n in names if _OURS.fullmatch(n) and database.open_table(n).schema.names == ["id", "vector"]]
+    except (RuntimeError, OSError, ValueError) as error:
+        raise PrepalError(f"The vector cache {uri} cannot be read ({error}): check PREPAL_VECTORS.") from error
+
+
+def _used_texts(projects: list[Project]) -> NDArray[np.bytes_]:
+    """(n,) S32: ids of the texts of all projects, and of the names of their choices."""
+    used = [project.task_texts()[1] for project in projects]
+    for project in projects:
+        try:
+            words = label_config.parse(project.info.label_config).words
+        except PrepalError:
+            continue
+        used.append(text_ids([text_id(name_text(word)) for word in words]))
+    texts: NDArray[np.bytes_] = np.unique(np.concatenate([np.empty(0, "S32"), *used]))
+    return texts

@@ -1,0 +1,137 @@
+"""The order in Label Studio beyond the head: predictions for all tasks, and whether the order is as published."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from prepal.label_studio.client import LabelStudio
+from prepal.label_studio.publish import Entry, Published, Publisher, stands_first
+from prepal.labels import label_config
+from prepal.labels.label_config import LabelConfig
+from prepal.project import MODEL_VERSION, Project, Ranking
+from prepal.queues.waiting import WaitingTexts
+
+log = logging.getLogger(__name__)
+
+# Places that are published beyond the head while nothing else is to do; there the least confident come first.
+_FRESHENED = 512
+
+
+def entries(ranking: Ranking, count: int) -> list[Entry]:
+    """The first `count` places of a ranking, as they are published."""
+    hidden = np.zeros(count, bool) if ranking.hidden is None else ranking.hidden[:count]
+    return [
+        Entry(int(task), tuple(np.flatnonzero(chosen).tolist()), None if np.isnan(sure) else float(sure), not hides)
+        for task, chosen, sure, hides in zip(
+            ranking.task_ids[:count], ranking.chosen[:count], ranking.confidence[:count], hidden, strict=True
+        )
+    ]
+
+
+def freshen(
+    project: Project,
+    published: Published,
+    label_studio: LabelStudio,
+    stop: Callable[[], bool],
+    places: int = _FRESHENED,
+) -> int:
+    """Publish the newest ranking beyond its head, while nothing else is to do; returns the places written."""
+    publisher = _publisher(project, label_studio)
+    ranking = None if publisher is None else _understood(project, publisher.config)
+    if ranking is None or publisher is None or without_prediction(project):
+        return 0
+    pool = set(ranking.task_ids.tolist())
+    return publisher.publish(entries(ranking, min(places, len(pool))), published, pool.__contains__, stop)
+
+
+def publish_tail(project: Project, label_studio: LabelStudio) -> int:
+    """Give every task that has no prediction yet a place behind the head; returns how many were made."""
+    publisher = _publisher(project, label_studio)
+    if publisher is None:
+        return 0
+    ranking = _understood(project, publisher.config)
+    places = [] if ranking is None else entries(ranking, len(ranking.task_ids))
+    made = publisher.create_tail(places, _never_ranked(project))
+    serve(project, label_studio)
+    return made
+
+
+def without_prediction(project: Project) -> int:
+    """How many tasks have a place in the newest ranking, or will never have one, and no prediction in Label Studio."""
+    ranking = project.ranking()
+    tasks = np.empty(0, np.int64) if ranking is None else ranking.task_ids
+    never = _never_ranked(project)
+    wanted = np.concatenate([tasks, np.fromiter(never, np.int64, len(never))])
+    return int((~np.isin(wanted, project.predictions()[0])).sum())
+
+
+def verify(project: Project, published: Published, label_studio: LabelStudio) -> bool:
+    """Compare Label Studio's predictions with what was published; returns whether the order is right.
+
+    Where it is not, because its database was restored or somebody else wrote scores, the next round publishes anew.
+    """
+    publisher, record, ranking = _publisher(project, label_studio), project.round, project.ranking()
+    if publisher is None:
+        return True
+    before = set(project.predictions()[0].tolist())
+    scores = publisher.reread()
+    pool = [] if ranking is None else ranking.task_ids.tolist()
+    first = [entry.task for entry in published.front] if published.is_newest(project) else record.head if record else []
+    in_pool = set(pool)
+    expected = [task for task in first if task in in_pool]
+    if not before <= scores.keys():
+        # As of a database that was restored; then what it serves by may be lost, too.
+        project.is_serving = False
+    right = before <= scores.keys() and stands_first(expected, scores, pool)
+    if not right:
+        log.info("project %d: the order in Label Studio is not the one that was published", project.id)
+        project.begin_publication()
+        project.add_fact()
+    serve(project, label_studio)
+    return right
+
+
+def look_for_postponed(project: Project, label_studio: LabelStudio) -> bool:
+    """Ask who postponed tasks that others were given in place of, for no event tells; returns whether that is news."""
+    asked = {*project.postponed(), *project.overtaken()}
+    return bool(asked) and project.set_postponed(asked, label_studio.postponed(sorted(asked)))
+
+
+def serve(project: Project, label_studio: LabelStudio) -> None:
+    """Let Label Studio order tasks by our predictions, which it accepts once there is one.
+
+    That is said once: if the project goes by another version later, somebody wants it so.
+    """
+    if project.is_serving or not project.prediction_count():
+        return
+    # What we last heard may be older than a restored database.
+    label_studio.update_project(project.id, model_version=MODEL_VERSION)
+    project.set_info(replace(project.info, model_version=MODEL_VERSION))
+    project.is_serving = True
+
+
+def _never_ranked(project: Project) -> list[int]:
+    """Tasks that have no text, or whose text the encoder refused: they can be served, but nothing is known of them."""
+    without_text: Iterable[int] = project.unembeddable()
+    if project.encoder is None:
+        return list(without_text)
+    refused = WaitingTexts(project.connection, project.encoder).all_failures()
+    if not refused:
+        return list(without_text)
+    tasks, texts = project.task_texts()
+    return [*without_text, *tasks[np.isin(texts, np.array(list(refused), "S32"))].tolist()]
+
+
+def _understood(project: Project, config: LabelConfig) -> Ranking | None:
+    """The newest ranking; None where the label config has come to have other choices, until the round that follows."""
+    found = project.ranking()
+    return found if found is not None and config.understands(found.meaning, found.chosen.shape[1]) else None
+
+
+def _publisher(project: Project, label_studio: LabelStudio) -> Publisher | None:
+    info = project.info
+    if info.problem or not info.label_config:
+        return None
+    return Publisher(project, label_studio, label_config.parse(info.label_config))

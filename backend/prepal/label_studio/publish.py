@@ -1,0 +1,268 @@
+"""Puts a ranking into Label Studio as the scores of predictions (low = next), so that no half of it is ever seen.
+
+Scores of the tail lie in [0.9, 1]. Every publication takes a band of its own below all scores given before, and
+fills it from the first place on: whenever it stops, what Label Studio serves is the beginning of the new ranking, then
+the old one.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from prepal.label_studio.client import LabelStudio, NotFoundError
+from prepal.labels.label_config import LabelConfig
+from prepal.project import MODEL_VERSION, Project
+
+log = logging.getLogger(__name__)
+
+TAIL_LOW, TAIL_HIGH = 0.9, 1.0
+# A band holds a million places; doubles near 0.9 are 1e-16 apart.
+_BAND, _PLACE = 1e-8, 1e-14
+# Bands get there after forty million publications. What lies below was written by somebody else, or is so old that its
+# place is the last one.
+_LEAST_SCORE = 0.5
+# More connections than this do not make Label Studio faster on two cores.
+_CONNECTIONS = 4
+# A shown confidence that moved less than this is not worth a request.
+_CONFIDENCE_STEP = 0.05
+# So many places at the front are remembered: the head, and what is published beyond it in quiet moments.
+_FRONT = 1024
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of the ranking: a task, its predicted choices (indices), and the classifier's confidence in them.
+
+    What is predicted of an audit task is not shown, so that its label does not depend on it.
+    """
+
+    task: int
+    chosen: tuple[int, ...]
+    confidence: float | None
+    shown: bool = True
+
+    def looks_like(self, other: "Entry | None") -> bool:
+        """Whether an annotator would see the same prediction."""
+        if other is None or self.shown != other.shown:
+            return False
+        if not self.shown:
+            return True
+        if self.chosen != other.chosen:
+            return False
+        if self.confidence is None or other.confidence is None:
+            return self.confidence == other.confidence
+        return abs(self.confidence - other.confidence) < _CONFIDENCE_STEP
+
+
+@dataclass
+class Published:
+    """What this process knows of the order in Label Studio, as long as nobody else has published since."""
+
+    front: list[Entry] = field(default_factory=list)
+    """The tasks at its front, as they are shown; those that were labelled meanwhile keep their places."""
+    publication: int | None = None
+    """The publication that made this order; None when it is not known, because one has failed half-way."""
+    config: LabelConfig | None = None
+    """By which the front is shown."""
+
+    def is_newest(self, project: Project) -> bool:
+        """Whether the front is known, and nobody else has published since."""
+        return self.publication is not None and self.publication == project.publications
+
+
+class Publisher:
+    """Writes the predictions of one project."""
+
+    def __init__(self, project: Project, label_studio: LabelStudio, config: LabelConfig) -> None:
+        self._project = project
+        self._label_studio = label_studio
+        self.config = config
+
+    def publish(
+        self,
+        entries: Sequence[Entry],
+        published: Published,
+        pool: Callable[[int], bool],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Put `entries` first in Label Studio's order; returns how many places had to be written.
+
+        A part at the end that already stands in this order right after the front is left alone. `pool` tells whether a
+        task still waits for its label; `stop` is asked before each batch of places.
+        """
+        if not published.is_newest(self._project) or published.config != self.config:
+            published.front, published.config = [], self.config
+        keep = _kept_from(entries, [entry for entry in published.front if pool(entry.task)])
+        moved = entries[:keep]
+        if not moved or stop():
+            return 0
+        # Until all has gone well nobody knows the order, this process neither.
+        published.publication = None
+        publication = self._project.begin_publication()
+        base = self._floor() - _BAND
+        self._project.score_floor = base
+        known = self._project.known_predictions([entry.task for entry in moved])
+        written = 0
+        done: list[Entry] = []
+        with ThreadPoolExecutor(_CONNECTIONS) as threads:
+            # The first place goes alone: it is what the next annotator gets.
+            for places in _batches(len(moved), _CONNECTIONS):
+                if written and stop():
+                    break
+                batch = [moved[place] for place in places]
+                scores = [base + place * _PLACE for place in places]
+                answers = threads.map(lambda e, s: self._write(e, s, known.get(e.task)), batch, scores)
+                done += [entry for entry, there in zip(batch, answers, strict=True) if there]
+                written += len(batch)
+        placed = {entry.task for entry in done}
+        published.front = [*done, *(e for e in published.front if e.task not in placed)][:_FRONT]
+        published.publication = publication
+        return written
+
+    def put_last(self, tasks: Iterable[int], published: Published) -> int:
+        """Put tasks that somebody passed at the end of the order; returns how many had another place."""
+        chosen = set(tasks)
+        if not published.is_newest(self._project):
+            return 0
+        known = self._project.known_predictions([e.task for e in published.front if e.task in chosen])
+        publication, published.publication = published.publication, None
+        for task, prediction in known.items():
+            try:
+                self._label_studio.update_prediction(prediction, {"score": TAIL_HIGH})
+            except NotFoundError:
+                self._project.drop_prediction(task)
+        published.front = [entry for entry in published.front if entry.task not in known]
+        published.publication = publication
+        return len(known)
+
+    def create_tail(self, entries: Sequence[Entry], last: Iterable[int]) -> int:
+        """Make, in one call, the predictions of tasks that have none yet; returns how many.
+
+        Tasks without a vector, the `last` ones, go last of all: they can still be served, but nothing is known of them.
+        """
+        existing = self.reread()
+        step = (TAIL_HIGH - TAIL_LOW) / (len(entries) + 1)
+        rows = [
+            self._prediction(entry, TAIL_LOW + place * step)
+            for place, entry in enumerate(entries)
+            if entry.task not in existing
+        ]
+        rows += [self._prediction(Entry(task, (), None), TAIL_HIGH) for task in last if task not in existing]
+        if rows:
+            self._label_studio.create_predictions(self._project.id, rows)
+            self.reread()
+        return len(rows)
+
+    def reread(self) -> Mapping[int, float]:
+        """Learn from Label Studio which predictions there are, and return their scores, by task.
+
+        Of several for one task only one is kept. One without a score that we could have given, such as none at all, is
+        put last.
+        """
+        known = dict(zip(*(array.tolist() for array in self._project.predictions()), strict=True))
+        found: dict[int, int] = {}
+        scores: dict[int, float] = {}
+        ours = [
+            row
+            for row in self._label_studio.predictions(project=self._project.id)
+            if row.get("model_version") == MODEL_VERSION
+        ]
+        # Those that we know come first, so that they are the ones that stay.
+        for row in sorted(ours, key=lambda row: known.get(int(row["task"])) != int(row["id"])):
+            task, pk = int(row["task"]), int(row["id"])
+            if task in found:
+                self._label_studio.delete_prediction(pk)
+                continue
+            found[task] = pk
+            scores[task] = score = usable_score(row)
+            if score != row.get("score"):
+                self._label_studio.update_prediction(pk, {"score": score})
+        self._project.put_predictions(found, replace=True)
+        self._project.score_floor = min(scores.values(), default=TAIL_LOW)
+        return scores
+
+    def _floor(self) -> float:
+        """The lowest score that any of our predictions has."""
+        floor = self._project.score_floor
+        if floor is None or floor < _LEAST_SCORE:
+            self.reread()
+            floor = self._project.score_floor
+        return min(TAIL_LOW, TAIL_LOW if floor is None else floor)
+
+    def _write(self, entry: Entry, score: float, prediction: int | None) -> bool:
+        """Write one place; tells whether the task is still there."""
+        body = self._prediction(entry, score)
+        if prediction is None:
+            prediction = self._find(entry.task)
+        if prediction is not None:
+            try:
+                self._label_studio.update_prediction(prediction, {"score": score, "result": body["result"]})
+                return True
+            except NotFoundError:
+                self._project.drop_prediction(entry.task)
+        try:
+            created = self._label_studio.create_prediction(body)
+        except NotFoundError:
+            log.info("project %d: task %d is gone", self._project.id, entry.task)
+            self._project.delete_tasks([entry.task])
+            return False
+        self._project.put_predictions({entry.task: created})
+        if prediction is not None:
+            # It was lost, as when a database is restored; then what Label Studio serves by may be lost, too.
+            self._project.is_serving = False
+        return True
+
+    def _find(self, task: int) -> int | None:
+        for prediction in self._label_studio.predictions(task=task):
+            if prediction.get("model_version") == MODEL_VERSION:
+                self._project.put_predictions({task: int(prediction["id"])})
+                return int(prediction["id"])
+        return None
+
+    def _prediction(self, entry: Entry, score: float) -> dict[str, object]:
+        return {
+            "task": entry.task,
+            "project": self._project.id,
+            "result": self.config.result(entry.chosen, entry.confidence if entry.shown else None),
+            "score": score,
+            "model_version": MODEL_VERSION,
+        }
+
+
+def stands_first(expected: Sequence[int], scores: Mapping[int, float], pool: Iterable[int]) -> bool:
+    """Whether the expected tasks come first by score, in their order, of all tasks of a pool that have one."""
+    first = [scores[task] for task in expected if task in scores]
+    if any(later <= sooner for sooner, later in pairwise(first)):
+        return False
+    chosen = set(expected)
+    others = min((scores[task] for task in pool if task in scores and task not in chosen), default=float("inf"))
+    return not first or first[-1] < others
+
+
+def usable_score(row: Mapping[str, Any]) -> float:
+    """The score of a prediction; the last place's, if it is none that was ever given."""
+    score = row.get("score")
+    given = isinstance(score, int | float) and not isinstance(score, bool) and _LEAST_SCORE <= score <= TAIL_HIGH
+    return float(score) if given and score is not None else TAIL_HIGH
+
+
+def _kept_from(entries: Sequence[Entry], front: Sequence[Entry]) -> int:
+    """The smallest k such that entries[k:] already stand, in order and looking the same, at the front."""
+    for k in range(len(entries) + 1):
+        rest = entries[k:]
+        if len(rest) <= len(front) and all(
+            new.task == old.task and new.looks_like(old) for new, old in zip(rest, front, strict=False)
+        ):
+            return k
+    return len(entries)
+
+
+def _batches(count: int, size: int) -> Iterable[range]:
+    """The first place by itself, then `size` at a time."""
+    if count:
+        yield range(1)
+    for begin in range(1, count, size):
+        yield range(begin, min(begin + size, count))

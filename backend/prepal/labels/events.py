@@ -1,0 +1,87 @@
+"""Reads what Label Studio sends in events and exports, however malformed it is."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from prepal.labels.annotation import Annotation
+
+# Up to here Redis' scripts and browsers count exactly; no id of Label Studio's is larger.
+_LARGEST_ID = 2**53 - 1
+# Longer ones are no names of tags or choices.
+_LONGEST_NAME = 1000
+# The key, in the `meta` of a task that `prepal export` wrote, that says that it was drawn at random.
+AUDIT_MARK = "prepal_audit"
+
+
+def number(value: object) -> int | None:
+    """An id, or None when it is not one."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_ID:
+        return value
+    return None
+
+
+def as_list(value: object) -> list[Any]:
+    """A list of what was sent alone or as a list."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def project_of(payload: Mapping[str, Any]) -> int | None:
+    """The project that an event or a request is about: an object, an id, or `id.timestamp`."""
+    project = payload.get("project")
+    if isinstance(project, Mapping):
+        return number(project.get("id"))
+    if isinstance(project, str):
+        head = project.split(".", 1)[0]
+        return number(int(head)) if head.isascii() and head.isdigit() and len(head) < 20 else None
+    return number(project)
+
+
+def read_annotation(raw: Mapping[str, Any], task: int) -> Annotation:
+    """One annotation as Label Studio sends it, in events and in exports."""
+    by = raw.get("completed_by")
+    if isinstance(by, Mapping):
+        by = by.get("id")
+    return Annotation(
+        task=task,
+        annotator=number(by) or 0,
+        updated_at=_moment(raw.get("updated_at")) or _moment(raw.get("created_at")),
+        skipped=bool(raw.get("was_cancelled")),
+        ground_truth=bool(raw.get("ground_truth")),
+        choices={tag: list(chosen) for tag, chosen in _choices(raw.get("result")).items()},
+    )
+
+
+def _choices(result: object) -> dict[str, dict[str, None]]:
+    """Different choices, in their order, by the tag that they were made with."""
+    found: dict[str, dict[str, None]] = {}
+    for item in as_list(result):
+        if not isinstance(item, Mapping):
+            continue
+        tag, value = _name(item.get("from_name")), item.get("value")
+        chosen = value.get("choices") if isinstance(value, Mapping) else None
+        if tag is not None and isinstance(chosen, list):
+            # A nested choice comes as its path; the leaf is what was chosen.
+            leaves = (c[-1] if isinstance(c, list) and c else c for c in chosen)
+            # Imported annotations may have a number where the config has its digits.
+            names = (_name(str(leaf) if isinstance(leaf, int | float) else leaf) for leaf in leaves)
+            found.setdefault(tag, {}).update((name, None) for name in names if name is not None)
+    return found
+
+
+def _name(value: object) -> str | None:
+    """What can be the name of a tag or a choice."""
+    return value if isinstance(value, str) and len(value) <= _LONGEST_NAME else None
+
+
+def _moment(value: object) -> str:
+    """A time as it is written, or "" when it is none: then whatever has a time is newer."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return ""
+    return value

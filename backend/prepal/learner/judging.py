@@ -1,0 +1,161 @@
+"""How good what a round has learnt is: accuracy on audit tasks, and labels that are probably wrong.
+
+It takes longer than learning, so rounds do not wait for it; and it is done anew whenever a label or an audit task is
+another one, so that figures never rest on labels that are no more.
+"""
+
+import hashlib
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.errors import PrepalError
+from prepal.labels import label_config
+from prepal.labels.settle import settle
+from prepal.learner.memory import Memory
+from prepal.learner.round import Choosing, Labelled, among, learn
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifiers.labels import Labels, NothingToLearn
+from prepal.learning.classifiers.prior import Prior
+from prepal.learning.quality.accuracy import Accuracy, estimate_accuracy
+from prepal.learning.quality.folds import alike
+from prepal.learning.quality.label_issues import suspected
+from prepal.project import Project
+from prepal.vectors import VectorTable
+
+# Of the labels that may be wrong only the most suspicious ones are worth a second look.
+_SUSPECTED = 20
+# Of larger pools so many texts tell what is believed before any label.
+_POOL = 50_000
+# A strategy must be named, and chooses nothing here.
+_ANY_STRATEGY = "random"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The labels by which a round is judged, apart from the memory that the next round changes.
+
+    Attributes:
+        content: changes whenever a label, a text, or what is judged by does.
+        tasks: `(m,)`, in the order in which they were labelled.
+        vectors: `(m, d)` float32.
+        labels: `(m,)` int64, or `(m, k)` bool where a text may have several choices.
+        is_audit: `(m,)`, which tasks were drawn at random.
+        groups: `(m,)`, the same number for tasks with the same text, or with ones that the encoder takes for equal.
+        choices: how many there are.
+        pool: `(p, d)`, of the texts without a label; a part of many.
+        names: `(k, d)`, of the choices' names; None where they have no vectors.
+    """
+
+    content: str
+    tasks: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    labels: Labels
+    is_audit: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+    choices: int
+    pool: NDArray[np.float16]
+    names: NDArray[np.float32] | None
+
+    def prior(self) -> Prior | None:
+        """What a classifier believes before any label; unlike the live one's, it depends on nothing else."""
+        several = self.labels.ndim == 2
+        learner = ActiveLearner(self.choices, _ANY_STRATEGY, multilabel=several, name_vectors=self.names)
+        with suppress(NothingToLearn):
+            learner.fit(self.vectors, self.labels, self.pool)
+        return learner.prior
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the evidence says.
+
+    Attributes:
+        accuracy: None while audit tasks are too few.
+        suspected: tasks whose label is probably wrong, most suspicious first.
+    """
+
+    accuracy: Accuracy | None
+    suspected: list[int]
+
+
+def evidence(
+    project: Project, memory: Memory, table: VectorTable, choosing: Choosing, *, more_come: bool = False
+) -> Evidence | None:
+    """Gather what the newest round is judged by; None when its figures are known, or there is nothing to judge.
+
+    Args:
+        project: whose round it is.
+        memory: what this process keeps of it; if another one ran the round, that is learnt first.
+        table: the vectors that the ranking rests on.
+        choosing: how tasks are chosen.
+        more_come: whether texts come in right now; as long as they do, figures of the same labels stay.
+    """
+    try:
+        config = label_config.parse(project.info.label_config)
+    except PrepalError:
+        return None
+    last = project.round
+    if last is not None and memory.facts < last.facts:
+        learn(project, memory, table, config, choosing)
+    if memory.learner is None or memory.texts is None or not len(memory.task_ids):
+        return None
+    if memory.learnt[:2] != (config.meaning, config.words):
+        # The choices are others since; a round of these is due.
+        return None
+    known = settle(project.annotations(), config)
+    labelled = Labelled.of(memory.task_ids, known, len(config.choices))
+    places = labelled.places
+    tasks, rows = memory.task_ids[places], memory.rows[places]
+    is_audit = among(memory.task_ids, project.audits())[places]
+    texts = memory.texts[1][np.searchsorted(memory.texts[0], tasks)]
+    by = repr(memory.learnt).encode("utf-8", "replace")
+    judged = _digest(by, tasks, labelled.rows, is_audit, texts)
+    content = f"{judged}-{_digest(b'', *memory.texts, memory.task_ids)}"
+    if content == project.judged or (more_come and project.judged.startswith(f"{judged}-")):
+        return None
+    vectors = memory.vectors[rows].astype(np.float32)
+    _, first, text = np.unique(rows, return_index=True, return_inverse=True)
+    groups = alike(vectors[first])[text]
+    pool = memory.rows[~labelled.mask]
+    pool = pool[:: -(-len(pool) // _POOL) or 1]
+    names = None if memory.names is None else memory.names[1]
+    targets, k = labelled.targets(config), len(config.choices)
+    return Evidence(content, tasks, vectors, targets, is_audit, groups, k, memory.vectors[pool], names)
+
+
+def _digest(by: bytes, *parts: NDArray[np.generic]) -> str:
+    digest = hashlib.blake2b(by, digest_size=16)
+    for part in parts:
+        digest.update(part.tobytes())
+    return digest.hexdigest()
+
+
+def judge(found: Evidence) -> Figures:
+    """Compute the figures."""
+    several, prior = found.labels.ndim == 2, found.prior()
+    accuracy = estimate_accuracy(
+        found.vectors,
+        found.labels,
+        found.is_audit,
+        found.choices,
+        multilabel=several,
+        prior=prior,
+        groups=found.groups,
+    )
+    wrong = suspected(found.vectors, found.labels, found.choices, multilabel=several, prior=prior, groups=found.groups)
+    return Figures(accuracy, found.tasks[wrong[:_SUSPECTED]].tolist())
+
+
+def note(project: Project, found: Evidence, figures: Figures) -> None:
+    """Put the figures into the record of the newest round."""
+    record = project.round
+    if record is None:
+        return
+    accuracy = None if figures.accuracy is None else asdict(figures.accuracy)
+    if accuracy is not None:
+        project.add_accuracy(len(found.tasks), accuracy)
+    project.finish_round(replace(record, accuracy=accuracy, suspected=figures.suspected))
+    project.set_judged(found.content)

@@ -1,0 +1,135 @@
+"""What the learner's process keeps of projects between rounds, and how much of it."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.label_studio.publish import Published
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.quality.audit import audit_priority
+from prepal.project import Project
+from prepal.vectors import VectorTable, text_ids
+from prepal.vectors.matrix import VectorMatrix
+
+# Vectors of so many bytes are kept in all: of 130 projects of 10,000 texts with 384 numbers each, or of one that is
+# larger than that, and in use. What was not used for longest goes first; it is read again when it is needed.
+MOST_BYTES = 1 << 30
+
+
+@dataclass
+class Memory:
+    """What is kept of one project."""
+
+    task_ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(n,): the tasks whose vectors are known, ascending."""
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(n,): the row of each of these tasks in `vectors`; tasks with the same text have the same."""
+    matrix: VectorMatrix = field(default_factory=VectorMatrix)
+    table: str = ""
+    """Name of the table that the vectors are of."""
+    texts: tuple[NDArray[np.int64], NDArray[np.bytes_]] | None = None
+    """All tasks that have a text, ascending, and their text ids (m,) S32."""
+    versions: tuple[int, int] = (-1, -1)
+    """Of the project's tasks and of its vectors."""
+    lot: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(n,): places in `task_ids` in a uniformly random order that is the project's own."""
+    priority: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    """(n,): the random numbers by which they are ordered."""
+    learner: ActiveLearner | None = None
+    facts: int = -1
+    """How many facts there were when the learner learnt last."""
+    learnt: tuple[object, ...] = ()
+    """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy."""
+    names: tuple[tuple[object, ...], NDArray[np.float32]] | None = None
+    """Which names, of which encoder, and their vectors (k, d)."""
+    predicted: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]] | None = None
+    """Of the last round: `task_ids`, places of the pool among them (p,), and what was predicted (n, k)."""
+    published: Published = field(default_factory=Published)
+    annotated: frozenset[int] | None = None
+    """The tasks that had an annotation in the last round; None before the first one."""
+
+    @property
+    def vectors(self) -> NDArray[np.float16]:
+        """(r, d): the vectors of all texts that are known."""
+        return self.matrix.vectors
+
+    def refresh(self, project: Project, table: VectorTable) -> None:
+        """Follow the project's tasks and the vector cache, reading only what is new."""
+        if table.name != self.table:
+            # The vectors of two encoders have nothing to do with each other.
+            self.matrix, self.versions, self.table = VectorMatrix(), (-1, -1), table.name
+            self.learner = self.names = None
+        tasks_then, vectors_then = self.versions
+        tasks_now, (vectors_now, arrived) = project.tasks_version, project.arrived_since(vectors_then)
+        if (tasks_now, vectors_now) == self.versions:
+            return
+        if self.texts is None or tasks_now != tasks_then:
+            before, self.texts = self.texts, project.task_texts()
+            if before is not None and _was_edited(before, self.texts):
+                # What was measured of the old texts holds no longer.
+                self.learner = None
+        tasks, texts = self.texts
+        known = vectors_then >= 0 and arrived is not None
+        self.matrix.load(table, text_ids(arrived or []) if known else texts)
+        rows = self.matrix.rows(texts)
+        self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]
+        self.draw_lots(project.id)
+        self.versions = (tasks_now, vectors_now)
+
+    def draw_lots(self, project: int) -> None:
+        """Give each task its place in the project's own random order."""
+        self.priority = audit_priority(self.task_ids, project)
+        self.lot = np.argsort(self.priority)
+
+
+class Memories:
+    """The memories of all projects that were worked on lately; several threads may ask for them."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._by_project: OrderedDict[int, Memory] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def of(self, project: int) -> Memory:
+        """The memory of a project, which is the one in use from now on."""
+        with self._turn:
+            memory = self._by_project.setdefault(project, Memory())
+            self._by_project.move_to_end(project)
+            return memory
+
+    def published(self, project: int) -> Published:
+        """What is known of the order in Label Studio, for those who need nothing else of a project."""
+        with self._turn:
+            return self._by_project.setdefault(project, Memory()).published
+
+    def trim(self, projects: Collection[int]) -> None:
+        """Let go of projects that are no more, and of those that were not used for longest while there is too much."""
+        with self._turn:
+            for gone in self._by_project.keys() - set(projects):
+                del self._by_project[gone]
+            sizes = {project: memory.vectors.nbytes for project, memory in self._by_project.items()}
+            total = sum(sizes.values())
+            for project, size in list(sizes.items())[:-1]:
+                if total <= self._most_bytes:
+                    break
+                # Which order was published last is dear to find out, and small.
+                self._by_project[project] = Memory(published=self._by_project[project].published)
+                total -= size
+
+    def __len__(self) -> int:
+        return sum(bool(memory.vectors.nbytes) for memory in self._by_project.values())
+
+
+def _was_edited(
+    before: tuple[NDArray[np.int64], NDArray[np.bytes_]], now: tuple[NDArray[np.int64], NDArray[np.bytes_]]
+) -> bool:
+    """Whether a task that there was before has another text now."""
+    count = len(before[0])
+    if len(now[0]) >= count and np.array_equal(now[0][:count], before[0]):
+        return not np.array_equal(now[1][:count], before[1])
+    _, then_at, now_at = np.intersect1d(before[0], now[0], assume_unique=True, return_indices=True)
+    return not np.array_equal(before[1][then_at], now[1][now_at])

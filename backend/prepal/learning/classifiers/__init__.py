@@ -1,0 +1,1 @@
+"""What is learnt, and from what belief on: the logistic regression, its prior, its solver, its decisions."""

@@ -1,0 +1,1 @@
+"""What learning is made of: distances, clusters, number formats, cores."""

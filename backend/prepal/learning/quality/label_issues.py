@@ -1,0 +1,89 @@
+"""Finds labels that are probably wrong."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.learning.classifiers import decisions
+from prepal.learning.classifiers.labels import Labels
+from prepal.learning.classifiers.logistic import LogisticRegression
+from prepal.learning.classifiers.prior import Prior
+from prepal.learning.quality.folds import deal
+
+LEAST_LABELS = 20  # with fewer, a classifier that contradicts a label is more often wrong than the label
+LEAST_PER_CLASS = 2  # different texts: one to learn from and one to hold back
+_RANKING = "self_confidence"
+
+
+def suspected(
+    vectors: NDArray[np.float32],
+    labels: Labels,
+    n_classes: int,
+    *,
+    multilabel: bool = False,
+    prior: Prior | None = None,
+    groups: NDArray[np.int64] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> NDArray[np.int64]:
+    """Return places of labels that a classifier of the other labels is too sure to be wrong.
+
+    Northcutt, Jiang & Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels (2021), by cleanlab. Labels
+    of choices that cannot be cross-validated, because fewer than `LEAST_PER_CLASS` labels have them, are never
+    suspected; if multilabel, nor is the absence of such a choice, nor a choice that almost all labels have.
+
+    Args:
+        vectors: `(n, d)`, in the order in which they were labelled.
+        labels: `(n,)` int64, or `(n, k)` bool if multilabel.
+        n_classes: the number of choices, k.
+        multilabel: whether a text may have several choices.
+        prior: the classifier's.
+        groups: `(n,)`, the same number for equal texts, which are held back together; None if all are different.
+        folds: into how many parts the labels are split; at least 2.
+        seed: of the split.
+
+    Returns:
+        `(m,)` places in `labels`, most suspicious first; none with fewer than `LEAST_LABELS` labels.
+    """
+    truth = decisions.marks(labels, n_classes)
+    groups = np.arange(len(labels)) if groups is None else groups
+    known = _apart(truth, groups) >= LEAST_PER_CLASS
+    if multilabel:
+        known &= _apart(~truth, groups) >= LEAST_PER_CLASS
+    places = np.arange(len(labels)) if multilabel else np.flatnonzero(truth[:, known].any(axis=1))
+    if len(places) < LEAST_LABELS or known.sum() < (1 if multilabel else 2):
+        return np.empty(0, np.int64)
+
+    truth = truth[places]
+    classifier = LogisticRegression(n_classes, multilabel=multilabel, prior=prior)
+    probabilities = np.empty(truth.shape)
+    fold = deal(truth[:, known], groups[places], folds, np.random.default_rng(seed))
+    for held_back in range(folds):
+        test = fold == held_back
+        if not test.any():
+            continue
+        classifier.fit(vectors[places[~test]], labels[places[~test]])
+        probabilities[test] = classifier.predict_proba(vectors[places[test]])
+
+    # It brings scikit-learn and pandas, which whoever learns needs not have loaded before there are labels.
+    from cleanlab.filter import find_label_issues
+    from cleanlab.multilabel_classification.filter import find_label_issues as find_multilabel_issues
+
+    truth, probabilities = truth[:, known], probabilities[:, known]
+    if truth.shape[1] == 1:  # cleanlab knows this as a choice between two
+        truth, probabilities = np.hstack([~truth, truth]), np.hstack([1 - probabilities, probabilities])
+    elif multilabel:
+        given = [np.flatnonzero(row).tolist() for row in truth]
+        found = find_multilabel_issues(given, probabilities, return_indices_ranked_by=_RANKING, n_jobs=1)
+        return places[np.asarray(found, np.int64)]
+    probabilities += np.finfo(np.float32).tiny  # a row of zeros has no share
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    found = find_label_issues(truth.argmax(axis=1), probabilities, return_indices_ranked_by=_RANKING, n_jobs=1)
+    return places[np.asarray(found, np.int64)]
+
+
+def _apart(truth: NDArray[np.bool_], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many different texts have each of k choices, `(k,)`."""
+    _, group = np.unique(groups, return_inverse=True)
+    has = np.zeros((group.max(initial=-1) + 1, truth.shape[1]), bool)
+    np.logical_or.at(has, group, truth)
+    return np.asarray(has.sum(axis=0))

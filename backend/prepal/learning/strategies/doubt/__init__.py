@@ -1,0 +1,1 @@
+"""Strategies that go by what the classifier does not know."""

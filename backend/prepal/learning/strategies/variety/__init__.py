@@ -1,0 +1,1 @@
+"""Strategies that go by where texts lie in the space of vectors."""

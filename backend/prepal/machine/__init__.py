@@ -1,0 +1,1 @@
+"""Everything on one machine: Redis, Label Studio, backend, learner and embed worker, started, watched and ended."""

@@ -1,0 +1,1 @@
+"""What waits in Redis: jobs for the learner, texts for the encoder; who runs them, and who has to wait."""

@@ -1,0 +1,135 @@
+"""What `/metrics` tells Prometheus, read from Redis when it asks; it costs little at any size of a project."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import redis
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from rq.job import Job
+from rq.utils import utcparse
+
+from prepal.errors import PrepalError
+from prepal.project import Project, all_projects, readable
+from prepal.queues.requests import LEARN, SYNC, queue
+from prepal.queues.waiting import QUEUE as EMBED
+from prepal.queues.waiting import WaitingTexts
+
+# Urgent jobs are put in front, so the oldest one is not always the first; it is among these but in a flood of names.
+_LOOKED_AT = 50
+
+
+def render(connection: redis.Redis, waiting: WaitingTexts) -> bytes:
+    """Every metric, in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(connection, waiting))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    """Reads Redis once for each scrape, so that it does not matter which process of the backend is asked."""
+
+    def __init__(self, connection: redis.Redis, waiting: WaitingTexts) -> None:
+        self._connection = connection
+        self._waiting = waiting
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics of all projects, and of the queues."""
+        yield from _of_projects(all_projects(self._connection))
+        waiting = GaugeMetricFamily("prepal_waiting_texts", "Texts that wait for the encoder.")
+        waiting.add_metric([], len(self._waiting))
+        yield waiting
+        yield from self._of_queues()
+
+    def _of_queues(self) -> Iterator[Metric]:
+        length = GaugeMetricFamily("prepal_queue_jobs", "Jobs that wait.", labels=["queue"])
+        age = GaugeMetricFamily(
+            "prepal_queue_oldest_job_age_seconds", "How long the oldest job has waited.", labels=["queue"]
+        )
+        failed = GaugeMetricFamily(
+            "prepal_queue_failed_jobs",
+            "Jobs that failed in the last hour (embed: day); those that Label Studio refused are among them.",
+            labels=["queue"],
+        )
+        for name in (LEARN, SYNC, EMBED):
+            jobs = queue(self._connection, name)
+            length.add_metric([name], len(jobs))
+            age.add_metric([name], self._oldest_s(jobs.get_job_ids(0, _LOOKED_AT)))
+            failed.add_metric([name], jobs.failed_job_registry.get_job_count(cleanup=False))
+        yield from (length, age, failed)
+
+    def _oldest_s(self, jobs: list[str]) -> float:
+        with self._connection.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                pipe.hget(Job.key_for(job), "enqueued_at")
+            found = cast(list[bytes | None], pipe.execute())
+        times = [at for raw in found if raw and (at := _time(raw)) is not None]
+        return max(0.0, time.time() - min(times)) if times else 0.0
+
+
+def _time(raw: bytes) -> float | None:
+    """Unix time of what RQ wrote; None if somebody else wrote something else."""
+    try:
+        return utcparse(raw.decode()).timestamp()
+    except ValueError:
+        return None
+
+
+def _of_projects(projects: list[Project]) -> Iterator[Metric]:
+    def gauge(name: str, what: str, *labels: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"prepal_{name}", what, labels=["project", *labels])
+
+    rounds = CounterMetricFamily("prepal_rounds", "Rounds that finished.", labels=["project"])
+    seconds = gauge("round_seconds", "Seconds that each phase of the newest round took.", "phase")
+    finished = gauge("round_finished_timestamp_seconds", "When the newest round finished.")
+    labels = gauge("labels", "Labels that the newest round learnt from.")
+    annotations = gauge("annotations", "Annotations that are known, skipped ones included.")
+    pool = gauge("pool_size", "Tasks without a label that the newest round ranked.")
+    tasks = gauge("tasks", "Tasks that Label Studio has.")
+    known = gauge("tasks_known", "Tasks that were read from Label Studio.")
+    embedded = gauge("tasks_embedded", "Tasks with a vector that the newest round knew of.")
+    behind = gauge("facts_behind", "Facts that no finished round knows of.")
+    problem = gauge("project_problem", "1 while the project cannot be served.")
+    trouble = gauge("project_failures", "How often a job of the project failed since it last went well.", "step")
+    judged = gauge("audit_labels", "Labels of audit tasks that the accuracy rests on.")
+    accuracy = gauge("accuracy", "Accuracy, estimated on audit tasks.")
+    low = gauge("accuracy_low", "Lower end of the accuracy's 95 % interval.")
+    high = gauge("accuracy_high", "Upper end of the accuracy's 95 % interval.")
+
+    def add(project: Project) -> None:
+        of, record, info = [str(project.id)], project.round, project.info
+        rounds.add_metric(of, record.number if record else 0)
+        behind.add_metric(of, project.facts - (record.facts if record else 0))
+        tasks.add_metric(of, info.task_count)
+        known.add_metric(of, project.task_count())
+        for found in project.troubles():
+            trouble.add_metric([*of, found.job], found.count)
+        annotations.add_metric(of, _annotations(project))
+        labels.add_metric(of, record.labels if record else 0)
+        pool.add_metric(of, record.ranked if record else 0)
+        embedded.add_metric(of, record.labels + record.ranked if record else 0)
+        if record is not None:
+            finished.add_metric(of, record.finished_at)
+            for phase, took in record.seconds.items():
+                seconds.add_metric([*of, phase], took)
+        if record is not None and record.accuracy is not None:
+            accuracy.add_metric(of, record.accuracy["estimate"])
+            low.add_metric(of, record.accuracy["low"])
+            high.add_metric(of, record.accuracy["high"])
+            judged.add_metric(of, record.accuracy["audit_tasks"])
+        problem.add_metric(of, bool(info.problem or project.left))
+
+    for project in projects:
+        try:
+            with readable(project):
+                add(project)
+        except PrepalError:
+            problem.add_metric([str(project.id)], True)
+    yield from (rounds, seconds, finished, labels, annotations, pool, tasks, known, embedded, behind, problem)
+    yield from (trouble, accuracy, low, high, judged)
+
+
+def _annotations(project: Project) -> int:
+    return int(project.connection.hlen(project.key("annotations")))

@@ -1,0 +1,195 @@
+"""What `prepal status` tells of a project; read from Redis alone."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from prepal import records
+from prepal.errors import PrepalError
+from prepal.labels import label_config
+from prepal.labels.annotation import Annotation
+from prepal.labels.label_config import LabelConfig
+from prepal.labels.serving import serving
+from prepal.labels.settle import settle
+from prepal.learning.quality.acceptance import acceptance
+from prepal.learning.quality.stopping import Stability, advise, hardly_predicted
+from prepal.project import Project, Ranking, RoundRecord, Trouble, readable
+from prepal.queues.requests import LEARN, SYNC, queue
+from prepal.queues.waiting import QUEUE as EMBED
+from prepal.queues.waiting import WaitingTexts
+from prepal.vectors import text_ids
+
+# `next` lists this many places of the ranking.
+_NEXT = 10
+
+
+def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, Any]:
+    """The state of a project as one JSON document.
+
+    `up_to_date` is true when the newest finished round knows every fact written so far, and Label Studio serves by it.
+
+    Raises:
+        PrepalError: what Redis has of the project cannot be read.
+    """
+    with readable(project):
+        return _report(project, waiting, encoder)
+
+
+def _report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, Any]:
+    facts, info, record, ranking = project.facts, project.info, project.round, project.ranking()
+    config, annotations = _config(info.label_config), project.annotations()
+    settled = {} if config is None else settle(annotations, config)
+    tasks, texts = project.task_texts()
+    unembeddable = project.unembeddable()
+    failures = waiting.all_failures()
+    failed = texts[np.isin(texts, text_ids(list(failures)))].astype(str).tolist()
+    waits = np.isin(texts, text_ids(list(waiting.ids())))
+    reasons = Counter(unembeddable.values())
+    reasons.update(failures[key] for key in failed)
+    accepts = _acceptance(project, config, settled)
+    return {
+        "project": project.id,
+        "title": info.title,
+        "problem": project.left or info.problem or None,
+        "troubles": [_trouble(trouble) for trouble in project.troubles()],
+        "notes": [
+            *info.drift,
+            *(record.notes if record else []),
+            *_ignored(config),
+            *_switching(project, encoder),
+            *_accepted(accepts),
+        ],
+        "connected": info.connected,
+        "encoder": encoder,
+        "strategy": record.strategy if record else None,
+        "tasks": info.task_count,
+        "known": len(tasks) + len(unembeddable),
+        "embedded": len(tasks) - len(failed) - int(waits.sum()),
+        "texts_per_s": waiting.rate,
+        "waiting": len(np.unique(texts[waits])),
+        "not_embeddable": dict(reasons),
+        "labelled": len(settled),
+        "passed": _passed(project, annotations, settled),
+        "up_to_date": record is not None and record.facts == facts and project.facts == facts,
+        "rounds": record.number if record else 0,
+        "round": None
+        if record is None
+        else {
+            "labels": record.labels,
+            "ranked": record.ranked,
+            "finished_at": record.finished_at,
+            "age_s": round(max(0.0, time.time() - record.finished_at), 3),
+            "seconds": record.seconds,
+            "changed": record.changed,
+            "classifier": record.classifier,
+            "name_weight": record.name_weight,
+        },
+        "accuracy": record.accuracy if record else None,
+        "acceptance": accepts,
+        "advice": None if record is None or config is None else _advice(project, record, config, ranking),
+        "suspected": record.suspected if record else [],
+        "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
+        "next_audit": record.head_audit if record else [],
+        "queues": {name: len(queue(project.connection, name)) for name in (LEARN, SYNC, EMBED)},
+    }
+
+
+def wait_for(connection: redis.Redis, project: int, timeout_s: float) -> None:
+    """Wait until the newest finished round of a project knows everything.
+
+    Raises:
+        PrepalError: it took longer than `timeout_s`.
+    """
+    known = Project(connection, project)
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        facts, record = known.facts, known.round
+        if record is not None and record.facts == facts:
+            return
+        time.sleep(0.02)
+    raise PrepalError(f"No round of project {project} finished within {timeout_s:g} s: look at the learner's log.")
+
+
+def told(trouble: Trouble) -> str:
+    """One sentence on what goes wrong, for people."""
+    again_s = max(0.0, trouble.until - time.time())
+    times = "once" if trouble.count == 1 else f"{trouble.count} times"
+    return f"{trouble.job} failed {times}, and is tried again in {again_s:.0f} s: {trouble.what}"
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {**asdict(trouble), "told": told(trouble)}
+
+
+def _config(xml: str) -> LabelConfig | None:
+    try:
+        return label_config.parse(xml)
+    except PrepalError:
+        return None
+
+
+def _passed(
+    project: Project, annotations: Mapping[int, Annotation], settled: Mapping[int, NDArray[np.bool_]]
+) -> dict[str, int]:
+    """How many tasks without a label were skipped, postponed or submitted empty, and what that means for them."""
+    found = serving(annotations, settled.keys(), project.rules, project.postponed())
+    passed = {a.task for a in annotations.values() if a.task not in settled} | found.passed | found.closed
+    return {
+        "tasks": len(passed),
+        "left_to_others": len(found.passed),
+        "left_to_nobody": len(found.closed),
+        "audit_tasks": len(passed & project.audits()),
+    }
+
+
+def _acceptance(
+    project: Project, config: LabelConfig | None, settled: Mapping[int, NDArray[np.bool_]]
+) -> dict[str, Any] | None:
+    """How often people agree with predictions that they see, and with ones that they do not see."""
+    shown = {task: what for task, what in project.shown().items() if task in settled}
+    if not shown or config is None:
+        return None
+    agreed = [set(config.names(settled[task])) == set(chosen) for task, (chosen, _, _) in shown.items()]
+    confidence, hidden = zip(*((sure, hides) for _, sure, hides in shown.values()), strict=True)
+    found = acceptance(np.array(agreed), np.array(confidence, float), np.array(hidden, bool))
+    return None if found is None else asdict(found)
+
+
+def _accepted(found: dict[str, Any] | None) -> list[str]:
+    if found is None or not found["accepts"]:
+        return []
+    shown, hidden = found["shown"], found["hidden"]
+    return [
+        f"People agree with {shown['agreed']:.0%} of the predictions that they see, where {shown['expected']:.0%} were "
+        f"expected, and with {hidden['agreed']:.0%} of those that they do not see, where {hidden['expected']:.0%} were "
+        "expected: they accept what they are shown, so labels are less sure than they look."
+    ]
+
+
+def _advice(project: Project, record: RoundRecord, config: LabelConfig, ranking: Ranking | None) -> dict[str, str]:
+    """Whether to go on labelling, and why."""
+    accuracies = [(int(known["labels"]), known["estimate"]) for known in project.accuracies()]
+    stability = records.fill(Stability, record.stability) or Stability()
+    unseen: list[str] = []
+    if ranking is not None and ranking.predicts and config.understands(ranking.meaning, ranking.chosen.shape[1]):
+        unseen = [config.choices[place] for place in hardly_predicted(ranking.chosen)]
+    return asdict(advise(stability.kappas, record.labels / len(config.choices), accuracies, unseen))
+
+
+def _ignored(config: LabelConfig | None) -> list[str]:
+    if config is None or not config.ignored:
+        return []
+    return [f"Only {config.from_name!r} is learnt; not {', '.join(map(repr, config.ignored))}."]
+
+
+def _switching(project: Project, encoder: str) -> list[str]:
+    before = project.encoder
+    if before in (None, encoder):
+        return []
+    return [f"The ranking rests on the encoder {before} until all texts have a vector of {encoder}."]

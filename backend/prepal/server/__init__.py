@@ -1,0 +1,1 @@
+"""HTTP: what Label Studio calls, the pages and metrics. No request trains, embeds or calls Label Studio."""

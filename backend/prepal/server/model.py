@@ -1,0 +1,138 @@
+"""The LabelStudioMLBase subclass: predict() answers from the newest round, fit() writes down what happened."""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import redis
+
+from prepal.errors import PrepalError
+from prepal.labels import label_config
+from prepal.labels.events import as_list, number, read_annotation
+from prepal.project import MODEL_VERSION, Project
+from prepal.queues.requests import request_round, request_sync
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    # label-studio-ml prefers torch's multiprocessing where torch is installed, and would load all of torch for it.
+    missing = object()
+    before = sys.modules.get("torch", missing)
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if before is missing:
+            del sys.modules["torch"]
+        else:
+            sys.modules["torch"] = before  # type: ignore[assignment]
+
+
+with _without_torch():
+    from label_studio_ml.model import LabelStudioMLBase
+
+log = logging.getLogger(__name__)
+
+# Below every score that a ranking gives: a prediction made on demand waits for the next round to be placed.
+_UNPLACED = 1.0
+
+
+class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
+    """What Label Studio sees of one project: it neither trains, nor embeds, nor calls Label Studio."""
+
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self.project = project
+
+    def predict(
+        self, tasks: Sequence[Mapping[str, Any]], context: Mapping[str, Any] | None = None, **_: object
+    ) -> list[dict[str, Any]]:
+        """One prediction per task, in their order, empty where the newest round knows none."""
+        del context
+        info = self.project.info
+        ranking = self.project.ranking()
+        try:
+            config = label_config.parse(info.label_config)
+        except PrepalError:
+            ranking = None
+        if ranking is not None and not config.understands(ranking.meaning, ranking.chosen.shape[1]):
+            ranking = None
+        place = {} if ranking is None else {task: at for at, task in enumerate(ranking.task_ids.tolist())}
+        results = []
+        for task in tasks:
+            at = place.get(number(task.get("id")) or 0)
+            result: list[dict[str, Any]] = []
+            if ranking is not None and at is not None and not np.isnan(ranking.confidence[at]):
+                chosen = np.flatnonzero(ranking.chosen[at]).tolist()
+                hides = ranking.hidden is not None and bool(ranking.hidden[at])
+                if not hides:
+                    result = config.result(chosen, float(ranking.confidence[at]))
+            results.append({"result": result, "score": _UNPLACED, "model_version": MODEL_VERSION})
+        return results
+
+    def fit(self, event: str, data: Mapping[str, Any], **_: object) -> bool:
+        """Write down one event of Label Studio, and let a round or a reading of Label Studio follow.
+
+        Returns:
+            Whether the project is connected; an event of one that is not changes nothing.
+        """
+        connection = self.project.connection
+        if not self.project.is_known:
+            return False
+        match event:
+            case "ANNOTATION_CREATED" | "ANNOTATIONS_CREATED" | "ANNOTATION_UPDATED":
+                self._annotations(data)
+            case "ANNOTATIONS_DELETED":
+                self.project.delete_annotations(_ids(data.get("annotations")))
+                request_round(connection, self.project.id)
+            case "TASKS_DELETED":
+                self.project.delete_tasks(_ids(data.get("tasks")))
+                request_round(connection, self.project.id)
+            case "TASKS_CREATED":
+                request_sync(connection, self.project.id)
+            case "PROJECT_UPDATED":
+                self._project_updated(data)
+            case "START_TRAINING":
+                self.project.forget_seen()
+                self.project.end_trouble()
+                self.project.add_fact()
+                request_sync(connection, self.project.id, full=True)
+                request_round(connection, self.project.id)
+            case _:
+                log.debug("project %d: event %r is of no concern", self.project.id, event)
+        return True
+
+    def _annotations(self, data: Mapping[str, Any]) -> None:
+        tasks = [task for task in as_list(data.get("task")) if isinstance(task, Mapping)]
+        found = {}
+        for place, raw in enumerate(as_list(data.get("annotation"))):
+            if not isinstance(raw, Mapping):
+                continue
+            task = number(raw.get("task")) or (number(tasks[place].get("id")) if place < len(tasks) else None)
+            annotation = number(raw.get("id"))
+            if task and annotation:
+                found[annotation] = read_annotation(raw, task)
+        if self.project.put_annotations(found):
+            request_round(self.project.connection, self.project.id)
+
+    def _project_updated(self, data: Mapping[str, Any]) -> None:
+        # Our own changes come back as events too; only news is worth reading Label Studio for.
+        sent, info = data.get("project"), self.project.info
+        if isinstance(sent, Mapping) and any(
+            field in sent and sent[field] != known
+            for field, known in (("label_config", info.label_config), ("model_version", info.model_version))
+        ):
+            request_sync(self.project.connection, self.project.id)
+
+
+def of(connection: redis.Redis, project: int) -> PrepalModel:
+    """The model of one project."""
+    return PrepalModel(Project(connection, project))
+
+
+def _ids(items: object) -> list[int]:
+    found = (number(item.get("id") if isinstance(item, Mapping) else item) for item in as_list(items))
+    return [pk for pk in found if pk]

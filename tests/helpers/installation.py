@@ -1,0 +1,171 @@
+"""A learner with real parts around it, but for Label Studio, and any number of projects."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import redis
+
+from prepal.labels.events import read_annotation
+from prepal.learner import jobs
+from prepal.learner.jobs import Learner
+from prepal.learner.process import LearnerWorker
+from prepal.project import Project
+from prepal.queues.requests import LEARN, QUEUES, SYNC, mark, queue, request_round, request_sync
+from prepal.queues.waiting import WaitingTexts
+from prepal.server.model import PrepalModel
+from prepal.settings import Settings
+from prepal.vectors import VectorTable
+from tests.helpers.label_studio_in_memory import BACKEND_URL, LabelStudioInMemory
+
+CHOICES = "AB"
+CONFIG = (
+    '<View><Text name="text" value="$text"/><Choices name="topic" toName="text">'
+    + "".join(f'<Choice value="{choice}"/>' for choice in CHOICES)
+    + "</Choices></View>"
+)
+
+
+class Subject:
+    """One project: what Label Studio has of it, and what is known of it."""
+
+    def __init__(self, connection: redis.Redis, number: int, tasks: int) -> None:
+        first = 10_000 * number
+        data = {first + n: {"text": f"text {n} of project {number}"} for n in range(tasks)}
+        self.label_studio = LabelStudioInMemory(number, CONFIG, data)
+        self.label_studio.begin_ids(first + 1000)
+        self.number = number
+        self.project = Project(connection, number)
+
+    @property
+    def tasks(self) -> list[int]:
+        return sorted(self.label_studio.data)
+
+    def label(self, task: int, *choices: str, **how: Any) -> None:
+        """Somebody submits a task, and Label Studio tells it."""
+        raw = self.label_studio.annotate(task, *choices, **how)
+        PrepalModel(self.project).fit("ANNOTATION_CREATED", {"annotation": raw})
+
+    def label_next(self) -> None:
+        """Whoever labels here always labels what is served next, if there is anything."""
+        task = self.label_studio.next(1)
+        if task is not None:
+            self.label(task, CHOICES[task % len(CHOICES)])
+
+    def rest(self, seconds: float = -1.0) -> None:
+        """Let whatever failed rest for so long from now on; by itself, no longer."""
+        for trouble in self.project.troubles():
+            self.project.add_trouble(trouble.job, trouble.what, longest_s=seconds)
+
+    def check(self) -> None:
+        """Everything is as Label Studio has it, and people are given the newest round's head."""
+        project, record, label_studio = self.project, self.project.round, self.label_studio
+        assert project.troubles() == [], self.number
+        assert record is not None, self.number
+        assert record.facts == project.facts, self.number
+        assert project.task_count() == len(label_studio.data), self.number
+        expected = {pk: read_annotation(raw, raw["task"]) for pk, raw in label_studio.raw_annotations.items()}
+        assert project.annotations() == expected, self.number
+        can_be_given = [task for task in label_studio.order() if label_studio.can_be_given(task, 1)]
+        assert can_be_given[: len(record.head)] == record.head, self.number
+        predicted = {row["task"] for row in label_studio.predictions(project=self.number)}
+        annotated = {raw["task"] for raw in label_studio.raw_annotations.values()}
+        assert label_studio.data.keys() - annotated <= predicted <= label_studio.data.keys(), self.number
+
+
+class Installation:
+    """A learner, and projects by their numbers, each with so many tasks."""
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        redis_url: str,
+        folder: Path,
+        tasks: Mapping[int, int],
+        audit_fraction: float = 0.1,
+    ) -> None:
+        self.connection = connection
+        self.subjects = {number: Subject(connection, number, count) for number, count in tasks.items()}
+        self.settings = Settings(
+            redis_url=redis_url,
+            prepal_vectors=str(folder),
+            prepal_encoder="encoder",
+            prepal_backend_url=BACKEND_URL,
+            prepal_audit_fraction=audit_fraction,
+        )
+        self.table = VectorTable(str(folder), "encoder")
+        self.waiting = WaitingTexts(connection, "encoder")
+        self.learner = self.another_learner()
+        for subject in self.subjects.values():
+            subject.project.register()
+        self.compare()
+
+    def another_learner(self, connection: redis.Redis | None = None) -> Learner:
+        """What another process has, with its connection to Redis, which works from now on."""
+        own, everything = connection or self.connection, cast(Any, _Everything(self.subjects))
+        waiting = WaitingTexts(own, "encoder")
+        found = Learner(self.settings, own, everything, self.table, waiting, patience_s=0.1)
+        jobs.learner_of_this_process = found
+        return found
+
+    def compare(self) -> None:
+        """Compare all projects with Label Studio, and do what follows from it until nothing waits."""
+        for number in self.subjects:
+            request_sync(self.connection, number, full=True)
+        self.work()
+
+    def work(self) -> None:
+        """Do what waits, until nothing does."""
+        for _ in range(100):
+            self.embed()
+            waiting = [(job, n) for n in self.subjects for job in QUEUES if self.connection.exists(mark(job, n))]
+            # What waits is known by its marks.
+            for name in (LEARN, SYNC):
+                queue(self.connection, name).empty()
+            if not waiting:
+                return
+            for job, number in waiting:
+                getattr(jobs, job)(number)
+        raise AssertionError(f"there is no end to {waiting}")
+
+    def maintain(self) -> None:
+        """What the learner's process does every few seconds."""
+        LearnerWorker(self.learner).maintain()
+
+    def embed(self) -> None:
+        """What the embed worker does."""
+        lacking = sorted(self.waiting.ids())
+        if lacking:
+            seeds = [int(key[:8], 16) for key in lacking]
+            vectors = [np.random.default_rng(seed).normal(size=8) for seed in seeds]
+            self.table.append(lacking, np.array(vectors, np.float16))
+            for number, texts in self.waiting.done(lacking).items():
+                Project(self.connection, number).add_vectors(texts)
+                request_round(self.connection, number)
+
+
+class _Everything:
+    """One Label Studio with all the projects."""
+
+    def __init__(self, subjects: Mapping[int, Subject]) -> None:
+        self._subjects = subjects
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return getattr(self._subjects[_number_of(name, args, kwargs)].label_studio, name)(*args, **kwargs)
+
+        return call
+
+
+def _number_of(name: str, args: Any, kwargs: Any) -> int:
+    """Which project a call is about; ids of tasks and predictions tell it, too."""
+    if name in ("create_prediction", "save_backend", "save_webhook"):
+        return int(args[-1]["project"])
+    if name in ("update_prediction", "delete_prediction"):
+        return int(args[0]) // 10_000
+    if name == "postponed":
+        return min(args[0]) // 10_000
+    if "task" in kwargs:
+        return int(kwargs["task"]) // 10_000
+    return int(args[0] if args else kwargs["project"])

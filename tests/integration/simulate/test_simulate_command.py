@@ -1,0 +1,98 @@
+"""`prepal simulate` as an ML engineer runs it, with the real encoder and the vector cache."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from prepal.cli.main import main
+from prepal.demo.data import load_tickets, split
+from prepal.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sample tickets with their topics: a pool of 150, and 60 to measure on."""
+    folder = tmp_path_factory.mktemp("data")
+    rest, test = split(load_tickets(), held_back=60)
+    for name, tickets in (("train", rest[:150]), ("test", test)):
+        rows = [json.dumps({"text": ticket.text, "label": ticket.topic}) for ticket in tickets]
+        (folder / f"{name}.jsonl").write_text("\n".join(rows))
+    return folder
+
+
+def simulate(data: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    without = {name.upper() for name in Settings.model_fields}
+    environment = {name: value for name, value in os.environ.items() if name not in without}
+    return subprocess.run(
+        [sys.executable, "-m", "prepal.cli", "simulate", "train.jsonl", "test.jsonl", "--out", "out", *options],
+        cwd=data,
+        env={**environment, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_names_and_strategy_beat_random_labels_and_a_second_call_repeats_nothing(data: Path) -> None:
+    options = ("--budget", "40", "--batch-size", "20", "--seeds", "2", "--json")
+    done = simulate(data, *options)
+    assert done.returncode == 0, done.stderr
+    table: dict[str, dict[str, Any]] = {row["arm"]: row for row in json.loads(done.stdout)}
+    assert set(table) == {"auto, names", "random, no names"}
+    assert table["auto, names"]["area"] > table["random, no names"]["area"]
+    results = (data / "out" / "results.jsonl").read_bytes()
+    assert len(results.splitlines()) == 2 * 2 * 3
+    assert {"report.html", "curves.png"} <= {path.name for path in (data / "out").iterdir()}
+    assert simulate(data, *options).returncode == 0
+    assert (data / "out" / "results.jsonl").read_bytes() == results
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--strategy", "margn"), 'There is no strategy "margn". Did you mean "margin"?'),
+        (("--classifier", "forest"), "There is no classifier 'forest': choose from"),
+        (("--batch-size", "many"), "'many' is not a list of numbers"),
+        (("--pool", "1"), "1 is not in the range"),
+    ],
+)
+def test_wrong_options_are_told_in_one_sentence(data: Path, options: tuple[str, str], sentence: str) -> None:
+    files = [str(data / name) for name in ("train.jsonl", "test.jsonl")]
+    done = CliRunner().invoke(main, ["simulate", *files, "--out", str(data / "wrong"), *options])
+    assert done.exit_code in (1, 2)
+    assert sentence in " ".join(done.stderr.split())
+    assert not (data / "wrong").exists()
+
+
+def test_results_are_of_the_files_as_they_are_now(data: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
+    shutil.copy(data / "test.jsonl", tmp_path)
+    train = tmp_path / "train.jsonl"
+
+    def accuracy(rows: list[dict[str, str]], *options: str) -> tuple[float, str]:
+        train.write_text("\n".join(map(json.dumps, rows)))
+        few = ("--encoder", "word-counts", "--strategy", "random", "--seeds", "1", "--budget", "60", "--json")
+        done = simulate(tmp_path, *few, *options)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)[0]["accuracy"], " ".join(done.stderr.split())
+
+    rng = random.Random(0)
+    by_lot = [{**row, "label": rng.choice(rows)["label"]} for row in rows]
+    first, told = accuracy(by_lot)
+    assert "earlier" not in told
+    corrected, told = accuracy(rows)
+    assert corrected > first + 0.2
+    assert "had results of other texts, labels, models or another release: they are in" in told
+    part, told = accuracy(sorted(rows, key=lambda row: row["label"]), "--pool", "70")
+    assert "results-earlier.jsonl now" in told
+    assert part != corrected
+    shutil.rmtree(tmp_path / "out")
+    assert accuracy(rows)[0] == corrected

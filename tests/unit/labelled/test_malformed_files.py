@@ -1,0 +1,184 @@
+"""Exports and data files with anything in them are read, or refused in one sentence; what is written is whole."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prepal import records
+from prepal.errors import PrepalError
+from prepal.files import json_bytes, parse_rows, write_rows
+from prepal.labels.label_config import parse
+from prepal_workers.labelled.read_labelled import read_labelled, read_rows
+from prepal_workers.simulate.dataset import load
+
+CONFIG = parse(
+    '<View><Text name="t" value="$text"/><Choices name="topic" toName="t"><Choice value="Café"/><Choice value="tea"/>'
+    "</Choices></View>"
+)
+# What people's data has in it once in a million, and every parser trips over.
+STRANGE = (
+    *(
+        "",
+        " ",
+        "\0",
+        "\x1e",
+        "\x85",
+        "\u2028",
+        "\u2029",
+        "\x0b\x0c\x1c",
+        "\r",
+        "\n",
+        "\t",
+        ",",
+        '"',
+        '""',
+        "'",
+        "\\",
+        "$x$",
+    ),
+    *("\ud800", "\udfff", "\ude00\ud83d", "\u202e\u200f\u2066", "\ufeff", "\ufffd", "Cafe\u0301", "Café", "😀", "漢字"),
+    *("[", "{", '["a"]', '{"choices": ["a", "b"]}', "{'a'}", "null", "NaN", "1e999", "9" * 5000, "-0", "x" * 3000),
+)
+text = st.sampled_from(STRANGE) | st.text(max_size=20) | st.sampled_from(["Café", "tea", "A text that says something."])
+scalar = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | text
+anything = st.recursive(
+    scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=6
+)
+keys = st.sampled_from(
+    [
+        *("text", "label", "text_a", "text_b", "data", "annotations", "completions", "id", "meta", "drafts", "audit"),
+        *("topic", "annotator", "annotation_id", "result", "value", "choices", "from_name", "completed_by"),
+    ]
+)
+
+
+@st.composite
+def exports(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """A good export with a few things in it put wrong."""
+    tasks: list[dict[str, Any]] = []
+    for number in range(1, draw(st.integers(2, 7))):
+        chosen = draw(st.sampled_from(["Café", "Cafe\u0301", "tea"]))
+        result = [{"from_name": "topic", "to_name": "t", "type": "choices", "value": {"choices": [chosen]}}]
+        annotation = {"id": number, "completed_by": number % 3, "was_cancelled": False, "result": result}
+        tasks.append({"id": number, "data": {"text": f"A text, number {number}"}, "annotations": [annotation]})
+    for _ in range(draw(st.integers(0, 4))):
+        put_wrong(draw, tasks)
+    return tasks
+
+
+def put_wrong(draw: st.DrawFn, value: Any) -> None:
+    """Replace, add or take away something at some depth."""
+    while isinstance(value, list | dict) and value:
+        places = list(range(len(value))) if isinstance(value, list) else list(value)
+        at = draw(st.sampled_from(places))
+        inner = value[at]
+        if isinstance(inner, list | dict) and inner and draw(st.integers(0, 3)):
+            value = inner
+        elif isinstance(value, dict) and draw(st.booleans()):
+            value[draw(keys | text)] = draw(anything)
+            return
+        else:
+            value[at] = draw(anything)
+            return
+
+
+rows = st.lists(st.dictionaries(keys | text, anything, max_size=5), max_size=5)
+ends = st.sampled_from(["\n", "\r\n", "\r", "\u2028"])
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> bytes:
+    """A file: JSON, JSON lines, a table, or bytes; now and then a byte of it is another one."""
+    found: bytes
+    kind = draw(st.sampled_from(["export", "rows", "lines", "table", "bytes"]))
+    if kind == "export":
+        found = json.dumps(draw(exports()), ensure_ascii=draw(st.booleans())).encode("utf-8", "backslashreplace")
+    elif kind == "rows":
+        found = json_bytes(draw(rows))
+    elif kind == "lines":
+        found = b"\n".join(json_bytes(row) for row in draw(rows))
+    elif kind == "table":
+        written = io.StringIO(newline="")
+        header = draw(st.lists(keys | text, max_size=4))
+        csv.writer(written, delimiter=draw(st.sampled_from(",\t")), lineterminator=draw(ends)).writerows(
+            [header, *draw(st.lists(st.lists(text, max_size=4), max_size=5))]
+        )
+        found = written.getvalue().encode("utf-8", draw(st.sampled_from(["replace", "surrogatepass"])))
+    else:
+        found = draw(st.binary(max_size=200))
+    if found and not draw(st.integers(0, 4)):
+        at = draw(st.integers(0, len(found) - 1))
+        found = found[:at] + draw(st.binary(max_size=2)) + found[at + 1 :]
+    return found
+
+
+def one_sentence(do: Callable[[], object]) -> object:
+    """What it gives, or nothing if it refuses in one sentence."""
+    try:
+        return do()
+    except PrepalError as error:
+        said = str(error)
+        assert "\n" not in said, said
+        assert said.endswith("."), said
+        said.encode()
+        return None
+
+
+@given(contents(), st.booleans(), st.booleans())
+@settings(deadline=None, max_examples=600)
+def test_a_file_is_read_or_refused_in_one_sentence(content: bytes, with_config: bool, pair: bool) -> None:
+    data = one_sentence(lambda: read_labelled(content, "x", config=CONFIG if with_config else None, pair=pair or None))
+    if data is not None:
+        assert data.summary()
+        assert len(data.texts) == len(data.labels)
+        for part in (*data.texts, *data.label_names):
+            "".join(part).encode()
+
+
+@given(exports(), st.sets(st.integers(1, 9)))
+@settings(deadline=None, max_examples=200)
+def test_a_projects_tasks_are_read_or_refused_in_one_sentence(tasks: list[dict[str, Any]], audits: set[int]) -> None:
+    rows = [task for task in tasks if isinstance(task, dict)]
+    data = one_sentence(lambda: read_rows("JSON", rows, "project 1", config=CONFIG, audits=audits))
+    assert data is None or set(data.label_names) <= set(CONFIG.choices)
+
+
+@given(contents(), contents(), st.sampled_from([".csv", ".jsonl"]), st.none() | st.integers(2, 5))
+@settings(deadline=None, max_examples=300)
+def test_experiments_read_their_files_or_refuse_in_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, train: bytes, test: bytes, suffix: str, pool: int | None
+) -> None:
+    folder = tmp_path_factory.mktemp("data")
+    for part, content in (("train", train), ("test", test)):
+        (folder / f"{part}{suffix}").write_bytes(content)
+    dataset = one_sentence(lambda: load(folder / f"train{suffix}", folder / f"test{suffix}", pool))
+    if dataset is not None:
+        assert len(dataset.train.texts) == len(dataset.train.labels) <= (pool or 99)
+        assert not set(dataset.train.texts) & set(dataset.test.texts)
+
+
+@given(rows, st.sampled_from(["out.jsonl", "out.csv"]))
+@settings(deadline=None, max_examples=200)
+def test_rows_that_are_written_can_be_read_again(
+    tmp_path_factory: pytest.TempPathFactory, written: list[dict[str, Any]], name: str
+) -> None:
+    path = tmp_path_factory.mktemp("out") / name
+    written = [{**records.loads(records.dumps(row)), "predicted": "a"} for row in written]
+    write_rows(written, path)
+    content = path.read_bytes()
+    content.decode()
+    if not written:
+        return
+    if path.suffix == ".csv":
+        found = list(csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True))
+        assert len(found) == len(written)
+        assert all(row["predicted"] == "a" for row in found)
+    else:
+        _, again = parse_rows(content, name)
+        assert json_bytes(again) == json_bytes(written)

@@ -1,0 +1,1 @@
+"""Export → final model → labels for the rest."""

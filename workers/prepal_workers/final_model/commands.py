@@ -1,0 +1,148 @@
+"""`prepal finetune` and `prepal predict`: what they read, and what they tell."""
+
+import contextlib
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from prepal.errors import PrepalError
+from prepal.files import check_depth
+from prepal.labels import label_config
+from prepal.settings import Settings
+from prepal_workers.final_model import finetune as finetuning
+from prepal_workers.final_model.predict import Predictor, Threshold, predict_file, predict_project
+from prepal_workers.labelled.labelled_data import LabelledData
+from prepal_workers.labelled.read_labelled import read_labelled, read_rows
+from prepal_workers.training.bar import Bar
+from prepal_workers.training.recipe import Method, Wishes
+
+if TYPE_CHECKING:
+    from prepal.label_studio.client import LabelStudio
+
+_STANDARD_INPUT = "-"
+
+
+def finetune(
+    export: str | None,
+    project: int | None,
+    model: str,
+    out: Path,
+    settings: Settings,
+    console: Console,
+    *,
+    audits: Collection[int] = (),
+    choice: str | None = None,
+    fields: Sequence[str] = (),
+    pair: bool | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    method: Method | None = None,
+    lora: bool | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    onnx: bool = False,
+) -> dict[str, Any]:
+    """Train on an export, or straight on a project; returns what `metrics.json` has.
+
+    Raises:
+        PrepalError: nothing can be learnt from it, or the model or the folder cannot be used.
+    """
+    data = _labelled(export, project, settings, audits=audits, choice=choice, fields=fields, pair=pair)
+    for line in data.summary():
+        console.print(line, markup=False)
+    wishes = Wishes(learning_rate, epochs, batch_size, method, lora)
+    metrics = finetuning.finetune(data, model, out, console, wishes=wishes, seed=seed, resume=resume, onnx=onnx)
+    accuracy = metrics["accuracy"]
+    console.print(
+        f"Accuracy {accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}), macro-F1 "
+        f"{metrics['macro_f1']:.3f}; always the most frequent answer: {metrics['majority_accuracy']:.3f}."
+    )
+    console.print(f"The model is in {out}; {out / 'README.md'} tells about it.", markup=False)
+    return metrics
+
+
+def predict(
+    model: Path,
+    source: str | None,
+    out: Path | None,
+    project: int | None,
+    threshold: float | None,
+    settings: Settings,
+    console: Console,
+) -> dict[str, Any]:
+    """Label a file's texts or a project's unlabelled tasks; returns how many, and how many are sure.
+
+    Raises:
+        PrepalError: the model, the file or the project cannot be used.
+    """
+    predictor = Predictor(model)
+    with Bar(console) as bar:
+        predictor.on_read = bar.read
+        if source is not None and out is not None:
+            found, without = predict_file(predictor, _read(source), _name(source), out, threshold), 0
+            where = str(out)
+        else:
+            assert project is not None
+            with _label_studio(settings) as label_studio:
+                config = label_config.parse(label_studio.project(project)["label_config"])
+                found, without = predict_project(predictor, label_studio, project, config, threshold)
+            where = f"Label Studio as predictions of version {predictor.version!r}"
+    if found.threshold:
+        console.print(str(found.threshold), markup=False)
+    sure = None if found.sure is None else int(found.sure.sum())
+    marked = "" if sure is None else f", {sure} of them sure"
+    left_out = f"; {without} tasks without a text are left out" if without else ""
+    console.print(f"{len(found.labels)} texts labelled{marked}, in {where}{left_out}.", markup=False)
+    return {"labelled": len(found.labels), "sure": sure, "without_text": without, "threshold": _plain(found.threshold)}
+
+
+def _labelled(
+    export: str | None,
+    project: int | None,
+    settings: Settings,
+    *,
+    audits: Collection[int],
+    choice: str | None,
+    fields: Sequence[str],
+    pair: bool | None,
+) -> LabelledData:
+    if project is None:
+        assert export is not None
+        return read_labelled(_read(export), _name(export), choice=choice, fields=fields, pair=pair)
+    with _label_studio(settings) as label_studio:
+        config = label_config.parse(label_studio.project(project)["label_config"])
+        annotated = label_studio.export(project)
+        known = {task["id"] for task in annotated}
+        others = [task for page in label_studio.tasks(project) for task in page if task["id"] not in known]
+    tasks, name = [*annotated, *({**task, "annotations": []} for task in others)], f"project {project}"
+    check_depth(tasks, name)
+    own = config if choice in (None, config.from_name) else None
+    return read_rows("JSON", tasks, name, choice=choice, fields=fields, pair=pair, config=own, audits=audits)
+
+
+def _label_studio(settings: Settings) -> "contextlib.closing[LabelStudio]":
+    # Its client takes seconds to import, and a file does without.
+    from prepal.label_studio.client import LabelStudio
+
+    return contextlib.closing(LabelStudio(settings.label_studio_url, settings.label_studio_api_key))
+
+
+def _read(path: str) -> bytes:
+    if path == _STANDARD_INPUT:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise PrepalError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
+
+
+def _name(path: str) -> str:
+    return "standard input" if path == _STANDARD_INPUT else path
+
+
+def _plain(threshold: Threshold | None) -> dict[str, Any] | None:
+    return None if threshold is None else {"accuracy": threshold.accuracy, "confidence": threshold.confidence}

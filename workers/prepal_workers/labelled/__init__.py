@@ -1,0 +1,1 @@
+"""Exports and data files → texts with labels."""

@@ -1,0 +1,204 @@
+"""Labelled texts, and what was met while reading them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.errors import PrepalError
+from prepal.learning.classifiers.decisions import HowMany, how_many, marks
+from prepal.learning.quality.folds import equal
+from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.wording import named, words_of
+
+_LEAST_EXAMPLES = 2
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Labelled texts, and what was met while reading them.
+
+    Attributes:
+        kind: what the file was, such as `JSON_MIN`.
+        texts: the texts, or pairs of texts; all of one kind.
+        labels: `(n,)` int64 places in `label_names`, or `(n, k)` bool where a text may have several.
+        label_names: the choices that somebody chose, in the config's order if there is one, else sorted.
+        is_audit: `(n,)` bool, which tasks were drawn at random.
+        task_ids: `(n,)` int64; the row's number where there are no tasks.
+        tasks: how many tasks, or rows, there were.
+        fields: where the texts come from.
+        choice: name of the `Choices` tag; empty for a data file.
+        disagreements: how many tasks got different choices from different annotators.
+        left_out: how many tasks gave no label, by reason.
+        unlabelled: texts of tasks that gave no label.
+        votes: `(n, a)` int64, what each annotator chose, as places in `label_names`; -1 where nobody asked, and in all
+            of a row whose label is ground truth. None where a text may have several labels.
+        settled_by: how labels came out of votes.
+        notes: sentences on what the reader should know.
+    """
+
+    kind: str
+    texts: list[Text]
+    labels: NDArray[np.int64] | NDArray[np.bool_]
+    label_names: tuple[str, ...]
+    is_audit: NDArray[np.bool_]
+    task_ids: NDArray[np.int64]
+    tasks: int
+    fields: tuple[str, ...]
+    choice: str
+    disagreements: int
+    left_out: dict[str, int]
+    unlabelled: list[Text] = field(default_factory=list)
+    votes: NDArray[np.int64] | None = None
+    settled_by: Literal["majority", "CROWDLAB"] = "majority"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a text may have several labels."""
+        return self.labels.ndim == 2
+
+    @property
+    def how_many(self) -> HowMany:
+        """How many labels a text has."""
+        return how_many(self.labels)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether texts are pairs."""
+        return bool(self.texts) and isinstance(self.texts[0], tuple)
+
+    @property
+    def marks(self) -> NDArray[np.bool_]:
+        """Which labels each text has, `(n, k)`."""
+        return marks(self.labels, len(self.label_names))
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """A number for each text `(n,)`, the same for ones that say the same."""
+        return equal([tuple(map(words_of, (text,) if isinstance(text, str) else text)) for text in self.texts])
+
+    @property
+    def contradictory(self) -> list[int]:
+        """Tasks whose text has other labels in another task."""
+        rows = np.column_stack([self.groups, self.marks])
+        different = np.unique(rows, axis=0)
+        texts, counts = np.unique(different[:, 0], return_counts=True)
+        return [int(task) for task in self.task_ids[np.isin(self.groups, texts[counts > 1])]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Examples of each label."""
+        k = len(self.label_names)
+        found = self.labels.sum(axis=0) if self.multilabel else np.bincount(self.labels, minlength=k)
+        return dict(zip(self.label_names, map(int, found), strict=True))
+
+    def summary(self) -> list[str]:
+        """What was read, a line per fact."""
+        what = "pairs" if self.pairs else "texts"
+        kind = "several labels each" if self.multilabel else "one label each"
+        audits = f", {int(self.is_audit.sum())} of them audit tasks" if self.is_audit.any() else ""
+        source = f" from {' + '.join(self.fields)}" + (f", labels from {self.choice}" if self.choice else "")
+        left_out = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+        return [
+            f"{self.kind}: {self.tasks} tasks, {len(self.texts)} labelled {what} with {kind}{audits}{source}.",
+            "Labels: " + ", ".join(f"{label} {count}" for label, count in self.counts.items()) + ".",
+            f"Disagreements: annotators of {self.disagreements} tasks chose differently; the majority counts.",
+            f"Left out: {left_out or 'nothing'}.",
+            *self.equal_texts(),
+            *self.notes,
+        ]
+
+    def equal_texts(self) -> list[str]:
+        """A sentence on texts that occur more than once, if there are any."""
+        different = len(np.unique(self.groups))
+        if different == len(self.texts):
+            return []
+        said = f"Equal texts: there are {different} different ones, and none is both learnt from and judged by"
+        if not self.contradictory:
+            return [f"{said}."]
+        tasks = named([str(task) for task in self.contradictory])
+        return [f"{said}; equal ones with different labels are in the tasks {tasks}: correct these."]
+
+
+def assemble(
+    *,
+    kind: str,
+    name: str,
+    texts: list[Text],
+    chosen: NDArray[np.bool_],
+    label_names: tuple[str, ...],
+    multilabel: bool,
+    is_audit: NDArray[np.bool_],
+    task_ids: NDArray[np.int64],
+    tasks: int,
+    fields: tuple[str, ...],
+    choice: str,
+    disagreements: int,
+    left_out: Counter[str],
+    unlabelled: list[Text],
+    votes: NDArray[np.int64] | None = None,
+) -> LabelledData:
+    """Put together what was read, sorted by task, without labels that nothing has.
+
+    `chosen` `(n, k)` bool says which of `label_names` each text has, `votes` are places in these, and `name` is the
+    file's, for messages; all others are as in `LabelledData`.
+
+    Raises:
+        PrepalError: there is nothing that could be told apart.
+    """
+    if not texts:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+        raise PrepalError(f"None of the {tasks} tasks of {name} has a label ({reasons}): label some, and export again.")
+    order = np.argsort(task_ids, kind="stable")
+    counts = chosen.sum(axis=0)
+    used = np.flatnonzero(counts > 0)
+    if len(used) < (1 if multilabel else 2):
+        raise PrepalError(
+            f"All {len(texts)} labels of {name} are {label_names[used[0]] if len(used) else 'empty'!r}: a model needs "
+            "examples of two."
+        )
+    kept = chosen[order][:, used]
+    names = [label_names[column] for column in used]
+    return LabelledData(
+        kind=kind,
+        texts=[texts[place] for place in order],
+        labels=kept if multilabel else kept.argmax(axis=1).astype(np.int64),
+        label_names=tuple(names),
+        is_audit=is_audit[order],
+        task_ids=task_ids[order],
+        tasks=tasks,
+        fields=fields,
+        choice=choice,
+        disagreements=disagreements,
+        left_out={reason: count for reason, count in left_out.items() if count},
+        unlabelled=unlabelled,
+        votes=None if votes is None else _renumbered(votes[order], used),
+        notes=tuple(_notes(label_names, counts)),
+    )
+
+
+def _renumbered(votes: NDArray[np.int64], used: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Votes for labels that nothing has in the end are none."""
+    found = np.full(votes.shape, -1, np.int64)
+    for place, label in enumerate(used):
+        found[votes == label] = place
+    return found
+
+
+def _notes(label_names: Sequence[str], counts: NDArray[np.int64]) -> list[str]:
+    few = [name for name, count in zip(label_names, counts, strict=True) if 0 < count < _LEAST_EXAMPLES]
+    none = [name for name, count in zip(label_names, counts, strict=True) if count == 0]
+    notes = []
+    if few:
+        notes.append(
+            f"{named(few)}: fewer than {_LEAST_EXAMPLES} examples, so nothing can tell how well the model knows "
+            "that; label more."
+        )
+    if none:
+        notes.append(f"{named(none)}: no examples, so the model will not know that; label some.")
+    return notes

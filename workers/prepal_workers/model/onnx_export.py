@@ -1,0 +1,123 @@
+"""A model as ONNX, checked against the original."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prepal.errors import PrepalError
+from prepal_workers.labelled.text_fields import Text
+from prepal_workers.model.sequence_model import SequenceModel
+
+FILE = "model.onnx"
+# What other arithmetic may change in a logit; more would be another model.
+_TOLERANCE = 1e-3
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+def check_installed() -> None:
+    """Refuse early.
+
+    Raises:
+        PrepalError: what ONNX needs is not installed.
+    """
+    if any(find_spec(package) is None for package in _NEEDED):
+        raise PrepalError("ONNX needs onnx, onnxscript and onnxruntime: pip install 'prepal-label-studio[onnx]'.")
+
+
+def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> dict[str, Any]:
+    """Write `model.onnx` beside the model; returns how far it differs from it.
+
+    Args:
+        model: the original.
+        folder: where it was saved.
+        texts: both are asked about these.
+
+    Raises:
+        PrepalError: the model cannot be exported, or the export gives other numbers.
+    """
+    path = folder / FILE
+    encoded = model.tokenize(texts)
+    names = list(encoded[0])
+    # Two texts of some length: what is one here would be taken for constant.
+    example = model.tokenizer.pad([encoded[0], encoded[-1]], return_tensors="pt").to("cpu")
+    device = model.model.device
+    original = model.model.to("cpu").eval()
+    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    try:
+        with warnings.catch_warnings(), _silent("torch.onnx", "onnxscript", "onnx_ir"):
+            # The exporter warns of its own code.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                _Logits(original, names),
+                tuple(example[name] for name in names),
+                path,
+                input_names=names,
+                output_names=["logits"],
+                dynamic_shapes=(tuple(sizes for _ in names),),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as failure:
+        # Exporters wrap what went wrong in pages of advice.
+        error: BaseException = failure
+        while error.__cause__:
+            error = error.__cause__
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise PrepalError(f"The model cannot be written as ONNX ({cause}): leave out --onnx.") from failure
+    exported = _run(path, model, encoded)
+    expected = model.logits(texts)
+    model.model.to(device)
+    difference = float(np.abs(exported - expected).max())
+    if not difference <= _TOLERANCE:
+        path.unlink()
+        raise PrepalError(
+            f"The ONNX model gives other logits than the original (up to {difference:.4f} apart): leave out --onnx."
+        )
+    return {"file": FILE, "texts": len(texts), "largest_difference": difference}
+
+
+class _Logits(torch.nn.Module):
+    """The model as a function of tensors in a fixed order."""
+
+    def __init__(self, model: torch.nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = list(names)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return logits
+
+
+def _run(path: Path, model: SequenceModel, encoded: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = []
+    for one in encoded:
+        batch = model.tokenizer.pad([one], return_tensors="np")
+        found.append(session.run(["logits"], {name: np.asarray(batch[name], np.int64) for name in one})[0])
+    return np.concatenate(found)
+
+
+class _silent:  # noqa: N801
+    """Without what some libraries log below errors."""
+
+    def __init__(self, *names: str) -> None:
+        self._levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+
+    def __enter__(self) -> None:
+        for logger in self._levels:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        for logger, level in self._levels.items():
+            logger.setLevel(level)
