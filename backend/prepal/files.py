@@ -64,8 +64,29 @@ def parse_rows(content: bytes, name: str) -> tuple[FileKind, list[Row]]:
     return "JSON", found
 
 
-def json_lines(text: str, name: str) -> list[tuple[int, Row]]:
+def numbered_rows(path: Path) -> list[tuple[int, Row]]:
+    """Rows of a file that ends in .csv or .jsonl, each with the number of the line that it ends in.
+
+    Raises:
+        PrepalError: the file cannot be read, is of another kind, or is broken; says where.
+    """
+    readers = {".csv": table_rows, ".jsonl": json_lines}
+    if path.suffix.lower() not in readers:
+        raise PrepalError(f"{path} is of a kind that cannot be read: give a file ending in .csv or .jsonl.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PrepalError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
+    return readers[path.suffix.lower()](decoded(content, str(path)), str(path))
+
+
+def json_lines(text: str, name: str, remedy: str = "write one object per line") -> list[tuple[int, Row]]:
     """Rows of JSON lines, each with the number of its line.
+
+    Args:
+        text: the lines.
+        name: of the file, for messages.
+        remedy: what a message tells people to do.
 
     Raises:
         PrepalError: a line is not a JSON object.
@@ -77,9 +98,9 @@ def json_lines(text: str, name: str) -> list[tuple[int, Row]]:
         try:
             row = records.loads(line)
         except ValueError as error:
-            raise PrepalError(f"{name} line {number} is not JSON ({error}): write one object per line.") from error
+            raise PrepalError(f"{name} line {number} is not JSON ({error}): {remedy}.") from error
         if not isinstance(row, dict):
-            raise PrepalError(f"{name} line {number} is not an object: write one object per line.")
+            raise PrepalError(f"{name} line {number} is not an object: {remedy}.")
         rows.append((number, row))
     check_depth([row for _, row in rows], name)
     return rows
@@ -136,13 +157,26 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
     Raises:
         PrepalError: it cannot be written.
     """
-    content = _csv(rows) if path.suffix.lower() == ".csv" else b"".join(json_bytes(row) + b"\n" for row in rows)
-    partial = path.with_name(path.name + ".partial")
+    write_whole(
+        path, _csv(rows) if path.suffix.lower() == ".csv" else b"".join(json_bytes(row) + b"\n" for row in rows)
+    )
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file with these permissions at most; the old one stays until the new one is whole.
+
+    Raises:
+        PrepalError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
     try:
+        # Whoever made what lies there could have it open, or have pointed it elsewhere.
+        partial.unlink(missing_ok=True)
+        partial.touch(mode, exist_ok=False)
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        raise PrepalError(f"{path} cannot be written ({error.strerror}): choose another --out.") from error
+        raise PrepalError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
 
 
 def _csv(rows: Sequence[Row]) -> bytes:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from prepal.errors import PrepalError
+from prepal.files import write_whole
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -30,13 +31,12 @@ def make_folder(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file that only its owner reads: whole, or not at all."""
-    new = path.with_name(f"{path.name}.new")
-    # Whoever made it could have opened it before.
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600, exist_ok=False)
-    new.write_text(text)
-    new.replace(path)
+    """Write a file that only its owner reads: whole, or not at all.
+
+    Raises:
+        PrepalError: it cannot be written.
+    """
+    write_whole(path, text.encode(), mode=0o600)
 
 
 def doubt(path: Path) -> str:

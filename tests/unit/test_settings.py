@@ -176,7 +176,7 @@ def test_a_folder_with_anything_of_somebody_else_is_refused(tmp_path: Path, give
 
 
 def test_what_is_written_is_private_whatever_lay_there(tmp_path: Path) -> None:
-    file, left_over = tmp_path / "state.json", tmp_path / "state.json.new"
+    file, left_over = tmp_path / "state.json", tmp_path / "state.json.partial"
     other = tmp_path / "other"
     left_over.symlink_to(other)
     private.write(file, "secret")

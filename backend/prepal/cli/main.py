@@ -30,6 +30,7 @@ from rich.text import Text
 from prepal import logs, private, records
 from prepal import settings as settings_table
 from prepal.errors import PrepalError
+from prepal.files import write_whole
 from prepal.labels.events import AUDIT_MARK
 from prepal.project import Project, readable
 from prepal.settings import Settings
@@ -299,12 +300,7 @@ def export(project: int, out: Path, home: Path) -> None:
     for task in tasks:
         if task["id"] in audits:
             task["meta"] = {**(task.get("meta") or {}), AUDIT_MARK: True}
-    partial = out.with_name(out.name + ".partial")
-    try:
-        partial.write_bytes(records.dumps(tasks))
-        partial.replace(out)
-    except OSError as error:
-        raise PrepalError(f"{out} cannot be written ({error.strerror}): choose another --out.") from error
+    write_whole(out, records.dumps(tasks))
     _messages.print(f"{len(tasks)} annotated tasks in {out}")
 
 

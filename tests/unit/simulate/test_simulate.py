@@ -294,10 +294,12 @@ def test_results_of_another_encoder_in_the_same_folder_are_set_apart(
     assert read(tmp_path / "results-earlier.jsonl") == first
 
 
-@pytest.mark.parametrize("line", ["3", "[]", "{}", '{"version": "1"}'])
-def test_a_file_that_has_no_results_is_left_alone(dataset: Dataset, tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "what"), [("3", "an object"), ("[]", "an object"), ("{}", "a result"), ('{"version": "1"}', "a result")]
+)
+def test_a_file_that_has_no_results_is_left_alone(dataset: Dataset, tmp_path: Path, line: str, what: str) -> None:
     (tmp_path / "results.jsonl").write_text(f"{line}\n")
-    with pytest.raises(PrepalError, match=r"results.jsonl line 1 is not a result: choose another --out\.$"):
+    with pytest.raises(PrepalError, match=rf"results.jsonl line 1 is not {what}: choose another --out\.$"):
         set_apart(tmp_path / "results.jsonl", dataset)
     assert (tmp_path / "results.jsonl").read_text() == f"{line}\n"
 

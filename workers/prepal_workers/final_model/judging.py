@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from prepal.errors import PrepalError
+from prepal.files import json_bytes, write_whole
 from prepal.learning.classifiers.decisions import HowMany
 from prepal.learning.classifiers.labels import Labels
 from prepal.learning.quality.folds import deal
@@ -252,9 +253,7 @@ def _audits_suffice(data: LabelledData) -> bool:
 
 def _write(path: Path, asked: NDArray[np.int64], said: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"asked": asked.tolist(), **said}))
-    partial.replace(path)
+    write_whole(path, json_bytes({"asked": asked.tolist(), **said}))
 
 
 def _read(path: Path, asked: NDArray[np.int64]) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal.files import decoded, json_lines, table_rows
+from prepal.files import numbered_rows
 from prepal.learning.classifiers.decisions import marks
 from prepal.records import readable
 from prepal_workers.labelled.wording import named, same_labels, words_of
@@ -157,15 +157,8 @@ def _drawn(dataset: Dataset, train: Path, pool: int | None) -> Dataset:
 
 
 def _rows(path: Path) -> list[tuple[str, Any]]:
-    readers = {".csv": table_rows, ".jsonl": json_lines}
-    if path.suffix.lower() not in readers:
-        raise PrepalError(f"{path} is of a kind that cannot be read: give a file ending in .csv or .jsonl.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise PrepalError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
     found = []
-    for line, row in readers[path.suffix.lower()](decoded(content, str(path)), str(path)):
+    for line, row in numbered_rows(path):
         fields = [*(_PAIR if _PAIR[0] in row else ("text",)), "label"]
         lacking = [name for name in fields if row.get(name) is None]
         if lacking:

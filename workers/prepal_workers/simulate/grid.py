@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from threading import Event, Thread
 from joblib import Parallel, delayed
 
 from prepal.errors import PrepalError
+from prepal.files import json_lines, write_whole
 from prepal_workers.simulate.dataset import Dataset
 from prepal_workers.simulate.experiment import Row, Setting, Vectors, models_of, run
 
@@ -48,21 +48,12 @@ def read(results: Path) -> list[Row]:
     """Return the rows of a results file; a last one that was cut off is left out."""
     if not results.exists():
         return []
-    rows = []
-    lines = results.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number < len(lines):
-                raise PrepalError(
-                    f"{results} line {number} is not a result ({error}): choose another --out."
-                ) from error
-            continue
-        if not isinstance(row, dict) or "dataset" not in row:
+    written = results.read_text(encoding="utf-8", errors="replace")
+    rows = json_lines(written[: written.rfind("\n") + 1], str(results), "choose another --out")
+    for number, row in rows:
+        if "dataset" not in row:
             raise PrepalError(f"{results} line {number} is not a result: choose another --out.")
-        rows.append(row)
-    return rows
+    return [row for _, row in rows]
 
 
 def run_all(
@@ -112,7 +103,7 @@ def _append_all(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vector
     for row in run(setting, dataset, vectors):
         # One write at the end of the file: rows of experiments side by side do not mix.
         with results.open("ab", buffering=0) as file:
-            file.write(json.dumps(row).encode() + b"\n")
+            file.write(_line(row))
 
 
 def _key(row: Mapping[str, object]) -> tuple[object, ...]:
@@ -127,10 +118,12 @@ def _is_last(row: Row) -> bool:
     return not row["final_model"] or row["phase"] == "final"
 
 
+def _line(row: Row) -> bytes:
+    return json.dumps(row).encode() + b"\n"
+
+
 def _write(results: Path, rows: Sequence[Row]) -> None:
-    partial = results.with_name(results.name + ".partial")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    os.replace(partial, results)
+    write_whole(results, b"".join(map(_line, rows)))
 
 
 @contextlib.contextmanager
