@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prepal.errors import PrepalError
-from prepal.label_studio.client import NotFoundError
+from prepal.label_studio.api import NotFoundError
 
 _PAGE = 1000
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ import redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from prepal.demo.annotator import Annotator, Labelled
+from prepal.demo.annotator import Annotator
 from prepal.demo.curve import draw, learning_curve, random_curve, table
 from prepal.demo.data import Ticket, load_texts, load_tickets, split
 from prepal.errors import PrepalError
@@ -118,17 +118,15 @@ class _Demo:
     def play(self, project: int, pool: Sequence[Ticket], held_back: Sequence[Ticket], count: int) -> None:
         """Play an annotator, then show what the labels are worth beside as many random ones."""
         answers = {ticket.text: str(ticket.topic) for ticket in pool}
-        annotator = Annotator(
-            self._installation.label_studio_url, self._installation.label_studio_token, project, answers
-        )
-        labelled: list[Labelled] = []
+        annotator = Annotator(self._label_studio, project, answers)
+        labelled: list[str] = []
         seconds: list[float] = []
         with self._bar() as bar:
             for _ in bar.track(range(count), description="Annotating"):
-                done = annotator.annotate_next()
-                if done is None:
+                text = annotator.annotate_next()
+                if text is None:
                     break
-                labelled.append(done)
+                labelled.append(text)
                 began = time.perf_counter()
                 wait_for(self._redis, project, _ROUND_TIMEOUT_S)
                 seconds.append(time.perf_counter() - began)
@@ -138,7 +136,7 @@ class _Demo:
         known = (vectors[: len(pool)], [str(ticket.topic) for ticket in pool])
         held = (vectors[len(pool) : len(texts)], [str(ticket.topic) for ticket in held_back])
         place = {ticket.text: at for at, ticket in enumerate(pool)}
-        order = [place[done.text] for done in labelled]
+        order = [place[text] for text in labelled]
         steps = sorted({step for step in _STEPS if step < len(order)} | {len(order)})
         with self._console.status("Comparing with random labels"):
             ours = learning_curve(known, held, order, steps, names=vectors[len(texts) :])

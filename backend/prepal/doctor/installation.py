@@ -19,7 +19,7 @@ from rq import Queue
 from prepal.doctor.case import Case, Check, is_loopback, without_login
 from prepal.doctor.finding import Finding, ok, problem, skipped, warning
 from prepal.errors import PrepalError
-from prepal.label_studio.client import NotFoundError
+from prepal.label_studio.api import NotFoundError
 from prepal.learning import strategies
 from prepal.queues.recovery import workers_of
 from prepal.queues.requests import LEARN, SYNC, queue

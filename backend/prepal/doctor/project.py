@@ -7,7 +7,8 @@ from typing import Any
 from prepal.doctor.case import NO_EVENT, Case, Check, without_login
 from prepal.doctor.finding import Finding, ok, problem, skipped, warning
 from prepal.errors import PrepalError
-from prepal.label_studio.client import UNCERTAINTY_SAMPLING, NotFoundError
+from prepal.label_studio.api import NotFoundError
+from prepal.label_studio.client import UNCERTAINTY_SAMPLING
 from prepal.label_studio.connect import WEBHOOK_EVENTS
 from prepal.label_studio.publish import stands_first, usable_score
 from prepal.labels import label_config

@@ -1,69 +1,35 @@
 """All that is said to Label Studio."""
 
 import json
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import httpx
-
-from prepal import records
 from prepal.errors import PrepalError
+from prepal.label_studio.api import TIMEOUT_S, Api, NotFoundError
 from prepal.labels.annotation import Annotation
 from prepal.labels.events import read_annotation
 
-log = logging.getLogger(__name__)
-
 UNCERTAINTY_SAMPLING = "Uncertainty sampling"
+# So Label Studio begins to say that it has no task to serve.
+_NO_TASKS = "There are no tasks"
 _PAGE = 1000
 # So many tasks are asked for by their ids in one go: an address has little room.
 _CHOSEN = 100
 # Fields of a task that tell whether anything has happened to it, and those of an annotation that bear on a label.
 _STATE = ["id", "updated_at", "total_annotations", "cancelled_annotations"]
 _ANNOTATION = ["annotations", "result", "completed_by", "was_cancelled", "ground_truth", "created_at"]
-_JSON = {"content-type": "application/json"}
-_TIMEOUT_S = 60.0
 # What Label Studio does for all tasks of a project takes it up to 12 ms a task (import/predictions, in small calls) on
 # two busy cores; a small project must not be waited for as long as a large one.
 _TASK_TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.02, 1800.0
 
 
-class NotFoundError(PrepalError):
-    """Label Studio itself says that it does not have (any more) what was asked for."""
-
-
-class UnavailableError(PrepalError):
-    """Label Studio does not answer, or something in front of it does; it is worth trying again soon."""
-
-
-class LabelStudio:
-    """Label Studio's HTTP API, as one user; safe to use from several threads."""
+class LabelStudio(Api):
+    """What is asked of Label Studio, and what it is told, as one user; safe to use from several threads."""
 
     def __init__(self, url: str, token: str) -> None:
-        self.url = url.rstrip("/")
+        super().__init__(url, token)
         self._sizes: dict[int, int] = {}
         self._users: dict[str, int] = {}
-        if not token:
-            raise PrepalError(
-                "LABEL_STUDIO_API_KEY is empty: set it to a token from Label Studio's Account & Settings page."
-            )
-        # It takes seconds on a busy machine, which commands that only name what is wrong need not wait for.
-        from label_studio_sdk.client import LabelStudio as Sdk
-        from label_studio_sdk.core.api_error import ApiError
-
-        try:
-            sdk: Any = Sdk(base_url=self.url, api_key=token, timeout=_TIMEOUT_S)  # type: ignore[no-untyped-call]
-            self._http = sdk._client_wrapper.httpx_client
-        except ApiError as error:
-            raise PrepalError(
-                f"Label Studio's token cannot be used ({_detail(error.body)}): make a new one."
-            ) from error
-
-    def close(self) -> None:
-        """Let go of all connections."""
-        self._http.httpx_client.close()
-
-    # -- projects -----------------------------------------------------------------------------------------------
 
     def version(self) -> str:
         """Label Studio's release, such as `1.23.2`."""
@@ -75,7 +41,7 @@ class LabelStudio:
 
     def project(self, project: int) -> dict[str, Any]:
         """One project, with its counts."""
-        found = self._dict(self._call("GET", f"api/projects/{project}/"))
+        found = dict(self._call("GET", f"api/projects/{project}/"))
         self._sizes[project] = int(found.get("task_number") or 0)
         return found
 
@@ -87,8 +53,6 @@ class LabelStudio:
         """Change fields of a project."""
         self._call("PATCH", f"api/projects/{project}/", json=changes)
 
-    # -- the ML backend and its webhook -------------------------------------------------------------------------
-
     def backends(self, project: int) -> list[dict[str, Any]]:
         """The ML backends of a project."""
         return list(self._call("GET", "api/ml", params={"project": project}))
@@ -96,8 +60,8 @@ class LabelStudio:
     def save_backend(self, backend: int | None, fields: Mapping[str, object]) -> dict[str, Any]:
         """Connect an ML backend, or change one. Label Studio calls its /health and /setup while we wait."""
         if backend is None:
-            return self._dict(self._call("POST", "api/ml", json=dict(fields)))
-        return self._dict(self._call("PATCH", f"api/ml/{backend}", json=dict(fields)))
+            return dict(self._call("POST", "api/ml", json=dict(fields)))
+        return dict(self._call("PATCH", f"api/ml/{backend}", json=dict(fields)))
 
     def webhooks(self, project: int) -> list[dict[str, Any]]:
         """The webhooks of a project."""
@@ -117,8 +81,6 @@ class LabelStudio:
     def delete_webhook(self, webhook: int) -> None:
         """Delete a webhook."""
         self._call("DELETE", f"api/webhooks/{webhook}/")
-
-    # -- tasks and annotations ----------------------------------------------------------------------------------
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> int:
         """Import tasks, each an object of the fields that the label config names; returns how many."""
@@ -147,6 +109,20 @@ class LabelStudio:
             chosen = {"all": False, "included": list(tasks[start : start + _CHOSEN])}
             yield self._tasks_page(project, {"selectedItems": chosen}, params)
 
+    def next_task(self, project: int) -> dict[str, Any] | None:
+        """The task that the user is served next, and has to themselves for a day; None when none is left."""
+        try:
+            return dict(self._call("GET", f"api/projects/{project}/next"))
+        except NotFoundError as error:
+            # A project that does not exist is a 404 too.
+            if _NO_TASKS in str(error):
+                return None
+            raise
+
+    def create_annotation(self, task: int, annotation: Mapping[str, Any]) -> None:
+        """Submit an annotation of a task; Label Studio calls its webhooks while we wait."""
+        self._call("POST", f"api/tasks/{task}/annotations/", json=dict(annotation))
+
     def postponed(self, tasks: Iterable[int]) -> dict[int, set[int]]:
         """Who postponed tasks, by task, where somebody did."""
         found: dict[int, set[int]] = {}
@@ -170,16 +146,8 @@ class LabelStudio:
 
     def export(self, project: int) -> list[dict[str, Any]]:
         """Label Studio's own JSON export of a project, of which Label Studio keeps a copy on its disk."""
-        return list(
-            self._call(
-                "GET",
-                f"api/projects/{project}/export",
-                params={"exportType": "JSON"},
-                timeout=self._timeout(project),
-            )
-        )
-
-    # -- predictions --------------------------------------------------------------------------------------------
+        path, timeout = f"api/projects/{project}/export", self._timeout(project)
+        return list(self._call("GET", path, params={"exportType": "JSON"}, timeout=timeout))
 
     def predictions(self, *, project: int | None = None, task: int | None = None) -> list[dict[str, Any]]:
         """The predictions of a project or of one task."""
@@ -196,12 +164,8 @@ class LabelStudio:
         Raises:
             PrepalError: Label Studio stored fewer than it was sent, which it does without an error of its own.
         """
-        answer = self._call(
-            "POST",
-            f"api/projects/{project}/import/predictions",
-            json=list(predictions),
-            timeout=self._timeout(project, len(predictions)),
-        )
+        path, timeout = f"api/projects/{project}/import/predictions", self._timeout(project, len(predictions))
+        answer = self._call("POST", path, json=list(predictions), timeout=timeout)
         if answer.get("created") != len(predictions):
             raise PrepalError(
                 f"Label Studio stored {answer.get('created')} of {len(predictions)} predictions of project {project}: "
@@ -230,12 +194,10 @@ class LabelStudio:
         """Delete a prediction."""
         self._call("DELETE", f"api/predictions/{prediction}/")
 
-    # -- helpers ------------------------------------------------------------------------------------------------
-
     def _timeout(self, project: int | None, items: int = 0) -> float:
         """How long Label Studio may take for something that it does with all tasks of a project, or with many items."""
         most = max(items, self._sizes.get(project or 0, 0))
-        return min(_TIMEOUT_S + _TASK_TIMEOUT_S * most, _LONGEST_TIMEOUT_S)
+        return min(TIMEOUT_S + _TASK_TIMEOUT_S * most, _LONGEST_TIMEOUT_S)
 
     def _user(self, email: str) -> int:
         """The id of a user; 0 of one that is not known."""
@@ -258,76 +220,3 @@ class LabelStudio:
         ordered = json.dumps({**query, "ordering": ["tasks:id"]})
         page = {"project": project, "page": 1, "page_size": _PAGE, "query": ordered, **params}
         return list(self._call("GET", "api/tasks", params=page).get("tasks", []))
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        json: object = None,
-        timeout: float = _TIMEOUT_S,
-    ) -> Any:  # noqa: ANN401
-        from label_studio_sdk.core.api_error import ApiError
-
-        # What changes something is not repeated by itself: an import that timed out may have happened.
-        options: Any = {"timeout_in_seconds": timeout, "max_retries": 1 if method == "GET" else 0}
-        content: Any = {} if json is None else {"content": records.dumps(json), "headers": _JSON}
-        try:
-            answer = self._http.request(path, method=method, params=params, request_options=options, **content)
-        except httpx.HTTPError as error:
-            raise UnavailableError(
-                f"Label Studio at {self.url} does not answer ({type(error).__name__}): check LABEL_STUDIO_URL and "
-                "that it runs."
-            ) from error
-        except ApiError as error:
-            raise PrepalError(f"Label Studio refused the token ({_detail(error.body)}): make a new one.") from error
-        body = _json(answer)
-        if answer.status_code >= 400:
-            raise self._error(method, path, answer, body)
-        if body is None and answer.content:
-            raise UnavailableError(
-                f"What answers at {self.url} to {method} {path} is not JSON of Label Studio's: check LABEL_STUDIO_URL, "
-                "and what is in front of it."
-            )
-        return body
-
-    def _error(self, method: str, path: str, answer: httpx.Response, body: Any) -> PrepalError:  # noqa: ANN401
-        status = answer.status_code
-        detail = answer.reason_phrase if body is None else _detail(body)
-        if status == 401:
-            return PrepalError(
-                f"Label Studio at {self.url} does not know the token ({detail}): check LABEL_STUDIO_API_KEY; legacy "
-                "tokens must be switched on in the organisation's settings."
-            )
-        if "reserved" in detail.lower() or "private" in detail.lower():
-            return PrepalError(
-                f"Label Studio blocks private addresses ({detail}): start it with ML_BLOCK_LOCAL_IP=false and "
-                "SSRF_PROTECTION_ENABLED=false."
-            )
-        said = f"Label Studio answered {status} to {method} {path}: {detail}"
-        # A proxy answers 404 as well, when nobody is behind it; Label Studio's own answer names its release.
-        is_own = isinstance(body, Mapping) and "version" in body and body.get("status_code") == status
-        if status == 404 and is_own:
-            return NotFoundError(said)
-        return UnavailableError(said) if status in (404, 408, 429) or status >= 500 else PrepalError(said)
-
-    @staticmethod
-    def _dict(answer: Any) -> dict[str, Any]:  # noqa: ANN401
-        return dict(answer)
-
-
-def _json(answer: httpx.Response) -> Any:  # noqa: ANN401
-    """The content of an answer; None where it has none, or none that is JSON."""
-    try:
-        return records.loads(answer.content) if answer.content else None
-    except ValueError:
-        return None
-
-
-def _detail(body: object) -> str:
-    """What Label Studio says went wrong, on one line and without markup."""
-    if isinstance(body, Mapping):
-        found = body.get("validation_errors") or body.get("detail") or body
-        body = found if isinstance(found, str) else json.dumps(found)
-    return records.readable(" ".join(str(body).split())[:500])

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from prepal.label_studio.client import LabelStudio, NotFoundError
+from prepal.label_studio.api import NotFoundError
+from prepal.label_studio.client import LabelStudio
 from prepal.labels.label_config import LabelConfig
 from prepal.project import MODEL_VERSION, Project
 

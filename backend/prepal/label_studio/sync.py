@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal.label_studio.client import UNCERTAINTY_SAMPLING, LabelStudio, NotFoundError
+from prepal.label_studio.api import NotFoundError
+from prepal.label_studio.client import UNCERTAINTY_SAMPLING, LabelStudio
 from prepal.labels import label_config
 from prepal.labels.annotation import Annotation
 from prepal.labels.events import as_list, number, read_annotation

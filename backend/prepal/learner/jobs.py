@@ -16,7 +16,8 @@ import redis
 from prepal.errors import PrepalError
 from prepal.label_studio import connect as connecting
 from prepal.label_studio import order, sync
-from prepal.label_studio.client import LabelStudio, UnavailableError
+from prepal.label_studio.api import UnavailableError
+from prepal.label_studio.client import LabelStudio
 from prepal.learner import judging
 from prepal.learner import round as rounds
 from prepal.learner.memory import Memories

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.helpers.label_studio_in_memory import LabelStudioInMemory
 
 from prepal.label_studio import order
-from prepal.label_studio.client import NotFoundError, UnavailableError
+from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.label_studio.publish import TAIL_HIGH, TAIL_LOW, Entry, Published, Publisher, stands_first, usable_score
 from prepal.labels import label_config
 from prepal.project import MODEL_VERSION, Info, Project, Ranking

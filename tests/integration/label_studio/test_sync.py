@@ -11,7 +11,7 @@ from tests.helpers.label_studio_in_memory import BACKEND_URL, LabelStudioInMemor
 
 from prepal.label_studio import connect as connecting
 from prepal.label_studio import sync
-from prepal.label_studio.client import NotFoundError, UnavailableError
+from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.labels.events import read_annotation
 from prepal.project import Project
 from prepal.queues.waiting import WaitingTexts

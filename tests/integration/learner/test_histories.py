@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.helpers.label_studio_in_memory import BACKEND_URL, LabelStudioInMemory
 
-from prepal.label_studio.client import NotFoundError, UnavailableError
+from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.label_studio.order import without_prediction
 from prepal.labels import label_config
 from prepal.labels.events import read_annotation

@@ -18,7 +18,7 @@ from tests.helpers.installation import CHOICES, Installation, Subject
 from tests.helpers.label_studio_in_memory import BACKEND_URL
 
 from prepal.doctor import examine
-from prepal.label_studio.client import NotFoundError, UnavailableError
+from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.learner import jobs
 from prepal.learner.process import LearnerJob, LearnerWorker
 from prepal.project import Project, all_projects, mend

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from prepal.errors import PrepalError
+from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.label_studio.client import LabelStudio
 
 ODD = ["\ud800", "\0", "a\u2028b", "\u202eA", "A\u0300", "\xc0"]
@@ -83,6 +84,22 @@ def test_an_answer_that_is_not_json_is_told_in_a_sentence(server: Server, label_
     server.answer = b"<html>Sign in</html>"
     with pytest.raises(PrepalError, match=r"is not JSON of Label Studio's: check LABEL_STUDIO_URL"):
         label_studio.project(1)
+
+
+@pytest.mark.parametrize(
+    ("detail", "is_own", "error"),
+    [("There are no tasks left.", True, None), ("Not found.", True, NotFoundError), ("x", False, UnavailableError)],
+)
+def test_that_no_task_is_left_is_told_from_a_project_that_is_not_there_and_from_a_proxys_404(
+    server: Server, label_studio: LabelStudio, detail: str, is_own: bool, error: type[PrepalError] | None
+) -> None:
+    own = {"version": "1.23.2", "status_code": 404} if is_own else {}
+    server.status, server.answer = 404, json.dumps({"detail": detail, **own}).encode()
+    if error is None:
+        assert label_studio.next_task(1) is None
+        return
+    with pytest.raises(error, match=f"Label Studio answered 404 to GET api/projects/1/next: {detail}"):
+        label_studio.next_task(1)
 
 
 def test_an_error_with_a_lone_surrogate_can_be_written_anywhere(server: Server, label_studio: LabelStudio) -> None:

@@ -1,0 +1,38 @@
+"""The played annotator answers what Label Studio serves, and says which text it has no answer to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from prepal.demo.annotator import Annotator
+from prepal.errors import PrepalError
+
+
+class Served:
+    """A Label Studio that serves each text once."""
+
+    def __init__(self, *texts: str) -> None:
+        self.tasks = [{"id": place, "data": {"text": text}} for place, text in enumerate(texts, start=1)]
+        self.annotations: dict[int, Any] = {}
+
+    def next_task(self, project: int) -> dict[str, Any] | None:
+        assert project == 7
+        return next((task for task in self.tasks if task["id"] not in self.annotations), None)
+
+    def create_annotation(self, task: int, annotation: Mapping[str, Any]) -> None:
+        self.annotations[task] = annotation
+
+
+def test_each_task_gets_the_topic_of_its_text_until_none_is_left() -> None:
+    served = Served("one", "two")
+    annotator = Annotator(served, 7, {"one": "x", "two": "y"})  # type: ignore[arg-type]
+    assert [annotator.annotate_next() for _ in range(3)] == ["one", "two", None]
+    assert [a["result"][0]["value"]["choices"] for a in served.annotations.values()] == [["x"], ["y"]]
+    assert all(a["lead_time"] >= 0 for a in served.annotations.values())
+
+
+def test_a_text_without_an_answer_is_told_with_its_task() -> None:
+    annotator = Annotator(Served("one"), 7, {})  # type: ignore[arg-type]
+    with pytest.raises(PrepalError, match="Task 1 of project 7 has the text 'one', to which the played annotator"):
+        annotator.annotate_next()
