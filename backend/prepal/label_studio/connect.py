@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from prepal.errors import PrepalError
 from prepal.label_studio.client import UNCERTAINTY_SAMPLING, LabelStudio
-from prepal.label_studio.sync import take_settings
+from prepal.label_studio.describe import take_settings
 from prepal.labels import label_config
 from prepal.project import MODEL_VERSION, Project
 

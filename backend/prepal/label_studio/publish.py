@@ -105,7 +105,7 @@ class Publisher:
         publication = self._project.begin_publication()
         base = self._floor() - _BAND
         self._project.score_floor = base
-        known = self._project.known_predictions([entry.task for entry in moved])
+        known = self._project.predictions_of([entry.task for entry in moved])
         written = 0
         done: list[Entry] = []
         with ThreadPoolExecutor(_CONNECTIONS) as threads:
@@ -128,7 +128,7 @@ class Publisher:
         chosen = set(tasks)
         if not published.is_newest(self._project):
             return 0
-        known = self._project.known_predictions([e.task for e in published.front if e.task in chosen])
+        known = self._project.predictions_of([e.task for e in published.front if e.task in chosen])
         publication, published.publication = published.publication, None
         for task, prediction in known.items():
             try:

@@ -15,9 +15,11 @@ import redis
 
 from prepal.errors import PrepalError
 from prepal.label_studio import connect as connecting
-from prepal.label_studio import order, sync
+from prepal.label_studio import order
 from prepal.label_studio.api import UnavailableError
 from prepal.label_studio.client import LabelStudio
+from prepal.label_studio.describe import describe
+from prepal.label_studio.sync import Reader, is_filled
 from prepal.learner import judging
 from prepal.learner import round as rounds
 from prepal.learner.memory import Memories
@@ -132,13 +134,13 @@ def read(project: int) -> None:
     """Job: read what the project is, and one page of new tasks; another such job follows while there are more."""
 
     def work(learner: Learner, known: Project, _: locks.Held) -> None:
-        config = sync.describe(known, learner.label_studio)
+        config = describe(known, learner.label_studio)
         if config is None or known.left:
             return
         if not known.info.connected:
             _connect(learner, known)
             request_sync(learner.connection, project, full=True)
-        if sync.read_new_tasks(known, config, learner.label_studio, learner.reading_table(), learner.waiting):
+        if Reader(known, config, learner.label_studio, learner.reading_table(), learner.waiting).read_new_tasks():
             request_sync(learner.connection, project)
         request_round(learner.connection, project)
 
@@ -151,7 +153,7 @@ def reconcile(project: int) -> None:
     def work(learner: Learner, known: Project, _: locks.Held) -> None:
         began = time.monotonic()
         _mend(known)
-        config = sync.describe(known, learner.label_studio)
+        config = describe(known, learner.label_studio)
         if not known.is_known:
             return
         if known.info.connected and connecting.is_to_be_connected(known, *learner.backend):
@@ -159,12 +161,12 @@ def reconcile(project: int) -> None:
         if config is None or known.left:
             return
         table = learner.reading_table()
-        sync.reconcile(known, config, learner.label_studio, table, learner.waiting)
-        known.note_reading(time.monotonic() - began)
+        Reader(known, config, learner.label_studio, table, learner.waiting).reconcile()
+        known.reading_s = time.monotonic() - began
         request(learner.connection, "verify", project)
         request(learner.connection, "judge", project)
         request_sync(learner.connection, project)
-        if _switches(learner, known) and sync.is_filled(known, table, learner.waiting):
+        if _switches(learner, known) and is_filled(known, table, learner.waiting):
             known.add_fact()
         request_round(learner.connection, project)
 
@@ -254,7 +256,7 @@ def _ranking_table(learner: Learner, project: Project) -> VectorTable:
     table, before = learner.table, project.encoder
     if before in (None, table.encoder):
         return table
-    if not sync.is_filled(project, table, learner.waiting):
+    if not is_filled(project, table, learner.waiting):
         return learner.table_of(before)
     log.info("project %d: ranks by the vectors of %s from now on, no more of %s", project.id, table.encoder, before)
     return table

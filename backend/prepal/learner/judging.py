@@ -158,4 +158,4 @@ def note(project: Project, found: Evidence, figures: Figures) -> None:
     if accuracy is not None:
         project.add_accuracy(len(found.tasks), accuracy)
     project.finish_round(replace(record, accuracy=accuracy, suspected=figures.suspected))
-    project.set_judged(found.content)
+    project.judged = found.content

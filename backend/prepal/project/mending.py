@@ -5,24 +5,22 @@ It is a copy: Label Studio tells it again, but for what Label Studio never knew.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import redis
 
 from prepal.errors import PrepalError
 from prepal.project.id_map import IdMap
+from prepal.project.project import Project
 
-if TYPE_CHECKING:
-    from prepal.project.project import Project
-
-Reader = Callable[["Project"], object]
+Reader = Callable[[Project], object]
 
 # What reading a key leads to that has another type or content than it should.
 _FAULTS = (redis.ResponseError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def _integer(name: str) -> Reader:
-    def read(project: "Project") -> object:
+    def read(project: Project) -> object:
         raw = _raw(project, name)
         # Of nothing Redis counts from 0 on, of "" it refuses to.
         return raw is None or int(raw)
@@ -44,22 +42,22 @@ def _integers(name: str) -> Reader:
 
 
 def _id_map(name: str, dtype: str) -> Reader:
-    def read(project: "Project") -> object:
+    def read(project: Project) -> object:
         found = IdMap(project.connection, project.key(name), dtype)
         return len(found), found.all()
 
     return read
 
 
-def _raw(project: "Project", name: str) -> bytes | None:
+def _raw(project: Project, name: str) -> bytes | None:
     return cast(bytes | None, project.connection.get(project.key(name)))
 
 
-def _hash(project: "Project", name: str) -> dict[bytes, bytes]:
+def _hash(project: Project, name: str) -> dict[bytes, bytes]:
     return cast(dict[bytes, bytes], project.connection.hgetall(project.key(name)))
 
 
-def _round(project: "Project") -> object:
+def _round(project: Project) -> object:
     record = project.round
     return record and record.accuracy and _accuracy(record.accuracy)
 
@@ -119,7 +117,7 @@ _READERS: dict[tuple[str, ...], Reader] = {
 
 
 @contextmanager
-def readable(project: "Project") -> Iterator[None]:
+def readable(project: Project) -> Iterator[None]:
     """Tell people so where what Redis has of a project cannot be read.
 
     Raises:
@@ -137,7 +135,7 @@ def readable(project: "Project") -> Iterator[None]:
         ) from error
 
 
-def mend(project: "Project") -> list[str]:
+def mend(project: Project) -> list[str]:
     """Drop what cannot be read, and let all that Label Studio can tell be compared anew; returns its names."""
     names = unreadable(project)
     if names:
@@ -152,17 +150,17 @@ def mend(project: "Project") -> list[str]:
     return names
 
 
-def unreadable(project: "Project") -> list[str]:
+def unreadable(project: Project) -> list[str]:
     """Names of what cannot be read."""
     return [name for names, read in _READERS.items() if not _is_readable(project, read) for name in names]
 
 
-def _parts(project: "Project", name: str) -> list[bytes]:
+def _parts(project: Project, name: str) -> list[bytes]:
     """Keys of the strings in which an `IdMap` keeps its values."""
     return list(project.connection.scan_iter(project.key(f"{name}:*"), count=1000))
 
 
-def _is_readable(project: "Project", read: Reader) -> bool:
+def _is_readable(project: Project, read: Reader) -> bool:
     try:
         read(project)
     except _FAULTS:

@@ -1,8 +1,37 @@
 """What all parts of a project's copy have in common: a connection to Redis, and names of keys."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import Generic, TypeVar, cast
 
 import redis
+
+T = TypeVar("T")
+
+
+class Value(Generic[T]):
+    """A property that Redis keeps under a key of the project's own; the empty value has no key.
+
+    Args:
+        name: of the key.
+        read: makes the value of what Redis has.
+        empty: the value where Redis has nothing.
+    """
+
+    def __init__(self, name: str, read: Callable[[bytes], T], empty: T) -> None:
+        self._name = name
+        self._read = read
+        self._empty = empty
+
+    def __get__(self, part: "Part", _: type["Part"] | None = None) -> T:
+        raw = part._get(self._name)
+        return self._read(raw) if raw else self._empty
+
+    def __set__(self, part: "Part", value: T) -> None:
+        if value == self._empty:
+            part.connection.delete(part.key(self._name))
+        else:
+            # Redis takes no bool.
+            part.connection.set(part.key(self._name), int(value) if isinstance(value, bool) else str(value))
 
 
 class Part:
@@ -22,8 +51,6 @@ class Part:
 
     def _number(self, name: str) -> int:
         return int(self._get(name) or 0)
-
-    # -- facts, and the order in which things were heard --------------------------------------------------------
 
     @property
     def facts(self) -> int:

@@ -9,13 +9,17 @@ from numpy.typing import NDArray
 
 from prepal import records
 from prepal.labels.serving import Rules
+from prepal.project.part import Value
 from prepal.project.tasks import Tasks
 
 
 class Predictions(Tasks):
     """A project's predictions, and what is known of those who see them."""
 
-    # -- predictions --------------------------------------------------------------------------------------------
+    score_floor = Value[float | None]("score-floor", float, None)
+    """The lowest score that any prediction in Label Studio has; None where that is not known."""
+    is_serving = Value("serving", bool, False)
+    """Whether Label Studio was told to serve by our predictions; who undoes that by hand means it."""
 
     def put_predictions(self, ids: Mapping[int, int], *, replace: bool = False) -> None:
         """Remember which prediction in Label Studio belongs to which task."""
@@ -37,19 +41,9 @@ class Predictions(Tasks):
         """(n,) int64: the tasks that have a prediction, ascending; (n,) int64: the predictions' ids."""
         return self._predictions.all()
 
-    def known_predictions(self, tasks: Sequence[int]) -> dict[int, int]:
+    def predictions_of(self, tasks: Sequence[int]) -> dict[int, int]:
         """Prediction id by task, for those of the given tasks that have one."""
         return self._predictions.get(tasks)
-
-    @property
-    def score_floor(self) -> float | None:
-        """The lowest score that any prediction in Label Studio has."""
-        raw = self._get("score-floor")
-        return float(raw) if raw else None
-
-    @score_floor.setter
-    def score_floor(self, score: float) -> None:
-        self.connection.set(self.key("score-floor"), repr(score))
 
     @property
     def publications(self) -> int:
@@ -59,20 +53,6 @@ class Predictions(Tasks):
     def begin_publication(self) -> int:
         """Count one more publication; also said when the order in Label Studio turned out to be another one."""
         return int(self.connection.incr(self.key("publications")))
-
-    @property
-    def is_serving(self) -> bool:
-        """Whether Label Studio was told to serve by our predictions; who undoes that by hand means it."""
-        return bool(self.connection.exists(self.key("serving")))
-
-    @is_serving.setter
-    def is_serving(self, serving: bool) -> None:
-        if serving:
-            self.connection.set(self.key("serving"), 1)
-        else:
-            self.connection.delete(self.key("serving"))
-
-    # -- audit tasks, and what annotators saw -------------------------------------------------------------------
 
     def add_audits(self, task_ids: Iterable[int]) -> None:
         """Remember tasks that were drawn at random to judge the classifier by."""
@@ -99,10 +79,8 @@ class Predictions(Tasks):
     def shown(self) -> dict[int, tuple[list[str], float, bool]]:
         """What `note_shown` was told, by task."""
         raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("shown")))
-        found = {int(task): records.loads(what) for task, what in raw.items()}
-        return {task: (what[0], what[1], what[2]) for task, what in found.items()}
-
-    # -- whom Label Studio serves -------------------------------------------------------------------------------
+        seen = {int(task): records.loads(what) for task, what in raw.items()}
+        return {task: (choices, confidence, hidden) for task, (choices, confidence, hidden, *_) in seen.items()}
 
     @property
     def rules(self) -> Rules:
@@ -122,10 +100,10 @@ class Predictions(Tasks):
 
     def set_postponed(self, looked_at: Iterable[int], found: Mapping[int, Iterable[int]]) -> bool:
         """Remember who postponed which of the tasks that were looked at; tells whether that is news."""
-        known = self.postponed()
-        now = {task: people for task, people in known.items() if task not in set(looked_at)}
+        before, looked_at = self.postponed(), set(looked_at)
+        now = {task: people for task, people in before.items() if task not in looked_at}
         now |= {task: set(people) for task, people in found.items()}
-        if now == known:
+        if now == before:
             return False
         self._put_by_task("postponed", {task: sorted(people) for task, people in now.items()})
         self.add_fact()

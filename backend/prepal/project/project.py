@@ -9,6 +9,7 @@ from typing import Any, cast
 import redis
 
 from prepal import records
+from prepal.project.part import Value
 from prepal.project.rounds import Rounds
 from prepal.project.states import Info
 
@@ -22,6 +23,11 @@ _SAYINGS, _SAID_FOR_S = 3, 300.0
 
 class Project(Rounds):
     """Redis' copy of one project. Every write that a round must know of also counts one more fact."""
+
+    backend_url = Value("backend-url", bytes.decode, "")
+    """The address under which the backend was connected; "" where that is not known."""
+    left = Value("left", bytes.decode, "")
+    """Why the project is no longer served though it was connected; "" while it is."""
 
     def register(self) -> bool:
         """Remember that the project exists; tells whether it is new."""
@@ -85,15 +91,6 @@ class Project(Rounds):
                 pipe.incr(self.key("facts"))
                 pipe.execute()
 
-    @property
-    def backend_url(self) -> str:
-        """The address under which the backend was connected; "" where that is not known."""
-        return (self._get("backend-url") or b"").decode()
-
-    @backend_url.setter
-    def backend_url(self, url: str) -> None:
-        self.connection.set(self.key("backend-url"), url)
-
     def remember_before(self, settings: Mapping[str, Any]) -> None:
         """Remember how Label Studio was set before it was connected; later calls change nothing."""
         self.connection.setnx(self.key("before"), records.dumps(dict(settings)))
@@ -103,18 +100,6 @@ class Project(Rounds):
         """What `remember_before` was told first; empty if nothing."""
         raw = self._get("before")
         return dict(records.loads(raw)) if raw else {}
-
-    @property
-    def left(self) -> str:
-        """Why the project is no longer served though it was connected; "" while it is."""
-        return (self._get("left") or b"").decode()
-
-    @left.setter
-    def left(self, why: str) -> None:
-        if why:
-            self.connection.set(self.key("left"), why)
-        else:
-            self.connection.delete(self.key("left"))
 
 
 def _moment(time: str) -> float | str:

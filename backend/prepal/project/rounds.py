@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from prepal import records
+from prepal.project.part import Value
 from prepal.project.predictions import Predictions
 from prepal.project.states import Compared, Ranking, RoundRecord, Trouble
 
@@ -20,15 +21,14 @@ _FIRST_PAUSE_S = 10.0
 class Rounds(Predictions):
     """A project's rounds."""
 
-    @property
-    def encoder(self) -> str | None:
-        """The encoder whose vectors the ranking rests on."""
-        raw = self._get("encoder")
-        return raw.decode() if raw else None
-
-    @encoder.setter
-    def encoder(self, name: str) -> None:
-        self.connection.set(self.key("encoder"), name)
+    encoder = Value[str | None]("encoder", bytes.decode, None)
+    """The encoder whose vectors the ranking rests on."""
+    fresh_round = Value("fresh", int, 0)
+    """The round whose ranking was published beyond its head."""
+    judged = Value("judged", bytes.decode, "")
+    """The content of the labels and audit tasks that accuracy and suspected labels of the newest round rest on."""
+    reading_s = Value("reading-s", float, 0.0)
+    """How many seconds the last full comparison with Label Studio took."""
 
     @property
     def round(self) -> RoundRecord | None:
@@ -39,15 +39,6 @@ class Rounds(Predictions):
     def finish_round(self, record: RoundRecord) -> None:
         """Make a round the newest finished one."""
         self.connection.set(self.key("round"), records.dumps(asdict(record)))
-
-    @property
-    def fresh_round(self) -> int:
-        """The round whose ranking was published beyond its head."""
-        return self._number("fresh")
-
-    @fresh_round.setter
-    def fresh_round(self, number: int) -> None:
-        self.connection.set(self.key("fresh"), number)
 
     def put_ranking(self, ranking: Ranking) -> None:
         """Store the ranking for `/predict` and for `status`."""
@@ -78,17 +69,6 @@ class Rounds(Predictions):
         hidden = np.unpackbits(bits, count=n).astype(bool) if len(bits) == -(-n // 8) else None
         confidence, meaning = np.frombuffer(raw[b"confidence"], np.float32), raw.get(b"meaning", b"").decode()
         return Ranking(task_ids, chosen, confidence, hidden, meaning)
-
-    # -- how good it is -----------------------------------------------------------------------------------------
-
-    @property
-    def judged(self) -> str:
-        """What the accuracy and the suspected labels of the newest round rest on; see `set_judged`."""
-        return (self._get("judged") or b"").decode()
-
-    def set_judged(self, content: str) -> None:
-        """Remember that accuracy and suspected labels rest on labels and audit tasks with this content."""
-        self.connection.set(self.key("judged"), content)
 
     def add_accuracy(self, labels: int, accuracy: Mapping[str, float]) -> None:
         """Remember how accurate the classifier of so many labels is; of hardly fewer labels nothing is kept."""
@@ -146,22 +126,9 @@ class Rounds(Predictions):
         )
         pipeline.execute()
 
-    # -- reading Label Studio -----------------------------------------------------------------------------------
-
-    @property
-    def reading_s(self) -> float:
-        """How many seconds the last full comparison with Label Studio took."""
-        return float(self._get("reading-s") or 0)
-
-    def note_reading(self, seconds: float) -> None:
-        """Remember how long a full comparison took."""
-        self.connection.set(self.key("reading-s"), f"{seconds:.3f}")
-
     def is_read_again(self, interval_s: float) -> bool:
         """Whether a full comparison is due, for the one process that asks first."""
         return bool(self.connection.set(self.key("read-again"), 1, nx=True, px=max(1, int(1000 * interval_s))))
-
-    # -- what went wrong ----------------------------------------------------------------------------------------
 
     def troubles(self) -> list[Trouble]:
         """Which jobs of the project fail, by name."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from prepal.project.annotations import Annotations
 from prepal.project.id_map import IdMap
+from prepal.project.part import Value
 
 # Texts whose vectors came are named, so that a learner reads these alone; one that missed more reads all it lacks.
 _ARRIVED = 65_536
@@ -16,6 +17,11 @@ _ARRIVED = 65_536
 
 class Tasks(Annotations):
     """A project's tasks, by their ids in Label Studio."""
+
+    looked_until = Value("looked-until", int, 0)
+    """The task id up to which the texts of tasks have been looked at again, whatever had changed."""
+    has_unread_tasks = Value("unread", bool, False)
+    """Whether Label Studio has tasks that wait to be read."""
 
     def __init__(self, connection: redis.Redis, project_id: int) -> None:
         super().__init__(connection, project_id)
@@ -100,21 +106,12 @@ class Tasks(Annotations):
     @property
     def read_until(self) -> int:
         """The task id up to which tasks have been read; less than the largest while some are read again."""
-        known = self._get("read-until")
-        return self.last_task if known is None else int(known)
+        raw = self._get("read-until")
+        return self.last_task if raw is None else int(raw)
 
     @read_until.setter
     def read_until(self, task: int) -> None:
         self.connection.set(self.key("read-until"), task)
-
-    @property
-    def looked_until(self) -> int:
-        """The task id up to which the texts of tasks have been looked at again, whatever had changed."""
-        return self._number("looked-until")
-
-    @looked_until.setter
-    def looked_until(self, task: int) -> None:
-        self.connection.set(self.key("looked-until"), task)
 
     def read_again(self, task: int) -> None:
         """Let tasks be read again from this one on."""
@@ -153,6 +150,11 @@ class Tasks(Annotations):
     def task_count(self) -> int:
         """How many tasks are known."""
         return len(self._texts) + int(self.connection.hlen(self.key("unembeddable")))
+
+    def all_tasks(self) -> NDArray[np.int64]:
+        """(n,) int64: the tasks that are known, with a text and without, ascending."""
+        without_text = self.unembeddable()
+        return np.union1d(self.task_texts()[0], np.fromiter(without_text, np.int64, len(without_text)))
 
     def task_texts(self) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
         """(n,) int64: the tasks that have a text, ascending; (n,) S32: their text ids."""

@@ -1,4 +1,4 @@
-"""How jobs are put on the queues; what they do is in `learner.py` and in the embed worker."""
+"""How jobs are put on the queues; what they do is in `learner/jobs.py`."""
 
 import logging
 import time
@@ -28,45 +28,45 @@ _JOB_TIMEOUT_S = 3600
 _REQUEST_S = 30
 
 
-def request_round(connection: redis.Redis, project: int) -> None:
-    """Let a round follow; one waits at most."""
-    request(connection, "round", project)
+def request_round(connection: redis.Redis, number: int) -> None:
+    """Let a round of the project of this number follow; one waits at most."""
+    request(connection, "round", number)
 
 
-def request_sync(connection: redis.Redis, project: int, *, full: bool = False) -> None:
-    """Let the project be read from Label Studio: what is new, or, if `full`, compared as a whole."""
-    request(connection, "reconcile" if full else "read", project)
+def request_sync(connection: redis.Redis, number: int, *, full: bool = False) -> None:
+    """Let a project be read from Label Studio: what is new, or, if `full`, compared as a whole."""
+    request(connection, "reconcile" if full else "read", number)
 
 
-def vectors_arrived(connection: redis.Redis, project: int, texts: Sequence[str]) -> None:
-    """Said by the embed worker when texts of a project have become vectors.
+def vectors_arrived(connection: redis.Redis, number: int, texts: Sequence[str]) -> None:
+    """Note that texts of a project have become vectors, and let a round follow.
 
     Args:
         connection: to Redis.
-        project: whose they are.
+        number: of the project.
         texts: their ids; none when nothing waits any more.
     """
-    known = Project(connection, project)
+    project = Project(connection, number)
     if texts:
-        known.add_vectors(texts)
+        project.add_vectors(texts)
     else:
-        known.add_fact()
-    request_round(connection, project)
-    if connection.exists(known.key("unread")):
-        request_sync(connection, project)
+        project.add_fact()
+    request_round(connection, number)
+    if project.has_unread_tasks:
+        request_sync(connection, number)
 
 
-def request(connection: redis.Redis, job: str, project: int) -> None:
-    """Put one of the learner's jobs on its queue, unless one waits there already."""
+def request(connection: redis.Redis, job: str, number: int) -> None:
+    """Put one of the learner's jobs on its queue, unless such a job of the project waits there already."""
     # The job takes the mark away before it looks at anything, so whatever is written before this call is seen by a job.
-    if connection.set(mark(job, project), 1, nx=True, ex=_REQUEST_S):
+    if connection.set(mark(job, number), 1, nx=True, ex=_REQUEST_S):
         queue(connection, QUEUES[job]).enqueue(
             function(job),
-            project,
+            number,
             job_timeout=_JOB_TIMEOUT_S,
             result_ttl=0,
             failure_ttl=3600,
-            description=f"{job} of project {project}",
+            description=f"{job} of project {number}",
         )
 
 
@@ -80,9 +80,9 @@ def queue(connection: redis.Redis, name: str) -> Queue:
     return Queue(name, connection=connection, serializer=JSONSerializer)
 
 
-def mark(job: str, project: int) -> str:
-    """Redis key that says that such a job waits."""
-    return f"prepal:requested:{job}:{project}"
+def mark(job: str, number: int) -> str:
+    """Redis key that says that such a job of a project waits."""
+    return f"prepal:requested:{job}:{number}"
 
 
 def wait_for_redis(connection: redis.Redis) -> None:

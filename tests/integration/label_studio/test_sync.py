@@ -10,8 +10,9 @@ import redis
 from tests.helpers.label_studio_in_memory import BACKEND_URL, LabelStudioInMemory
 
 from prepal.label_studio import connect as connecting
-from prepal.label_studio import sync
 from prepal.label_studio.api import NotFoundError, UnavailableError
+from prepal.label_studio.describe import describe
+from prepal.label_studio.sync import Reader
 from prepal.labels.events import read_annotation
 from prepal.project import Project
 from prepal.queues.waiting import WaitingTexts
@@ -42,14 +43,15 @@ class World:
 
     def compare(self) -> None:
         """Read what is new, and compare everything, as the learner's jobs do."""
-        found = sync.describe(self.project, self.label_studio)  # type: ignore[arg-type]
-        if found is None:
+        label_studio: Any = self.label_studio
+        config = describe(self.project, label_studio)
+        if config is None:
             return
-        parts: Any = (self.project, found, self.label_studio, self.table, self.waiting)
-        sync.reconcile(*parts)
-        while sync.read_new_tasks(*parts):
+        reader = Reader(self.project, config, label_studio, self.table, self.waiting)
+        reader.reconcile()
+        while reader.read_new_tasks():
             pass
-        sync.reconcile(*parts)
+        reader.reconcile()
 
     def hear(self, raw: dict[str, Any]) -> None:
         """What the backend does with an event of an annotation."""

@@ -104,7 +104,7 @@ def test_a_config_that_says_the_same_choices_otherwise_goes_on_predicting(here: 
 def test_a_round_of_other_choices_is_not_judged_by_these(here: Installation, xml: str) -> None:
     it = here.subjects[1]
     change(it, xml)
-    it.project.set_judged("")
+    it.project.judged = ""
     found = judging.evidence(it.project, here.learner.memories.of(1), here.table, here.learner.choosing)
     assert found is None
 

@@ -334,7 +334,7 @@ def check_figures(history: History) -> None:
     assert record is not None
     if not len(project.task_texts()[0]):
         return
-    project.set_judged("")
+    project.judged = ""
     found = judging.evidence(project, Memory(), history.table, Choosing("auto", 0.1))
     assert found is not None
     figures = judging.judge(found)

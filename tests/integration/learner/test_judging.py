@@ -51,9 +51,9 @@ def figures(it: Subject) -> tuple[dict[str, float] | None, list[int]]:
 def from_nothing(here: Installation, it: Subject) -> tuple[dict[str, float] | None, list[int]]:
     """What somebody finds who knows nothing but what is stored."""
     before = it.project.judged
-    it.project.set_judged("")
+    it.project.judged = ""
     found = judging.evidence(it.project, Memory(), here.table, here.learner.choosing)
-    it.project.set_judged(before)
+    it.project.judged = before
     assert found is not None
     told = judging.judge(found)
     return None if told.accuracy is None else asdict(told.accuracy), told.suspected

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.helpers.label_studio_in_memory import LabelStudioInMemory
 from tests.helpers.nonsense import CONFIG, TEXT, Request, annotation_of, request_of, tampered
 
-from prepal.label_studio import sync
+from prepal.label_studio.describe import describe
+from prepal.label_studio.sync import Reader
 from prepal.labels import label_config
 from prepal.labels.settle import settle
 from prepal.learner import round as rounds
@@ -53,12 +54,13 @@ class Project4:
         self.round(label_studio)
 
     def read(self, label_studio: LabelStudioInMemory) -> None:
-        config = sync.describe(self.project, label_studio)
+        config = describe(self.project, label_studio)
         assert config is not None
-        while sync.read_new_tasks(self.project, config, label_studio, self.table, self.waiting):
+        reader = Reader(self.project, config, label_studio, self.table, self.waiting)
+        while reader.read_new_tasks():
             self._embed()
         self._embed()
-        sync.reconcile(self.project, config, label_studio, self.table, self.waiting)
+        reader.reconcile()
 
     def round(self, label_studio: LabelStudioInMemory) -> None:
         facts = self.project.facts
