@@ -12,7 +12,7 @@ from prepal.learner import jobs
 from prepal.learner.jobs import Learner
 from prepal.learner.process import LearnerWorker
 from prepal.project import Project
-from prepal.queues.requests import LEARN, QUEUES, SYNC, mark, queue, request_round, request_sync
+from prepal.queues.requests import LEARN, QUEUES, SYNC, mark, queue, request_sync
 from prepal.queues.waiting import WaitingTexts
 from prepal.server.model import PrepalModel
 from prepal.settings import Settings
@@ -140,9 +140,7 @@ class Installation:
             seeds = [int(key[:8], 16) for key in lacking]
             vectors = [np.random.default_rng(seed).normal(size=8) for seed in seeds]
             self.table.append(lacking, np.array(vectors, np.float16))
-            for number, texts in self.waiting.done(lacking).items():
-                Project(self.connection, number).add_vectors(texts)
-                request_round(self.connection, number)
+            self.waiting.finish(lacking, {})
 
 
 class _Everything:

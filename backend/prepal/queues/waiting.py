@@ -1,5 +1,6 @@
 """The texts that wait for the encoder, in Redis; jobs on its queue that get lost are made anew from them."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -11,8 +12,11 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from prepal.queues.requests import vectors_arrived
 from prepal.queues.rq_worker import readable_jobs
 from prepal.vectors import encoders, table_name
+
+log = logging.getLogger(__name__)
 
 QUEUE = "embed"
 # Until it is known how fast texts are embedded; then a job takes a few seconds.
@@ -165,6 +169,30 @@ class WaitingTexts:
         projects = self.done([id])
         self._connection.hset(self._at.failed, id, reason.encode("utf-8", "replace"))
         return projects
+
+    def finish(self, ids: Sequence[str], refused: Mapping[str, str]) -> None:
+        """Let texts wait no longer, and tell the projects that waited for them.
+
+        Args:
+            ids: of texts, which have a vector by now unless they were refused.
+            refused: the reason by the id of each text that cannot be embedded.
+        """
+        embedded = [key for key in ids if key not in refused]
+        # A worker that is killed before the texts are marked as done tells the projects twice rather than never.
+        told = self.projects(embedded)
+        for number, keys in told.items():
+            vectors_arrived(self._connection, number, keys)
+        late = self.done(embedded)
+        for key, reason in refused.items():
+            log.warning("text %s cannot be embedded: %s", key, reason)
+            for number in self.set_aside(key, reason):
+                late.setdefault(number, [])
+        # Once nothing waits, the tasks that are left get their place in the ranking: the round must see that.
+        is_last = not len(self)
+        for number, keys in late.items():
+            more = sorted(set(keys) - set(told.get(number, ())))
+            if more or number not in told or is_last:
+                vectors_arrived(self._connection, number, more)
 
     def failures(self, ids: Iterable[str]) -> dict[str, str]:
         """Why texts were set aside, for those of the ids that were."""

@@ -15,6 +15,7 @@ import redis
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
+from prepal.project import Project
 from prepal.queues.recovery import recover_abandoned, worker_name
 from prepal.queues.waiting import CHUNK_TEXTS, JOB, WaitingTexts
 from prepal.vectors import text_id
@@ -240,3 +241,21 @@ def test_a_job_whose_worker_has_no_key_any_more_is_put_back(
 def test_every_worker_of_a_process_has_its_own_name() -> None:
     assert worker_name() != worker_name()
     assert worker_name().rsplit(".", 2)[1] == str(os.getpid())
+
+
+def test_projects_are_told_once_of_texts_that_are_finished_and_once_more_when_nothing_waits(
+    waiting: WaitingTexts, redis: redis.Redis
+) -> None:
+    waiting.add({"a": "text", "b": "text", "c": "text"}, project=1)
+    waiting.add({"c": "text"}, project=2)
+    one, two = Project(redis, 1), Project(redis, 2)
+    waiting.finish(["a", "b"], {"b": "too odd"})
+    assert (one.facts, two.facts) == (1, 0)
+    assert one.arrived_since(0) == (1, ["a"])
+    assert waiting.failures(["a", "b"]) == {"b": "too odd"}
+    assert waiting.ids() == {"c"}
+    waiting.finish(["c"], {})
+    # Each of its vectors, and that it was the last text: a round that sees it ranks the tasks that are left.
+    assert (one.facts, two.facts) == (3, 2)
+    assert two.arrived_since(0) == (1, ["c"])
+    assert redis.exists("prepal:requested:round:1", "prepal:requested:round:2") == 2
