@@ -1,103 +1,28 @@
-"""Whatever is published, and whatever fails on the way: what Label Studio serves begins with the newest ranking."""
+"""What is published comes first in Label Studio's order, and whatever fails on the way is put right."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from tests.helpers.label_studio_in_memory import LabelStudioInMemory
+from tests.helpers.in_memory.published_project import CONFIG, PROJECT, TASKS, Killed, PublishedProject, entries_of
 
-from prepal.label_studio import order
 from prepal.label_studio.api import NotFoundError, UnavailableError
-from prepal.label_studio.publish import TAIL_HIGH, TAIL_LOW, Entry, Published, Publisher, stands_first, usable_score
+from prepal.label_studio.publish import TAIL_HIGH, TAIL_LOW, Publisher, stands_first, usable_score
 from prepal.labels import label_config
-from prepal.project import MODEL_VERSION, Info, Project, Ranking
-
-PROJECT, TASKS, CHOICES = 3, 30, "ABC"
-CONFIG = (
-    '<View><Text name="text" value="$text"/><Choices name="topic" toName="text">'
-    + "".join(f'<Choice value="{choice}"/>' for choice in CHOICES)
-    + "</Choices></View>"
-)
-
-
-class Killed(BaseException):
-    """The process is no more."""
-
-
-class World:
-    """A project whose predictions are made and published by several processes."""
-
-    def __init__(self, connection: redis.Redis, tasks: int = TASKS, processes: int = 2) -> None:
-        connection.flushdb()
-        self.label_studio = LabelStudioInMemory(PROJECT, CONFIG, {n: {"text": str(n)} for n in range(1, tasks + 1)})
-        self.project = Project(connection, PROJECT)
-        self.project.register()
-        self.project.set_info(Info(label_config=CONFIG))
-        self.published = [Published() for _ in range(processes)]
-        self.pool = set(self.label_studio.data)
-        self.publisher = Publisher(self.project, self.label_studio, label_config.parse(CONFIG))  # type: ignore[arg-type]
-
-    def make_tail(self, last: int = 0) -> int:
-        tasks = sorted(self.label_studio.data)
-        entries = [Entry(task, (0,), 0.5) for task in tasks[: len(tasks) - last]]
-        made = self.publisher.create_tail(entries, tasks[len(tasks) - last :])
-        order.serve(self.project, self.label_studio)  # type: ignore[arg-type]
-        return made
-
-    def publish(self, entries: list[Entry], process: int = 0, stop: Callable[[], bool] = lambda: False) -> int:
-        return self.publisher.publish(entries, self.published[process], self.pool.__contains__, stop)
-
-    def verify(self, process: int = 0) -> bool:
-        tasks = np.array(sorted(self.pool), np.int64)
-        self.project.put_ranking(Ranking(tasks, np.zeros((len(tasks), 3), bool), np.zeros(len(tasks), np.float32)))
-        return order.verify(self.project, self.published[process], self.label_studio)  # type: ignore[arg-type]
-
-    def order(self) -> list[int]:
-        """The pool as Label Studio serves it."""
-        return [task for task in self.label_studio.order() if task in self.pool]
-
-    def scores(self) -> dict[int, float]:
-        return {row["task"]: row["score"] for row in self.label_studio.predictions(project=PROJECT)}
-
-    def row(self, task: int) -> dict[str, Any]:
-        (found,) = self.label_studio.predictions(task=task)
-        return found
-
-    def fail_at(self, call: int, error: BaseException) -> None:
-        """Let a call fail, and all that follow: calls are counted from 0."""
-        left = call
-
-        def before(_: str) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise error
-
-        self.label_studio.before_call = before
-
-    def mend(self) -> None:
-        self.label_studio.before_call = lambda _: None
-
-
-def entries_of(*tasks: int, chosen: int = 1, confidence: float | None = 0.8, shown: bool = True) -> list[Entry]:
-    return [Entry(task, (chosen,), confidence, shown) for task in tasks]
+from prepal.project import MODEL_VERSION, Info
 
 
 @pytest.fixture
-def world(redis: redis.Redis) -> World:
-    world = World(redis)
+def world(redis: redis.Redis) -> PublishedProject:
+    world = PublishedProject(redis)
     assert world.make_tail() == TASKS
     return world
 
 
 def test_the_tail_stands_in_the_order_of_the_ranking_and_what_has_no_vector_comes_last(redis: redis.Redis) -> None:
-    world = World(redis)
+    world = PublishedProject(redis)
     assert world.make_tail(last=3) == TASKS
     assert world.order() == list(range(1, TASKS + 1))
     assert all(TAIL_LOW <= row["score"] <= TAIL_HIGH for row in world.label_studio.predictions(project=PROJECT))
@@ -105,14 +30,14 @@ def test_the_tail_stands_in_the_order_of_the_ranking_and_what_has_no_vector_come
     assert world.make_tail(last=3) == 0
 
 
-def test_each_publication_comes_before_all_that_were_published_before(world: World) -> None:
+def test_each_publication_comes_before_all_that_were_published_before(world: PublishedProject) -> None:
     for first in ([5, 6, 7], [20, 5, 21, 22], [1], [7, 6, 5]):
         before = world.order()
         world.publish(entries_of(*first))
         assert world.order() == first + [task for task in before if task not in first]
 
 
-def test_what_stands_right_and_looks_the_same_is_not_written_again(world: World) -> None:
+def test_what_stands_right_and_looks_the_same_is_not_written_again(world: PublishedProject) -> None:
     assert world.publish(entries_of(1, 2, 3, 4, 5)) == 5
     assert world.publish(entries_of(1, 2, 3, 4, 5)) == 0
     assert world.publish(entries_of(9, 1, 2, 3)) == 1
@@ -124,7 +49,7 @@ def test_what_stands_right_and_looks_the_same_is_not_written_again(world: World)
     assert world.order()[:3] == [1, 2, 3]
 
 
-def test_an_audit_task_shows_nothing_and_shows_it_again_when_it_is_none(world: World) -> None:
+def test_an_audit_task_shows_nothing_and_shows_it_again_when_it_is_none(world: PublishedProject) -> None:
     world.publish([*entries_of(4), *entries_of(5, shown=False)])
     assert world.label_studio.shown(4) == ["B"]
     assert world.label_studio.shown(5) == []
@@ -133,7 +58,7 @@ def test_an_audit_task_shows_nothing_and_shows_it_again_when_it_is_none(world: W
     assert world.label_studio.shown(5) == ["B"]
 
 
-def test_a_choice_that_has_another_name_now_is_written_again(world: World) -> None:
+def test_a_choice_that_has_another_name_now_is_written_again(world: PublishedProject) -> None:
     world.publish(entries_of(4, 5, 6))
     renamed = CONFIG.replace('"B"', '"Billing"')
     world.project.set_info(Info(label_config=renamed))
@@ -142,7 +67,7 @@ def test_a_choice_that_has_another_name_now_is_written_again(world: World) -> No
     assert world.label_studio.shown(4) == world.label_studio.shown(6) == ["Billing"]
 
 
-def test_two_processes_that_take_turns_serve_the_newest_ranking_each_time(world: World) -> None:
+def test_two_processes_that_take_turns_serve_the_newest_ranking_each_time(world: PublishedProject) -> None:
     random = Random(3)
     for turn in range(30):
         chosen = random.sample(sorted(world.pool), 4)
@@ -156,7 +81,7 @@ def test_two_processes_that_take_turns_serve_the_newest_ranking_each_time(world:
 @pytest.mark.parametrize("call", range(8))
 @pytest.mark.parametrize("error", [UnavailableError("500"), Killed(), NotFoundError("It is gone.")])
 def test_a_publication_that_fails_anywhere_is_put_right_by_the_next_one(
-    world: World, call: int, error: BaseException
+    world: PublishedProject, call: int, error: BaseException
 ) -> None:
     world.publish(entries_of(10, 11, 12, 13, 14, 15))
     wanted, before, scores = [1, 2, 3, 4, 12, 11, 10], world.order(), world.scores()
@@ -171,7 +96,7 @@ def test_a_publication_that_fails_anywhere_is_put_right_by_the_next_one(
     assert world.order()[:7] == wanted
 
 
-def test_a_publication_that_is_to_stop_has_its_first_places_right(world: World) -> None:
+def test_a_publication_that_is_to_stop_has_its_first_places_right(world: PublishedProject) -> None:
     before = world.order()
     written = world.publish(entries_of(21, 22, 23, 24, 25, 26, 27), stop=iter([False, False, True]).__next__)
     first = [21, 22, 23, 24, 25, 26, 27][:written]
@@ -182,7 +107,9 @@ def test_a_publication_that_is_to_stop_has_its_first_places_right(world: World) 
 
 
 @pytest.mark.parametrize("score", [None, 0, 0.0, True, False, -1.5, 0.3, 1.0000001, 7, float("inf"), "0.95", [], {}])
-def test_a_score_that_is_none_of_ours_goes_last_and_spoils_no_later_publication(world: World, score: Any) -> None:
+def test_a_score_that_is_none_of_ours_goes_last_and_spoils_no_later_publication(
+    world: PublishedProject, score: Any
+) -> None:
     world.publish(entries_of(10, 11, 12))
     world.label_studio.update_prediction(world.row(20)["id"], {"score": score})
     world.verify()
@@ -200,7 +127,7 @@ def test_a_usable_score_is_one_that_is_given(score: Any) -> None:
     assert usable_score({}) == TAIL_HIGH
 
 
-def test_an_order_that_somebody_else_made_is_noticed_and_made_anew(world: World) -> None:
+def test_an_order_that_somebody_else_made_is_noticed_and_made_anew(world: PublishedProject) -> None:
     world.publish(entries_of(10, 11, 12))
     assert world.verify()
     facts = world.project.facts
@@ -212,7 +139,7 @@ def test_an_order_that_somebody_else_made_is_noticed_and_made_anew(world: World)
     assert world.verify()
 
 
-def test_of_several_predictions_of_a_task_the_one_that_we_write_stays(world: World) -> None:
+def test_of_several_predictions_of_a_task_the_one_that_we_write_stays(world: PublishedProject) -> None:
     world.publish(entries_of(10, 11))
     kept = world.row(10)["id"]
     double = {"task": 10, "score": 0.6, "model_version": MODEL_VERSION, "result": []}
@@ -226,7 +153,7 @@ def test_of_several_predictions_of_a_task_the_one_that_we_write_stays(world: Wor
     assert world.order()[:4] == [12, 13, 10, 11]
 
 
-def test_predictions_of_a_restored_database_are_found_again(world: World) -> None:
+def test_predictions_of_a_restored_database_are_found_again(world: PublishedProject) -> None:
     backup = world.label_studio.backup()
     for _ in range(3):
         world.publish(entries_of(10, 11, 12))
@@ -239,7 +166,7 @@ def test_predictions_of_a_restored_database_are_found_again(world: World) -> Non
 
 
 def test_a_restored_database_that_goes_by_another_version_is_told_again_what_to_go_by(redis: redis.Redis) -> None:
-    world = World(redis)
+    world = PublishedProject(redis)
     backup = world.label_studio.backup()
     world.make_tail()
     assert world.label_studio.settings["model_version"] == MODEL_VERSION
@@ -250,7 +177,7 @@ def test_a_restored_database_that_goes_by_another_version_is_told_again_what_to_
     assert world.order()[:3] == [10, 11, 12]
 
 
-def test_who_lets_label_studio_go_by_another_version_is_obeyed(world: World) -> None:
+def test_who_lets_label_studio_go_by_another_version_is_obeyed(world: PublishedProject) -> None:
     world.label_studio.settings["model_version"] = "somebody else's"
     world.publish(entries_of(10, 11, 12))
     world.verify()
@@ -258,7 +185,7 @@ def test_who_lets_label_studio_go_by_another_version_is_obeyed(world: World) -> 
     assert world.label_studio.settings["model_version"] == "somebody else's"
 
 
-def test_predictions_that_are_no_more_are_made_anew(world: World) -> None:
+def test_predictions_that_are_no_more_are_made_anew(world: PublishedProject) -> None:
     world.publish(entries_of(10, 11, 12))
     world.label_studio.delete_predictions(PROJECT, MODEL_VERSION)
     world.publish(entries_of(12, 10, 1))
@@ -269,14 +196,14 @@ def test_predictions_that_are_no_more_are_made_anew(world: World) -> None:
     assert len(world.order()) == TASKS
 
 
-def test_a_task_that_is_gone_leaves_its_place_to_the_next_one(world: World) -> None:
+def test_a_task_that_is_gone_leaves_its_place_to_the_next_one(world: PublishedProject) -> None:
     world.label_studio.delete_task(11)
     world.pool.remove(11)
     world.publish(entries_of(10, 11, 12))
     assert world.order()[:2] == [10, 12]
 
 
-def test_a_task_that_was_passed_goes_behind_all_others(world: World) -> None:
+def test_a_task_that_was_passed_goes_behind_all_others(world: PublishedProject) -> None:
     world.publish(entries_of(10, 11, 12))
     assert world.publisher.put_last({11, 25}, world.published[0]) == 1
     assert world.order()[:2] == [10, 12]
@@ -287,7 +214,7 @@ def test_a_task_that_was_passed_goes_behind_all_others(world: World) -> None:
     assert world.order()[:2] == [11, 10]
 
 
-def test_who_does_not_know_the_order_puts_nothing_last(world: World) -> None:
+def test_who_does_not_know_the_order_puts_nothing_last(world: PublishedProject) -> None:
     world.publish(entries_of(10, 11, 12), process=0)
     world.publish(entries_of(11, 10), process=1)
     assert world.publisher.put_last({11}, world.published[0]) == 0
@@ -316,89 +243,3 @@ def test_an_order_is_right_when_what_is_expected_stands_first(
 
 def test_what_is_not_in_the_pool_may_stand_before_all() -> None:
     assert stands_first([2], {1: 0.1, 2: 0.2}, [2])
-
-
-STEPS = st.one_of(
-    st.tuples(st.just("publish"), st.integers(0, 1), st.integers(1, 12)),
-    st.tuples(st.just("fail"), st.integers(0, 1), st.integers(0, 12)),
-    st.tuples(st.just("kill"), st.integers(0, 1), st.integers(0, 12)),
-    st.tuples(st.just("stop"), st.integers(0, 1), st.integers(0, 3)),
-    st.tuples(st.just("label"), st.just(0), st.integers(1, 4)),
-    st.tuples(st.just("delete task"), st.just(0), st.just(0)),
-    st.tuples(st.just("delete prediction"), st.just(0), st.integers(1, 3)),
-    st.tuples(st.just("double"), st.just(0), st.integers(0, 1)),
-    st.tuples(st.just("scores"), st.just(0), st.integers(1, 5)),
-    st.tuples(st.just("restore"), st.just(0), st.just(0)),
-    st.tuples(st.just("put last"), st.integers(0, 1), st.integers(1, 3)),
-    st.tuples(st.just("forget"), st.integers(0, 1), st.just(0)),
-)
-
-
-@given(st.lists(STEPS, max_size=15), st.integers(0, 2**32))
-@settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-def test_after_every_publication_what_is_served_begins_with_it(
-    redis: redis.Redis, steps: list[tuple[str, int, int]], seed: int
-) -> None:
-    world, random = World(redis), Random(seed)
-    world.make_tail()
-    backup = world.label_studio.backup()
-    for name, process, count in [*steps, ("publish", 0, 6)]:
-        head = random.sample(sorted(world.pool), min(len(world.pool), 6))
-        entries = [Entry(t, (random.randrange(3),), random.random(), random.random() < 0.8) for t in head]
-        if name in ("fail", "kill"):
-            world.fail_at(count, UnavailableError("502") if name == "fail" else Killed())
-            with suppress(UnavailableError, Killed):
-                world.publish(entries, process)
-            world.mend()
-            if name == "kill":
-                world.published[process] = Published()
-        elif name == "stop":
-            answers = iter([*[False] * count, *[True] * 9])
-            world.publish(entries, process, answers.__next__)
-        elif name == "put last":
-            world.publisher.put_last(
-                random.sample(sorted(world.pool), min(count, len(world.pool))), world.published[process]
-            )
-        elif name == "forget":
-            world.published[process] = Published()
-        elif name != "publish":
-            changes_of_others(world, random, backup, name, count)
-            world.fail_at(random.randint(0, 5), UnavailableError("500"))
-            with suppress(UnavailableError):
-                world.verify(process)
-            world.mend()
-            world.verify(process)
-        if name == "publish":
-            world.publish(entries, process)
-            assert world.order()[: len(head)] == head
-            shown = [world.label_studio.shown(entry.task) for entry in entries]
-            assert shown == [[CHOICES[entry.chosen[0]]] if entry.shown else [] for entry in entries]
-
-
-def changes_of_others(world: World, random: Random, backup: dict[str, Any], name: str, count: int) -> None:
-    """Something happens in Label Studio that nobody tells of."""
-    tasks = random.sample(sorted(world.pool), min(count, len(world.pool)))
-    if name == "label" and len(world.pool) > 8:
-        world.pool.difference_update(tasks)
-    elif name == "delete task" and len(world.pool) > 8:
-        task = random.choice(sorted(world.pool))
-        world.pool.remove(task)
-        world.label_studio.delete_task(task)
-    elif name == "restore":
-        world.label_studio.restore(backup)
-        world.pool &= world.label_studio.data.keys()
-    for task in tasks:
-        rows = world.label_studio.predictions(task=task)
-        if name == "delete prediction":
-            for row in rows:
-                world.label_studio.delete_prediction(row["id"])
-        elif name == "scores" and rows:
-            score = random.choice([None, 0, 0.3, True, random.uniform(0.5, 1), 2])
-            world.label_studio.update_prediction(rows[0]["id"], {"score": score})
-        elif name == "double":
-            row = {"task": task, "score": random.choice([0.0, 0.8, 0.95]), "model_version": MODEL_VERSION, "result": []}
-            world.label_studio.create_prediction(row)
