@@ -49,19 +49,19 @@ def parse_rows(content: bytes, name: str) -> tuple[FileKind, list[Row]]:
         kind: Literal["CSV", "TSV"] = "TSV" if header.count("\t") > header.count(",") else "CSV"
         return kind, [row for _, row in table_rows(text, name, "\t" if kind == "TSV" else ",")]
     try:
-        found = records.loads(text)
+        value = records.loads(text)
     except ValueError as error:
         if start == "[" or text.strip().count("\n") == 0:
             raise PrepalError(f"{name} is not JSON ({error}): export it again.") from error
         return "JSONL", [row for _, row in json_lines(text, name)]
-    if isinstance(found, dict):
-        check_depth([found], name)
-        return ("JSON" if "annotations" in found or "completions" in found else "JSONL"), [found]
-    strangers = [place for place, row in enumerate(found, start=1) if not isinstance(row, dict)]
+    if isinstance(value, dict):
+        check_depth([value], name)
+        return ("JSON" if "annotations" in value or "completions" in value else "JSONL"), [value]
+    strangers = [place for place, row in enumerate(value, start=1) if not isinstance(row, dict)]
     if strangers:
         raise PrepalError(f"{name} has something else than an object as its item {strangers[0]}: export it again.")
-    check_depth(found, name)
-    return "JSON", found
+    check_depth(value, name)
+    return "JSON", value
 
 
 def numbered_rows(path: Path) -> list[tuple[int, Row]]:

@@ -41,11 +41,11 @@ def write(path: Path, text: str) -> None:
 
 def doubt(path: Path) -> str:
     """Why a file may be somebody else's work; "" where it and its folder are ours and closed to all others."""
-    for one, found in ((path.parent, path.parent.stat()), (path, path.lstat())):
-        if found.st_uid != os.geteuid():
-            return f"{one} belongs to {_user(found.st_uid)}"
-        if found.st_mode & _OTHERS:
-            return f"others may use {one} (mode {stat.S_IMODE(found.st_mode):03o})"
+    for one, status in ((path.parent, path.parent.stat()), (path, path.lstat())):
+        if status.st_uid != os.geteuid():
+            return f"{one} belongs to {_user(status.st_uid)}"
+        if status.st_mode & _OTHERS:
+            return f"others may use {one} (mode {stat.S_IMODE(status.st_mode):03o})"
     return "" if stat.S_ISREG(path.lstat().st_mode) else f"{path} is no file"
 
 

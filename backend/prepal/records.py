@@ -62,20 +62,20 @@ def read(cls: type[T], raw: bytes) -> T | None:
         return None
 
 
-def fill(cls: type[T], found: object) -> T | None:
-    """The dataclass `cls` with what was found of its fields, by name.
+def fill(cls: type[T], value: object) -> T | None:
+    """The dataclass `cls` with what a value has of its fields, by name.
 
     Unknown fields are ignored; missing ones, and ones of another type, take their default. None when a field without a
     default is among these: what is stored is a copy, and is made anew where there is none.
     """
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         return None
     adapter: TypeAdapter[T] = _adapter(cls)
     try:
-        return adapter.validate_python(found)
+        return adapter.validate_python(value)
     except ValidationError as error:
         wrong = {name for at in error.errors(include_url=False, include_input=False) for name in at["loc"][:1]}
-    right = {f.name: found[f.name] for f in fields(cls) if f.name in found and f.name not in wrong}
+    right = {f.name: value[f.name] for f in fields(cls) if f.name in value and f.name not in wrong}
     try:
         return adapter.validate_python(right)
     except ValidationError:

@@ -47,13 +47,13 @@ def learning_curve(
     learner = ActiveLearner(len(choices), "random", name_vectors=names)
     curve = []
     for step in steps:
-        known = np.asarray(order[:step])
+        labelled = np.asarray(order[:step])
         try:
-            learner.fit(vectors[known], targets[known], np.delete(vectors, known, axis=0))
+            learner.fit(vectors[labelled], targets[labelled], np.delete(vectors, labelled, axis=0))
             predicted = learner.classifier.predict_proba(test[0]).argmax(axis=1)
         except NothingToLearn:
             # Labels of one choice: it is the answer to every text.
-            predicted = np.full(len(truth), targets[known[0]])
+            predicted = np.full(len(truth), targets[labelled[0]])
         curve.append(CurvePoint(step, float(np.mean(np.array(choices)[predicted] == truth))))
     return curve
 

@@ -93,11 +93,11 @@ class _Demo:
         self._waiting = WaitingTexts(self._redis, settings.prepal_encoder)
 
     def project(self, tickets: Sequence[Ticket], title: str, *, new: bool, own: bool) -> int:
-        """The demo's project, made if need be, connected, embedded and ranked."""
+        """The demo's project, existing if need be, connected, embedded and ranked."""
         label_studio = self._label_studio
-        known = [] if new or own else [p for p in label_studio.projects() if p["title"] == title]
-        if known:
-            project = int(known[0]["id"])
+        existing = [] if new or own else [p for p in label_studio.projects() if p["title"] == title]
+        if existing:
+            project = int(existing[0]["id"])
         else:
             project = label_studio.create_project(title, _label_config(tickets))
             with self._bar() as bar:
@@ -133,14 +133,14 @@ class _Demo:
         topics = sorted(set(answers.values()))
         texts = [ticket.text for ticket in [*pool, *held_back]]
         vectors = self._vectors([*texts, *map(name_text, topics)], project)
-        known = (vectors[: len(pool)], [str(ticket.topic) for ticket in pool])
+        labelled_pool = (vectors[: len(pool)], [str(ticket.topic) for ticket in pool])
         held = (vectors[len(pool) : len(texts)], [str(ticket.topic) for ticket in held_back])
         place = {ticket.text: at for at, ticket in enumerate(pool)}
         order = [place[text] for text in labelled]
         steps = sorted({step for step in _STEPS if step < len(order)} | {len(order)})
         with self._console.status("Comparing with random labels"):
-            ours = learning_curve(known, held, order, steps, names=vectors[len(texts) :])
-            random = random_curve(known, held, steps, seeds=range(_RANDOM_SEEDS))
+            ours = learning_curve(labelled_pool, held, order, steps, names=vectors[len(texts) :])
+            random = random_curve(labelled_pool, held, steps, seeds=range(_RANDOM_SEEDS))
         picture = self._installation.home / "demo-curve.png"
         draw(ours, random, picture)
         self._console.print(table(ours, random))
@@ -166,18 +166,18 @@ class _Demo:
         _, vectors = cache.find(ids)
         return vectors.astype(np.float32)
 
-    def _wait_until_ranked(self, project: int, count: int) -> None:
-        known = Project(self._redis, project)
+    def _wait_until_ranked(self, number: int, count: int) -> None:
+        project = Project(self._redis, number)
         with self._bar() as bar:
             task = bar.add_task("Embedding", total=count)
             while True:
-                found = report(known, self._waiting, self._waiting.encoder)
-                if found["problem"]:
-                    raise PrepalError(found["problem"])
-                bar.update(task, completed=found["embedded"], total=max(count, found["known"]))
-                ranked = (found["round"] or {}).get("ranked", 0)
-                reached = ranked + found["labelled"] >= count - sum(found["not_embeddable"].values())
-                if found["up_to_date"] and reached and known.prediction_count():
+                told = report(project, self._waiting, self._waiting.encoder)
+                if told["problem"]:
+                    raise PrepalError(told["problem"])
+                bar.update(task, completed=told["embedded"], total=max(count, told["known"]))
+                ranked = (told["round"] or {}).get("ranked", 0)
+                reached = ranked + told["labelled"] >= count - sum(told["not_embeddable"].values())
+                if told["up_to_date"] and reached and project.prediction_count():
                     break
                 time.sleep(0.3)
 

@@ -112,6 +112,6 @@ def _json(answer: httpx.Response) -> Any:  # noqa: ANN401
 def _detail(body: object) -> str:
     """What Label Studio says went wrong, on one line and without markup."""
     if isinstance(body, Mapping):
-        found = body.get("validation_errors") or body.get("detail") or body
-        body = found if isinstance(found, str) else json.dumps(found)
+        said = body.get("validation_errors") or body.get("detail") or body
+        body = said if isinstance(said, str) else json.dumps(said)
     return records.readable(" ".join(str(body).split())[:500])

@@ -41,9 +41,9 @@ class LabelStudio(Api):
 
     def project(self, project: int) -> dict[str, Any]:
         """One project, with its counts."""
-        found = dict(self._call("GET", f"api/projects/{project}/"))
-        self._sizes[project] = int(found.get("task_number") or 0)
-        return found
+        settings = dict(self._call("GET", f"api/projects/{project}/"))
+        self._sizes[project] = int(settings.get("task_number") or 0)
+        return settings
 
     def create_project(self, title: str, label_config: str) -> int:
         """Make a project; returns its id."""
@@ -125,7 +125,7 @@ class LabelStudio(Api):
 
     def postponed(self, tasks: Iterable[int]) -> dict[int, set[int]]:
         """Who postponed tasks, by task, where somebody did."""
-        found: dict[int, set[int]] = {}
+        by_task: dict[int, set[int]] = {}
         for task in tasks:
             try:
                 drafts = self._call("GET", f"api/tasks/{task}/drafts")
@@ -133,8 +133,8 @@ class LabelStudio(Api):
                 continue
             people = {self._user(str(draft.get("user"))) for draft in drafts if draft.get("was_postponed")}
             if people:
-                found[task] = people
-        return found
+                by_task[task] = people
+        return by_task
 
     def annotations(self, project: int) -> dict[int, Annotation]:
         """All annotations of a project, skipped ones where the export has them, by id."""

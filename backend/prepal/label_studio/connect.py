@@ -93,18 +93,18 @@ def is_to_be_connected(
     Who deletes it there wants the project to be left alone (`left` says so). Who gave the backend other credentials
     wants Label Studio to have them.
     """
-    known = project.backend_url or backend_url.rstrip("/")
+    url = project.backend_url or backend_url.rstrip("/")
     backends = {_url(backend): backend for backend in label_studio.backends(project.id)}
-    if known in backends:
-        project.left, project.backend_url = "", known
+    if url in backends:
+        project.left, project.backend_url = "", url
         wanted = _headers(user, password)
-        hooks = [hook for hook in label_studio.webhooks(project.id) if _url(hook) == f"{known}/webhook"]
+        hooks = [hook for hook in label_studio.webhooks(project.id) if _url(hook) == f"{url}/webhook"]
         outdated = any(hook.get("headers") != wanted for hook in hooks[:1])
-        return outdated or str(backends[known].get("basic_auth_user") or "") != user
+        return outdated or str(backends[url].get("basic_auth_user") or "") != user
     if project.backend_url and not project.left:
         log.warning("project %d: the backend was deleted in Label Studio; the project is left alone", project.id)
         project.left = (
-            f"The backend {known} was deleted in Label Studio, so the project is left alone: run `prepal connect "
+            f"The backend {url} was deleted in Label Studio, so the project is left alone: run `prepal connect "
             f"{project.id}` to serve it again, or `prepal disconnect {project.id}` to put back what else was changed."
         )
     return False
@@ -181,13 +181,13 @@ def _webhook(project: Project, label_studio: LabelStudio, url: str, user: str, p
         "send_for_all_actions": False,
         "actions": WEBHOOK_EVENTS,
     }
-    found = [hook for hook in label_studio.webhooks(project.id) if _url(hook) == url]
-    for double in found[1:]:
+    hooks = [hook for hook in label_studio.webhooks(project.id) if _url(hook) == url]
+    for double in hooks[1:]:
         label_studio.save_webhook(int(double["id"]), {"url": double["url"], "is_active": False})
-    if not found:
+    if not hooks:
         label_studio.save_webhook(None, wanted)
         return [f"Made the webhook {url}."]
-    hook = {**found[0], "actions": sorted(found[0].get("actions") or [])}
+    hook = {**hooks[0], "actions": sorted(hooks[0].get("actions") or [])}
     if all(hook.get(name) == value for name, value in {**wanted, "actions": sorted(WEBHOOK_EVENTS)}.items()):
         return []
     label_studio.save_webhook(int(hook["id"]), {name: value for name, value in wanted.items() if name != "project"})

@@ -70,12 +70,13 @@ def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig 
 
 
 def _drift(project: Project, settings: Mapping[str, object]) -> list[str]:
-    found = []
+    differences = []
     if settings.get("sampling") != UNCERTAINTY_SAMPLING:
-        found.append(f"Label Studio serves by {settings.get('sampling')!r}, not by {UNCERTAINTY_SAMPLING!r}")
+        differences.append(f"Label Studio serves by {settings.get('sampling')!r}, not by {UNCERTAINTY_SAMPLING!r}")
     version = str(settings.get("model_version") or "")
     if project.is_serving and version != MODEL_VERSION:
-        found.append(f"Label Studio serves by the predictions of {version!r}, not of {MODEL_VERSION!r}")
+        differences.append(f"Label Studio serves by the predictions of {version!r}, not of {MODEL_VERSION!r}")
     return [
-        f"{sentence}: run `prepal connect {project.id}` again, if that is not meant to be so." for sentence in found
+        f"{sentence}: run `prepal connect {project.id}` again, if that is not meant to be so."
+        for sentence in differences
     ]

@@ -46,10 +46,10 @@ class Listing:
         at = np.minimum(np.searchsorted(tasks, self.tasks), len(tasks) - 1)
         return np.asarray((tasks[at] != self.tasks) | (changed_at[at] != self.changed_at))
 
-    def counts_differ(self, known: Mapping[int, int]) -> NDArray[np.bool_]:
-        """Which tasks `(n,)` have more or fewer annotations than are known, as where one was lost or cannot be read."""
-        counts = np.fromiter((known.get(task, 0) for task in self.tasks.tolist()), np.int64, len(self.tasks))
-        return np.asarray(counts != self.annotations)
+    def counts_differ(self, counts: Mapping[int, int]) -> NDArray[np.bool_]:
+        """Which tasks `(n,)` have more or fewer annotations than these, as where one was lost or cannot be read."""
+        expected = np.fromiter((counts.get(task, 0) for task in self.tasks.tolist()), np.int64, len(self.tasks))
+        return np.asarray(expected != self.annotations)
 
 
 def annotation_count(task: Mapping[str, Any]) -> int:

@@ -126,8 +126,8 @@ def _never_ranked(project: Project) -> list[int]:
 
 def _understood(project: Project, config: LabelConfig) -> Ranking | None:
     """The newest ranking; None where the label config has come to have other choices, until the round that follows."""
-    found = project.ranking()
-    return found if found is not None and config.understands(found.meaning, found.chosen.shape[1]) else None
+    ranking = project.ranking()
+    return ranking if ranking is not None and config.understands(ranking.meaning, ranking.chosen.shape[1]) else None
 
 
 def _publisher(project: Project, label_studio: LabelStudio) -> Publisher | None:

@@ -105,7 +105,7 @@ class Publisher:
         publication = self._project.begin_publication()
         base = self._floor() - _BAND
         self._project.score_floor = base
-        known = self._project.predictions_of([entry.task for entry in moved])
+        ids = self._project.predictions_of([entry.task for entry in moved])
         written = 0
         done: list[Entry] = []
         with ThreadPoolExecutor(_CONNECTIONS) as threads:
@@ -115,7 +115,7 @@ class Publisher:
                     break
                 batch = [moved[place] for place in places]
                 scores = [base + place * _PLACE for place in places]
-                answers = threads.map(lambda e, s: self._write(e, s, known.get(e.task)), batch, scores)
+                answers = threads.map(lambda e, s: self._write(e, s, ids.get(e.task)), batch, scores)
                 done += [entry for entry, there in zip(batch, answers, strict=True) if there]
                 written += len(batch)
         placed = {entry.task for entry in done}
@@ -128,16 +128,16 @@ class Publisher:
         chosen = set(tasks)
         if not published.is_newest(self._project):
             return 0
-        known = self._project.predictions_of([e.task for e in published.front if e.task in chosen])
+        ids = self._project.predictions_of([e.task for e in published.front if e.task in chosen])
         publication, published.publication = published.publication, None
-        for task, prediction in known.items():
+        for task, prediction in ids.items():
             try:
                 self._label_studio.update_prediction(prediction, {"score": TAIL_HIGH})
             except NotFoundError:
                 self._project.drop_prediction(task)
-        published.front = [entry for entry in published.front if entry.task not in known]
+        published.front = [entry for entry in published.front if entry.task not in ids]
         published.publication = publication
-        return len(known)
+        return len(ids)
 
     def create_tail(self, entries: Sequence[Entry], last: Iterable[int]) -> int:
         """Make, in one call, the predictions of tasks that have none yet; returns how many.
@@ -163,8 +163,8 @@ class Publisher:
         Of several for one task only one is kept. One without a score that we could have given, such as none at all, is
         put last.
         """
-        known = dict(zip(*(array.tolist() for array in self._project.predictions()), strict=True))
-        found: dict[int, int] = {}
+        before = dict(zip(*(array.tolist() for array in self._project.predictions()), strict=True))
+        kept: dict[int, int] = {}
         scores: dict[int, float] = {}
         ours = [
             row
@@ -172,16 +172,16 @@ class Publisher:
             if row.get("model_version") == MODEL_VERSION
         ]
         # Those that we know come first, so that they are the ones that stay.
-        for row in sorted(ours, key=lambda row: known.get(int(row["task"])) != int(row["id"])):
+        for row in sorted(ours, key=lambda row: before.get(int(row["task"])) != int(row["id"])):
             task, pk = int(row["task"]), int(row["id"])
-            if task in found:
+            if task in kept:
                 self._label_studio.delete_prediction(pk)
                 continue
-            found[task] = pk
+            kept[task] = pk
             scores[task] = score = usable_score(row)
             if score != row.get("score"):
                 self._label_studio.update_prediction(pk, {"score": score})
-        self._project.put_predictions(found, replace=True)
+        self._project.put_predictions(kept, replace=True)
         self._project.score_floor = min(scores.values(), default=TAIL_LOW)
         return scores
 

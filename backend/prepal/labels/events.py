@@ -56,7 +56,7 @@ def read_annotation(raw: Mapping[str, Any], task: int) -> Annotation:
 
 def _choices(result: object) -> dict[str, dict[str, None]]:
     """Different choices, in their order, by the tag that they were made with."""
-    found: dict[str, dict[str, None]] = {}
+    by_tag: dict[str, dict[str, None]] = {}
     for item in as_list(result):
         if not isinstance(item, Mapping):
             continue
@@ -67,8 +67,8 @@ def _choices(result: object) -> dict[str, dict[str, None]]:
             leaves = (c[-1] if isinstance(c, list) and c else c for c in chosen)
             # Imported annotations may have a number where the config has its digits.
             names = (_name(str(leaf) if isinstance(leaf, int | float) else leaf) for leaf in leaves)
-            found.setdefault(tag, {}).update((name, None) for name in names if name is not None)
-    return found
+            by_tag.setdefault(tag, {}).update((name, None) for name in names if name is not None)
+    return by_tag
 
 
 def _name(value: object) -> str | None:

@@ -113,10 +113,10 @@ class LabelConfig:
         return "\n".join(self._parts(data))
 
     def text_for_encoder(self, data: object) -> str:
-        """The same with FIELD_MARK between fields, which an encoder replaces by its own separator.
+        """The text of a task's data with FIELD_MARK between fields, which an encoder replaces by its own separator.
 
         Raises:
-            UnembeddableError: as `text` does.
+            UnembeddableError: no field has any text; the message is the reason.
         """
         return FIELD_MARK.join(self._parts(data))
 
@@ -171,8 +171,8 @@ def parse(xml: str) -> LabelConfig:
     controls = [element for element in everything if element.tag == "Choices"]
     others = [element.tag for element in everything if element.tag in _CONTROL_TAGS]
     if not controls:
-        found = f"has {', '.join(sorted(set(others)))}, but no Choices" if others else "has no Choices"
-        raise PrepalError(f"The label config {found}: {_SERVED}.")
+        lack = f"has {', '.join(sorted(set(others)))}, but no Choices" if others else "has no Choices"
+        raise PrepalError(f"The label config {lack}: {_SERVED}.")
     served = [control for control in controls if not _why_not(control)]
     if not served:
         raise PrepalError(f"The label config's Choices {_why_not(controls[0])}: {_SERVED}.")

@@ -98,7 +98,7 @@ def overtaken(
         people: how many are at work.
         now: Unix time.
     """
-    found = {task: [count, until] for task, (count, until) in counts.items() if task not in new}
+    counted = {task: [count, until] for task, (count, until) in counts.items() if task not in new}
     # Who works from a list of their own says nothing of the order.
     near = order[: 2 * head + people]
     places = [place for place, task in enumerate(near) if task in new]
@@ -106,10 +106,10 @@ def overtaken(
         later = sum(other > place for other in places)
         if task in new or not later:
             continue
-        count, until = found.get(task, [0.0, 0.0])
+        count, until = counted.get(task, [0.0, 0.0])
         rests = count + later >= _OVERTAKEN + 2 * people
-        found[task] = [0.0, now + _RESTS_S] if rests else [count + later, until]
-    return {task: [count, until] for task, (count, until) in found.items() if count or until > now}
+        counted[task] = [0.0, now + _RESTS_S] if rests else [count + later, until]
+    return {task: [count, until] for task, (count, until) in counted.items() if count or until > now}
 
 
 def resting(counts: Mapping[int, Sequence[float]], now: float) -> set[int]:

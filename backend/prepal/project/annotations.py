@@ -132,8 +132,8 @@ class Annotations(Part):
             wanted = list(ids)
             values = cast(list[bytes | None], self.connection.hmget(self.key("annotations"), [str(i) for i in wanted]))
             pairs = zip(wanted, values, strict=True)
-        found = ((int(key), records.read(Annotation, value)) for key, value in pairs if value)
-        return {key: annotation for key, annotation in found if annotation}
+        read = ((int(key), records.read(Annotation, value)) for key, value in pairs if value)
+        return {key: annotation for key, annotation in read if annotation}
 
     def _take_all(self, pairs: Sequence[tuple[int, bytes]], began: int) -> int:
         changed = 0

@@ -89,8 +89,8 @@ class IdMap:
                 at = id % _PAGE * width
                 pipe.getrange(f"{self._key}:{id // _PAGE}", at, at + width - 1)
             raw = cast(list[bytes], pipe.execute())
-        found = {id: np.frombuffer(value, self._dtype)[0] for id, value in zip(ids, raw, strict=True) if value}
-        return {id: value.item() for id, value in found.items() if value}
+        values = {id: np.frombuffer(value, self._dtype)[0] for id, value in zip(ids, raw, strict=True) if value}
+        return {id: value.item() for id, value in values.items() if value}
 
     def all(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """(n,) int64, all ids that have a value, ascending; and (n,), their values."""

@@ -43,8 +43,8 @@ def _integers(name: str) -> Reader:
 
 def _id_map(name: str, dtype: str) -> Reader:
     def read(project: Project) -> object:
-        found = IdMap(project.connection, project.key(name), dtype)
-        return len(found), found.all()
+        values = IdMap(project.connection, project.key(name), dtype)
+        return len(values), values.all()
 
     return read
 
@@ -62,8 +62,8 @@ def _round(project: Project) -> object:
     return record and record.accuracy and _accuracy(record.accuracy)
 
 
-def _accuracy(found: dict[str, Any]) -> list[float]:
-    return [float(found[name]) for name in ("estimate", "low", "high", "audit_tasks")]
+def _accuracy(accuracy: dict[str, Any]) -> list[float]:
+    return [float(accuracy[name]) for name in ("estimate", "low", "high", "audit_tasks")]
 
 
 # What is read as one, by the names of its keys.

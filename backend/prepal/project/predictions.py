@@ -77,7 +77,7 @@ class Predictions(Tasks):
             )
 
     def shown(self) -> dict[int, tuple[list[str], float, bool]]:
-        """What `note_shown` was told, by task."""
+        """By task with a label, what was predicted of it: choices, confidence, and whether that was hidden."""
         raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("shown")))
         seen = {int(task): records.loads(what) for task, what in raw.items()}
         return {task: (choices, confidence, hidden) for task, (choices, confidence, hidden, *_) in seen.items()}
@@ -89,7 +89,7 @@ class Predictions(Tasks):
         return (records.read(Rules, raw) if raw else None) or Rules()
 
     def set_rules(self, rules: Rules) -> None:
-        """Remember the rules."""
+        """Remember whom Label Studio serves a task that others have seen already."""
         if rules != self.rules:
             self.connection.set(self.key("rules"), records.dumps(asdict(rules)))
             self.add_fact()
@@ -114,7 +114,7 @@ class Predictions(Tasks):
         return self._by_task("overtaken")
 
     def set_overtaken(self, counts: Mapping[int, list[float]]) -> None:
-        """Remember what `overtaken` tells."""
+        """Remember how often tasks were passed over, and until when they rest."""
         self._put_by_task("overtaken", counts)
 
     def _by_task(self, name: str) -> dict[int, Any]:

@@ -97,7 +97,7 @@ class Project(Rounds):
 
     @property
     def before(self) -> dict[str, Any]:
-        """What `remember_before` was told first; empty if nothing."""
+        """Label Studio's settings before the project was connected; empty where nobody remembered them."""
         raw = self._get("before")
         return dict(records.loads(raw)) if raw else {}
 

@@ -91,12 +91,12 @@ class Rounds(Predictions):
 
     @property
     def expected(self) -> dict[str, float] | None:
-        """What `expect` was told first."""
+        """How many `labels` the first classifier had, and the `accuracy` that it expected of itself; None before it."""
         raw = self._get("expected")
         return None if raw is None else dict(records.loads(raw))
 
     def compared(self) -> Compared | None:
-        """What `set_compared` was told last."""
+        """The classifier that the next ones are compared with; None where there is none."""
         raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("compared")))
         # An older release wrote how many labels there were, and not which.
         if not raw or b"labels" in raw:
@@ -110,7 +110,7 @@ class Rounds(Predictions):
         return Compared(raw[b"of"].decode(), labelled, labels, task_ids, chosen)
 
     def set_compared(self, compared: Compared) -> None:
-        """Remember a classifier, for comparison."""
+        """Remember a classifier that the next ones are compared with."""
         pipeline = self.connection.pipeline()
         pipeline.delete(self.key("compared"))
         pipeline.hset(
@@ -133,7 +133,7 @@ class Rounds(Predictions):
     def troubles(self) -> list[Trouble]:
         """Which jobs of the project fail, by name."""
         raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("troubles")))
-        return [found for _, value in sorted(raw.items()) if (found := records.read(Trouble, value))]
+        return [trouble for _, value in sorted(raw.items()) if (trouble := records.read(Trouble, value))]
 
     def trouble(self, job: str) -> Trouble | None:
         """What went wrong with one job since it last went well."""
@@ -146,9 +146,9 @@ class Rounds(Predictions):
         now = time.time()
         count = 1 + (before.count if before else 0)
         pause_s = min(longest_s, _FIRST_PAUSE_S * 2.0 ** (count - 1))
-        found = Trouble(job, what, count, before.since if before else now, now + pause_s)
-        self.connection.hset(self.key("troubles"), job, records.dumps(asdict(found)))
-        return found
+        trouble = Trouble(job, what, count, before.since if before else now, now + pause_s)
+        self.connection.hset(self.key("troubles"), job, records.dumps(asdict(trouble)))
+        return trouble
 
     def end_trouble(self, job: str | None = None) -> None:
         """Note that a job went well, or that somebody asks for everything to be tried again at once."""

@@ -80,16 +80,18 @@ class Compared:
     """A classifier that the ones after it are compared with: what it learnt from, and what it predicts."""
 
     choices: str
-    """What it chooses from."""
+    """What its choices' numbers mean; see `LabelConfig.meaning`."""
     labelled: NDArray[np.int64]
+    """(m,): the tasks that it learnt from."""
     labels: NDArray[np.bool_]
-    """(m, k): of the labelled tasks (m,)."""
+    """(m, k): their labels."""
     task_ids: NDArray[np.int64]
+    """(n,): other tasks."""
     chosen: NDArray[np.bool_]
-    """(n, k): the predicted choices of other tasks (n,)."""
+    """(n, k): the choices that it predicts for these."""
 
     def apart(self, labelled: NDArray[np.int64], labels: NDArray[np.bool_]) -> int:
-        """How many labels of others are new, are no more, or are other ones."""
+        """How many labels of another classifier, of tasks (m,), are new, are gone or are other ones than this one's."""
         both, then, now = np.intersect1d(self.labelled, labelled, assume_unique=True, return_indices=True)
         same = int((self.labels[then] == labels[now]).all(axis=1).sum())
         return len(self.labelled) + len(labelled) - len(both) - same
@@ -100,6 +102,7 @@ class Ranking:
     """The pool in the order in which it should be labelled, with what the classifier says of each task."""
 
     task_ids: NDArray[np.int64]
+    """(n,): next first."""
     chosen: NDArray[np.bool_]
     """(n, k): the predicted choices; all false when nothing is predicted."""
     confidence: NDArray[np.float32]

@@ -179,7 +179,7 @@ class OwnWorker(SimpleWorker):
 
 
 class ThreadWorker(OwnWorker):
-    """The same in a thread of its own, beside the worker in the main thread; stops when an event is set."""
+    """A worker in a thread of its own, beside the one in the main thread; it stops when an event is set."""
 
     death_penalty_class = TimerDeathPenalty
 
@@ -200,9 +200,9 @@ class ThreadWorker(OwnWorker):
         """Wait for a job, and look every second whether to stop: no signal interrupts a thread."""
         del max_idle_time
         while not self._stopping.is_set():
-            found: tuple[Job, Queue] | None = super().dequeue_job_and_maintain_ttl(timeout, _LOOK_EVERY_S)
-            if found is not None:
-                return found
+            taken: tuple[Job, Queue] | None = super().dequeue_job_and_maintain_ttl(timeout, _LOOK_EVERY_S)
+            if taken is not None:
+                return taken
         raise StopRequested
 
     def _install_signal_handlers(self) -> None:

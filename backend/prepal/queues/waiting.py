@@ -62,7 +62,7 @@ return projects
 
 
 class _Keys(NamedTuple):
-    """Where Redis has what of the texts that wait for an encoder."""
+    """Redis keys of the texts that wait for one encoder."""
 
     texts: str
     projects: str
@@ -130,8 +130,8 @@ class WaitingTexts:
     @property
     def rate(self) -> float | None:
         """How many texts a second one worker embeds; None while that is not known."""
-        known = cast(bytes | None, self._connection.get(self._at.rate))
-        return float(known) if known else None
+        raw = cast(bytes | None, self._connection.get(self._at.rate))
+        return float(raw) if raw else None
 
     def note_rate(self, texts: int, seconds: float) -> None:
         """Remember how long a worker took for some texts."""
@@ -159,10 +159,10 @@ class WaitingTexts:
 
     def done(self, ids: Sequence[str]) -> dict[int, list[str]]:
         """Let texts wait no longer; returns the projects that waited for any of them, and for which."""
-        found: list[tuple[str, bytes]] = []
+        waited: list[tuple[str, bytes]] = []
         for chunk in _chunks(ids, _AT_ONCE):
-            found += zip(chunk, self._done(keys=self._keys, args=chunk), strict=True)
-        return _by_project(found)
+            waited += zip(chunk, self._done(keys=self._keys, args=chunk), strict=True)
+        return _by_project(waited)
 
     def set_aside(self, id: str, reason: str) -> dict[int, list[str]]:
         """Let a text wait no longer because it cannot be embedded; returns the projects that waited for it."""
@@ -276,8 +276,8 @@ def _chunks(ids: Sequence[str], size: int) -> list[list[str]]:
 
 def _by_project(waited: Iterable[tuple[str, bytes]]) -> dict[int, list[str]]:
     """Text ids by project, from text ids and the projects that wait for each."""
-    found: dict[int, list[str]] = {}
+    ids: dict[int, list[str]] = {}
     for key, projects in waited:
         for project in projects.split():
-            found.setdefault(int(project), []).append(key)
-    return found
+            ids.setdefault(int(project), []).append(key)
+    return ids

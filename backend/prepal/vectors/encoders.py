@@ -26,8 +26,8 @@ WINDOWS = "#windows"
 """At the end of an encoder's name: texts longer than it reads are the mean over windows."""
 _NAME = re.compile(rf"(?P<weights>.*?)(?P<content>#[0-9a-f]{{16}})?(?P<windows>{WINDOWS})?", re.DOTALL)
 _CONTENT_BYTES = 8
-# Redis hash: what is known of a name.
-_KNOWN = "prepal:encoders"
+# Redis hash: what was told of each name.
+_NAMES = "prepal:encoders"
 # File systems tell times as coarsely as this: what is younger may be written once more and look the same.
 _SETTLED_NS = 2_000_000_000
 # What lies beside weights, tokenizer and their settings and makes no vectors: texts, and weights for other libraries.
@@ -42,7 +42,7 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Announced:
     """What a name means, to whom, and how its folder looked there."""
 
     identity: str
@@ -64,19 +64,19 @@ def identity(encoder: str, connection: redis.Redis | None = None) -> str:
     """
     if _part(encoder, "content"):
         return encoder
-    known = None if connection is None else _known(encoder, connection)
+    told = None if connection is None else _announced(encoder, connection)
     seen = look(weights(encoder))
     # A worker elsewhere has a folder of its own at this path, and its vectors are the ones that there are.
-    if known and (known.look == seen.digest or known.host != socket.gethostname()):
-        return known.identity
+    if told and (told.look == seen.digest or told.host != socket.gethostname()):
+        return told.identity
     try:
-        found = here(encoder)
+        by_files = here(encoder)
     except PrepalError:
         # Whoever may not read the files has to be told what is in them.
-        return known.identity if known else encoder
-    if connection is not None and found != encoder:
-        announce(encoder, found, seen, connection)
-    return found
+        return told.identity if told else encoder
+    if connection is not None and by_files != encoder:
+        announce(encoder, by_files, seen, connection)
+    return by_files
 
 
 def here(encoder: str) -> str:
@@ -89,12 +89,12 @@ def here(encoder: str) -> str:
     if not os.path.isdir(folder):
         return encoder
     try:
-        found = f"{folder}#{_content(folder)}{_part(encoder, 'windows')}"
+        by_files = f"{folder}#{_content(folder)}{_part(encoder, 'windows')}"
     except OSError as error:
         raise PrepalError(f"The encoder {folder} cannot be read ({error.strerror}): mend what is in it.") from error
-    if content and found != encoder:
+    if content and by_files != encoder:
         raise PrepalError(f"The folder {folder} no longer holds the encoder {encoder}: set PREPAL_ENCODER to {folder}.")
-    return found
+    return by_files
 
 
 def announce(encoder: str, meant: str, seen: Look, connection: redis.Redis) -> str | None:
@@ -109,15 +109,15 @@ def announce(encoder: str, meant: str, seen: Look, connection: redis.Redis) -> s
     Returns:
         What it meant before.
     """
-    before = _known(encoder, connection)
-    known = _Known(meant, socket.gethostname(), seen.digest if seen.is_settled else "")
-    connection.hset(_KNOWN, encoder, records.dumps(asdict(known)))
+    before = _announced(encoder, connection)
+    told = _Announced(meant, socket.gethostname(), seen.digest if seen.is_settled else "")
+    connection.hset(_NAMES, encoder, records.dumps(asdict(told)))
     return before.identity if before else None
 
 
 def is_announced(encoder: str, connection: redis.Redis) -> bool:
     """Whether somebody has told what a name means."""
-    return _known(encoder, connection) is not None
+    return _announced(encoder, connection) is not None
 
 
 def look(folder: str) -> Look:
@@ -125,10 +125,10 @@ def look(folder: str) -> Look:
     digest, newest_ns = hashlib.sha256(), 0
     try:
         for path in _files(folder):
-            found = path.stat()
-            stamp = f"{path}\0{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
+            stat = path.stat()
+            stamp = f"{path}\0{stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n"
             digest.update(stamp.encode("utf-8", "surrogateescape"))
-            newest_ns = max(newest_ns, found.st_ctime_ns)
+            newest_ns = max(newest_ns, stat.st_ctime_ns)
     except OSError:
         return Look()
     return Look(digest.hexdigest(), time.time_ns() - newest_ns > _SETTLED_NS) if newest_ns else Look()
@@ -140,9 +140,9 @@ def _part(encoder: str, name: str) -> str:
     return parts[name] or ""
 
 
-def _known(encoder: str, connection: redis.Redis) -> _Known | None:
-    raw = cast(bytes | None, connection.hget(_KNOWN, encoder))
-    return records.read(_Known, raw) if raw else None
+def _announced(encoder: str, connection: redis.Redis) -> _Announced | None:
+    raw = cast(bytes | None, connection.hget(_NAMES, encoder))
+    return records.read(_Announced, raw) if raw else None
 
 
 def _content(folder: str) -> str:

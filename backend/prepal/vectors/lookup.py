@@ -30,15 +30,15 @@ def contains(table: LanceTable | None, ids: NDArray[np.bytes_]) -> NDArray[np.bo
         table: None where there is none yet.
         ids: (n,) S32, text ids.
     """
-    found = np.zeros(len(ids), bool)
+    there = np.zeros(len(ids), bool)
     if table is None or not len(ids):
-        return found
+        return there
     asked = Asked(ids)
     few = ids.astype(str).tolist() if are_few(table, len(ids)) else None
     for batch in read(table, few, ["id"], ID_ROWS):
-        found[asked.places(ids_of(batch))[0]] = True
-    there: NDArray[np.bool_] = found[asked.same]
-    return there
+        there[asked.places(ids_of(batch))[0]] = True
+    asked_for: NDArray[np.bool_] = there[asked.same]
+    return asked_for
 
 
 def are_few(table: LanceTable, count: int) -> bool:
@@ -94,5 +94,5 @@ class Asked:
         at = np.searchsorted(self._keys, keys)
         at[at == len(self._keys)] = 0
         places = self._order[at]
-        found = np.flatnonzero(self._ids[places] == ids)
-        return places[found], found
+        equal = np.flatnonzero(self._ids[places] == ids)
+        return places[equal], equal

@@ -134,8 +134,8 @@ class VectorTable:
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of the ids that have no vector, in the same order."""
-        found = self.contains(text_ids(ids))
-        return [key for key, there in zip(ids, found.tolist(), strict=True) if not there]
+        have = self.contains(text_ids(ids))
+        return [key for key, there in zip(ids, have.tolist(), strict=True) if not there]
 
     def ids(self) -> NDArray[np.bytes_]:
         """(rows,) S32: the ids of all texts that have a vector."""
