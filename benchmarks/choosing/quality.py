@@ -27,6 +27,7 @@ from benchmarks.storage import Lines, Record
 from benchmarks.texts import Texts, make_up
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.labels import NothingToLearn
+from prepal.learning.numerics.float16 import Vectors
 
 BATCH, BUDGET = 10, 300
 # A set of many classes, where only the default and random labels are measured, up to more labels.
@@ -181,7 +182,7 @@ def _ours(
     learner: ActiveLearner,
     vectors: NDArray[np.float32],
     labels: NDArray[np.int64],
-    pool: NDArray[np.float16] | NDArray[np.float32],
+    pool: Vectors,
     texts: TextSet,
 ) -> NDArray[np.int64]:
     try:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from prepal.learning import strategies
 from prepal.learning.classifiers.label_names import Names
-from prepal.learning.classifiers.labels import Labels, NothingToLearn, Vectors
+from prepal.learning.classifiers.labels import Labels
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.learning.classifiers.network import Network
 from prepal.learning.classifiers.prior import Prior, spread_power
+from prepal.learning.numerics.float16 import Vectors
 from prepal.learning.numerics.threads import one_blas_thread
 from prepal.learning.pool import Pool
 
@@ -148,6 +149,3 @@ class ActiveLearner:
 
 def _part(pool: Vectors, most: int) -> Vectors:
     return pool[:: math.ceil(max(len(pool), 1) / most)]
-
-
-__all__ = ["ActiveLearner", "NothingToLearn"]

@@ -77,7 +77,7 @@ def test_a_file_may_be_renamed(learning: Path) -> None:
         ("pool.py", r'"""Return vectors `\(n, d\)` in the space where distances count."""', '"""Map."""'),
         ("active_learner.py", r"# Names that count less.*?$", "# Another comment."),
         ("pool.py", r"scores: NDArray\[np.float32\], n: int\) -> NDArray\[np.int64\]", "scores, n)"),
-        ("classifiers/labels.py", r"^Vectors = .*?$", "Vectors = NDArray[np.float16]"),
+        ("classifiers/labels.py", r"^Labels = .*?$", "Labels = NDArray[np.int64]"),
         ("strategies/variety/coreset.py", "nearest.argmax", "nearest.argmin"),
     ],
     ids=["module's docstring", "method's docstring", "comment", "annotations", "alias of a type", "another strategy"],
