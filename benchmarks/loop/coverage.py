@@ -117,9 +117,9 @@ def label(folder: Path, cache: str, names: bool, number: int, code: str) -> list
             record = rounds.run(project, memory, table, cast(LabelStudio, None), choosing)
             assert record is not None
             if record.labels in COUNTS:
-                found = judging.evidence(project, memory, table, choosing)
-                assert found is not None
-                records.append({**_told(found, memory, texts, places[POOL:]), "labels": record.labels})
+                evidence = judging.evidence(project, memory, table, choosing)
+                assert evidence is not None
+                records.append({**_figures(evidence, memory, texts, places[POOL:]), "labels": record.labels})
                 if record.labels == COUNTS[-1]:
                     break
             # As many as are served before the next round, but no count is passed over.
@@ -160,9 +160,10 @@ def _annotation(task: int, choice: str) -> Annotation:
     return Annotation(task, 1, "2026-01-01T00:00:00+00:00", False, False, {"topic": [choice]})
 
 
-def _told(found: judging.Evidence, memory: Memory, texts: TextSet, others: NDArray[np.int64]) -> Record:
+def _figures(evidence: judging.Evidence, memory: Memory, texts: TextSet, others: NDArray[np.int64]) -> Record:
+    """The accuracy that the project page would tell, and the true one on the other texts."""
     assert memory.learner is not None
-    figures = judging.judge(found)
+    figures = judging.judge(evidence)
     predicted = memory.learner.predict_proba(texts.train.vectors[others])
     true = None if predicted is None else round(float((predicted.argmax(1) == texts.train_labels[others]).mean()), 4)
     accuracy: dict[str, Any] = {} if figures.accuracy is None else asdict(figures.accuracy)
