@@ -65,7 +65,7 @@ bench-embed: .venv/installed .venv-label-studio/installed  ## measure embedding 
 	.venv/bin/python -m benchmarks.embedding --data '$(DATA)'
 
 bench-finetune: .venv/installed-bench  ## measure the final model beside transformers' defaults; DATA=folder
-	.venv/bin/python -m benchmarks.finetuning run --data '$(DATA)'
+	.venv/bin/python -m benchmarks.final_model run --data '$(DATA)'
 
 clean:  ## remove both environments, caches and the demo's state
 	rm -rf .venv .venv-label-studio .prepal .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

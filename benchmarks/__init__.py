@@ -1,1 +1,1 @@
-"""Measures this project side by side with other libraries; `python -m benchmarks.choosing --help`."""
+"""Measures this project, beside other libraries where there are some; RESULTS.md has what came out."""

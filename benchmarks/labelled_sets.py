@@ -1,11 +1,12 @@
 """The labelled sets that are measured on: read from a folder, embedded by the default encoder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import Progress
 
 from benchmarks.texts import Texts
 from prepal.learning.classifiers.label_names import name_text
@@ -14,6 +15,7 @@ from prepal_workers.simulate.dataset import Dataset, read
 from prepal_workers.simulate.encoders import embed
 
 ENCODER = str(Settings.model_fields["prepal_encoder"].default)
+CACHE = ".prepal/bench-vectors"  # where every measurement keeps its vectors unless it is told otherwise
 SETS = ("ag_news", "trec6", "sst2_sentences", "sms_spam", "tweeteval_emotion")
 
 
@@ -47,9 +49,12 @@ def read_set(folder: Path, cache: str, advance: Callable[[int], None] = lambda _
     return TextSet(Texts(train, len(names), names), dataset.train.labels, test, dataset.test.labels)
 
 
-def count_texts(folder: Path) -> int:
-    """Return how many texts `read_set` needs vectors of."""
-    return sum(map(len, _parts(read(folder / "train.jsonl", folder / "test.jsonl"))))
+def embed_sets(data: Path, cache: str, names: Iterable[str], progress: Progress) -> None:
+    """Embed what the cache lacks of the sets of these names, each with a bar of its own; `read_set` is quick then."""
+    for name in names:
+        parts = _parts(read(data / name / "train.jsonl", data / name / "test.jsonl"))
+        bar = progress.add_task(f"vectors of {name}", total=sum(map(len, parts)))
+        read_set(data / name, cache, lambda done, bar=bar: progress.advance(bar, done))
 
 
 def _parts(dataset: Dataset) -> tuple[list[str], list[str], list[str]]:

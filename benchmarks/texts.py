@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from prepal.learning.numerics.float16 import Vectors
+
 # Of the made-up texts: each class is a few groups, and within a group directions differ in how much they vary, as the
 # vectors of sentence encoders do.
 _DIMENSIONS, _GROUPS_PER_CLASS, _GROUP_LENGTH = 384, 4, 0.7
@@ -22,7 +24,7 @@ class Texts:
         name_vectors: `(k, d)` float32, of the classes' names; None where they have none.
     """
 
-    vectors: NDArray[np.float16] | NDArray[np.float32]
+    vectors: Vectors
     n_classes: int
     name_vectors: NDArray[np.float32] | None = None
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from prepal.learning.active_learner import ActiveLearner, NothingToLearn
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifiers.labels import NothingToLearn
 
 _OURS, _RANDOM = "chosen by the strategy", "chosen at random"
 _BLUE, _GREY, _LIGHT = "#1f5fbf", "#80868f", "#e4e7eb"

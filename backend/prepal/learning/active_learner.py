@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from prepal.learning import strategies
 from prepal.learning.classifiers.label_names import Names
-from prepal.learning.classifiers.labels import Labels, NothingToLearn, Vectors
+from prepal.learning.classifiers.labels import Labels
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.learning.classifiers.network import Network
 from prepal.learning.classifiers.prior import Prior, spread_power
+from prepal.learning.numerics.float16 import Vectors
 from prepal.learning.numerics.threads import one_blas_thread
 from prepal.learning.pool import Pool
 
@@ -87,9 +88,8 @@ class ActiveLearner:
         """
         self._labelled_vectors, self._labelled = vectors, labels
         self.can_predict = False
-        with one_blas_thread():
-            self._measure(vectors, pool)
-            self._understand_names(vectors, labels, pool)
+        self._measure(vectors, pool)
+        self._understand_names(vectors, labels, pool)
         self.classifier.prior = self._prior
         self.classifier.fit(vectors, labels)
         self.can_predict = True
@@ -129,9 +129,7 @@ class ActiveLearner:
         if count < 2 or not (none_came or count >= _MEASURE_AGAIN * self._measured):
             return
         self._measured = count
-        part = _part(pool, _MEASURED_ON)
-        texts = np.concatenate([vectors.astype(pool.dtype), part]) if len(vectors) else part
-        self._prior = Prior.of(texts, spread_power(self.n_classes))
+        self._prior = prior_of(vectors, pool, self.n_classes)
         self._examples = None
 
     def _understand_names(self, vectors: NDArray[np.float32], labels: Labels, pool: Vectors) -> None:
@@ -146,8 +144,31 @@ class ActiveLearner:
         self._prior = replace(self._prior, mean=Names(self._name_vectors, pool))
 
 
-def _part(pool: Vectors, most: int) -> Vectors:
-    return pool[:: math.ceil(max(len(pool), 1) / most)]
+def prior_of(
+    vectors: NDArray[np.float32],
+    pool: Vectors,
+    n_classes: int,
+    name_vectors: NDArray[np.float32] | None = None,
+    *,
+    multilabel: bool = False,
+) -> Prior | None:
+    """Return what a classifier of a project believes before any label, None with fewer than two texts.
 
+    It is what an `ActiveLearner` believes after its first fit, and depends on nothing else.
 
-__all__ = ["ActiveLearner", "NothingToLearn"]
+    Args:
+        vectors: `(m, d)`, of the labelled texts.
+        pool: `(n, d)`, of the texts without a label.
+        n_classes: the number of choices, k.
+        name_vectors: `(k, d)`, of the choices' names; None to do without them.
+        multilabel: whether a text may have several choices, where names are not used.
+    """
+    if len(vectors) + len(pool) < 2:
+        return None
+    part = pool[:: math.ceil(max(len(pool), 1) / _MEASURED_ON)]
+    with one_blas_thread():
+        texts = np.concatenate([vectors.astype(pool.dtype), part]) if len(vectors) else part
+        prior = Prior.of(texts, spread_power(n_classes))
+    if name_vectors is None or multilabel or n_classes < 2:
+        return prior
+    return replace(prior, mean=Names(name_vectors, pool))

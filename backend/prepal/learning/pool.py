@@ -1,4 +1,4 @@
-"""What a strategy is, what it sees of a pool, and what those that give each text a score have in common."""
+"""The pool as a strategy sees it, what a strategy is, and what those that give each text a score have in common."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,20 +7,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prepal.learning.classifiers.labels import Labels
 from prepal.learning.classifiers.prior import Prior
+from prepal.learning.numerics.float16 import Vectors
 
 
 class Predicts(Protocol):
     """What a strategy may ask of a classifier."""
 
-    def predict_proba(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict_proba(self, vectors: Vectors) -> NDArray[np.float32]:
         """Return the probability `(n, k)` of each choice for each vector `(n, d)`."""
         ...
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What a strategy may look at.
+    """The texts without a label, with what the classifier says of them, and the labelled ones.
 
     Attributes:
         vectors: `(n, d)` float16 or float32, a row for each task without a label.
@@ -33,10 +35,10 @@ class Pool:
         knows_names: whether the probabilities rest on the choices' names too.
     """
 
-    vectors: NDArray[np.float16] | NDArray[np.float32]
+    vectors: Vectors
     probabilities: NDArray[np.float32] | None
     labelled_vectors: NDArray[np.float32]
-    labelled: NDArray[np.int64] | NDArray[np.bool_]
+    labelled: Labels
     multilabel: bool
     classifier: Predicts | None = None
     prior: Prior | None = None
@@ -45,7 +47,7 @@ class Pool:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def map(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
+    def map(self, vectors: Vectors) -> NDArray[np.float32]:
         """Return vectors `(n, d)` in the space where distances count."""
         return vectors.astype(np.float32, copy=False) if self.prior is None else self.prior.map(vectors)
 
@@ -59,17 +61,14 @@ class Strategy(Protocol):
         ...
 
     @property
-    def needs_classifier(self) -> bool:
-        """Whether it looks at the probabilities; without them it draws at random."""
-        ...
-
-    @property
     def multilabel(self) -> bool:
         """Whether it makes sense where a text may have several choices."""
         ...
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return `(min(n, len(pool)),)` different places in the pool, best first; equal ones by lowest place.
+
+        Who goes by probabilities draws at random while there are none.
 
         Raises:
             ValueError: if the pool is multilabel and the strategy cannot be.
@@ -88,7 +87,6 @@ class ScoreStrategy:
     name: str
     score: Score
     multilabel: bool = True
-    needs_classifier: bool = True
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """See `Strategy`."""

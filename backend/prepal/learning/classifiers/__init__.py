@@ -1,1 +1,1 @@
-"""What is learnt, and from what belief on: the logistic regression, its prior, its solver, its decisions."""
+"""The classifiers, a logistic regression and a network: what they believe before any label, learn, and decide."""

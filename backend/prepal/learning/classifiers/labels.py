@@ -1,9 +1,8 @@
-"""What classifiers learn from: vectors, and labels that fit them."""
+"""The labels that classifiers learn from, and whether they fit the vectors."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-Vectors = NDArray[np.float16] | NDArray[np.float32]
 Labels = NDArray[np.int64] | NDArray[np.bool_]
 """`(m,)` places among the choices, or `(m, k)` which of them, where a text may have several."""
 

@@ -5,10 +5,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.classifiers.labels import Labels, NothingToLearn, Vectors, check_labels
+from prepal.learning.classifiers.labels import Labels, NothingToLearn, check_labels
+from prepal.learning.classifiers.losses import Floats, Sigmoids, Softmax
 from prepal.learning.classifiers.prior import Prior
-from prepal.learning.classifiers.solver import Floats, Geometry, Sigmoids, Softmax, minimise
-from prepal.learning.numerics.float16 import as_float32
+from prepal.learning.classifiers.solver import Geometry, minimise
+from prepal.learning.numerics.float16 import Vectors, as_float32
 from prepal.learning.numerics.threads import by_chunks, one_blas_thread
 
 # Geometry of this many times fewer or more labels still halves the steps, and taking it anew costs half a fit.

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from prepal.learning.classifiers.labels import Labels, NothingToLearn, Vectors, check_labels
+from prepal.learning.classifiers.labels import Labels, NothingToLearn, check_labels
 from prepal.learning.classifiers.prior import Prior
-from prepal.learning.numerics.float16 import as_float32
+from prepal.learning.numerics.float16 import Vectors, as_float32
 from prepal.learning.numerics.threads import CHUNK_ROWS
 
 if TYPE_CHECKING:

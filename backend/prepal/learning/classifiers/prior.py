@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.numerics.float16 import as_float32
+from prepal.learning.numerics.float16 import Vectors, as_float32
 
 # Directions in which texts differ a lot tell classes apart more often than those in which they hardly do. A weight's
 # standard deviation grows with this power of the texts' variance; benchmarks/RESULTS.md has others.
@@ -46,7 +46,7 @@ class Prior:
     mean: NDArray[np.float64] | Belief | None = None
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float16] | NDArray[np.float32], power: float = SPREAD_POWER) -> Self:
+    def of(cls, vectors: Vectors, power: float = SPREAD_POWER) -> Self:
         """Return the prior that texts with these vectors `(n, d)` suggest, its mean zero.
 
         Empirical Bayes: the covariance of the weights is the texts' own, to the power `2 * power`.
@@ -70,7 +70,7 @@ class Prior:
         """Return the mean `(d + 1, k)` for whoever learns from these labelled vectors and no others."""
         return self.mean(vectors, labels.astype(np.int64)) if callable(self.mean) else self.mean
 
-    def map(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
+    def map(self, vectors: Vectors) -> NDArray[np.float32]:
         """Return vectors `(n, d)` as the prior sees them: distances count in directions that matter."""
         mapped = np.asarray((as_float32(vectors) - self.centre) @ self.shape, np.float32)
         return mapped

@@ -4,14 +4,12 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Reals = NDArray[np.floating]
+from prepal.learning.classifiers.losses import Floats, Loss, Reals
 
 logger = logging.getLogger(__name__)
 
@@ -33,64 +31,6 @@ SINGLE_PRECISION_CONDITION = 1e6
 ROUNDING = 1e-12  # the part of the objective below which a decrease drowns in rounding
 
 
-class Loss(Protocol):
-    """A convex loss of logits `(n, k)` against targets `(n, k)`, with a weight for each row `(n, 1)`."""
-
-    def value(self, logits: Floats, targets: Floats, weights: Floats) -> tuple[float, Floats]:
-        """Return the weighted sum of the losses, and the probabilities `(n, k)`."""
-        ...
-
-    def curve(self, probabilities: Reals, direction: Reals) -> Reals:
-        """Multiply each row's second derivative in its logits with a direction `(n, k)`."""
-        ...
-
-    def curvature(self, probabilities: Floats, weights: Floats) -> Floats:
-        """Return the weighted sum of the rows' second derivatives in their logits, `(k, k)`."""
-        ...
-
-
-class Softmax:
-    """One choice among k: cross entropy of the softmax."""
-
-    def value(self, logits: Floats, targets: Floats, weights: Floats) -> tuple[float, Floats]:
-        """See `Loss`."""
-        logits = logits - logits.max(axis=1, keepdims=True)
-        powers = np.exp(logits)
-        totals = powers.sum(axis=1, keepdims=True)
-        losses = np.log(totals) - (targets * logits).sum(axis=1, keepdims=True)
-        return float(np.vdot(weights, losses)), powers / totals
-
-    def curve(self, probabilities: Reals, direction: Reals) -> Reals:
-        """See `Loss`."""
-        mean = np.einsum("ij,ij->i", probabilities, direction)[:, None]
-        moved: Reals = probabilities * (direction - mean)
-        return moved
-
-    def curvature(self, probabilities: Floats, weights: Floats) -> Floats:
-        """See `Loss`."""
-        weighted = weights * probabilities
-        return np.diag(weighted.sum(axis=0)) - probabilities.T @ weighted
-
-
-class Sigmoids:
-    """k independent yes-or-no questions: the sum of their cross entropies."""
-
-    def value(self, logits: Floats, targets: Floats, weights: Floats) -> tuple[float, Floats]:
-        """See `Loss`."""
-        powers = np.exp(-np.abs(logits))
-        losses = np.maximum(logits, 0.0) - targets * logits + np.log1p(powers)
-        probabilities = np.where(logits >= 0.0, 1.0, powers) / (1.0 + powers)
-        return float(np.vdot(weights, losses.sum(axis=1, keepdims=True))), probabilities
-
-    def curve(self, probabilities: Reals, direction: Reals) -> Reals:
-        """See `Loss`."""
-        return probabilities * (1.0 - probabilities) * direction
-
-    def curvature(self, probabilities: Floats, weights: Floats) -> Floats:
-        """See `Loss`."""
-        return np.diag((weights * probabilities * (1.0 - probabilities)).sum(axis=0))
-
-
 @dataclass(frozen=True)
 class Geometry:
     """Eigenvalues `(d,)` and eigenvectors `(d, d)` of a design's mean outer product.
@@ -98,8 +38,8 @@ class Geometry:
     It is the part of the loss's curvature that labels do not change, so one of them serves many fits.
     """
 
-    eigenvalues: Singles
-    eigenvectors: Singles
+    eigenvalues: NDArray[np.float32]
+    eigenvectors: NDArray[np.float32]
     rows: int
 
     @classmethod
@@ -143,55 +83,52 @@ def minimise(
     penalty[design.shape[1] - 1] = intercept_penalty
     if offsets is not None:
         penalty[-1] = 1.0 / start.shape[1]
+    logits = _Logits(design, None if offsets is None else offset_deviation * offsets)
+    objective = _Objective(loss, logits, offsets, targets, weights, penalty)
     # Intercepts without a penalty to hold them have only the labels, and the rarest one the least.
     rarest = float(min((weights * targets).sum(axis=0).min(), (weights * (1.0 - targets)).sum(axis=0).min()))
     rarest = max(rarest, intercept_penalty)
-    logits = _Logits(design, None if offsets is None else offset_deviation * offsets)
     tolerance = DECREMENT_TOLERANCE * min(1.0, rarest) / max(1.0, logits.longest())
-
-    def objective(coefficients: Floats) -> tuple[float, Floats]:
-        reached = np.asarray(logits.of(coefficients), np.float64)
-        value, probabilities = loss.value(reached if offsets is None else reached + offsets, targets, weights)
-        return value + 0.5 * float((penalty * coefficients**2).sum()), probabilities
-
     # Steps are only ever corrections, so the products that find them may be single precision, at half the price; the
     # objective and its gradient, which say where the optimum is, stay double.
     condition = float(weights.sum() * geometry.eigenvalues.max())
-    precision: type[np.floating] = np.float32 if condition < SINGLE_PRECISION_CONDITION else np.float64
-    quick, row_weights = logits.astype(precision), weights.astype(precision)
-
-    def curve(probabilities: Reals, direction: Floats) -> Floats:
-        moved = loss.curve(probabilities, quick.of(direction.astype(precision)))
-        moved *= row_weights
-        curved: Floats = quick.back(moved) + penalty * direction
-        return curved
+    curvature_at = objective.curvature(np.float32 if condition < SINGLE_PRECISION_CONDITION else np.float64)
 
     coefficients = start
-    value, probabilities = objective(coefficients)
+    value, probabilities = objective.at(coefficients)
     for _ in range(MAX_NEWTON_STEPS):
-        gradient = logits.back(weights * (probabilities - targets)) + penalty * coefficients
-        precondition = _preconditioner(
-            geometry, loss.curvature(probabilities, weights), logits.curvature(loss, probabilities, weights)
-        )
+        gradient = objective.gradient(coefficients, probabilities)
+        precondition = objective.preconditioner(geometry, probabilities)
         decrement = max(0.0, float(np.vdot(gradient, precondition(gradient)))) ** 0.5
         if decrement <= tolerance:
             return coefficients
-        step = _conjugate_gradients(
-            functools.partial(curve, probabilities.astype(precision)),
-            -gradient,
-            precondition,
-            residual=max(min(FORCING, decrement**0.5) * decrement, 0.25 * tolerance),
-        )
+        residual = max(min(FORCING, decrement**0.5) * decrement, 0.25 * tolerance)
+        step = _conjugate_gradients(curvature_at(probabilities), -gradient, precondition, residual)
         slope = float(np.vdot(gradient, step))
-        length = 1.0
-        for _ in range(MAX_HALVINGS):
-            new_value, probabilities = objective(coefficients + length * step)
-            if new_value <= value + SUFFICIENT_DECREASE * length * slope + ROUNDING * abs(value):
-                break
-            length /= 2.0
-        coefficients, value = coefficients + length * step, new_value
+        coefficients, value, probabilities = _descend(objective, coefficients, value, step, slope)
     logger.warning("classifier stopped at decrement %.1e after %d Newton steps", decrement, MAX_NEWTON_STEPS)
     return coefficients
+
+
+def _descend(
+    objective: "_Objective", coefficients: Floats, value: float, step: Floats, slope: float
+) -> tuple[Floats, float, Floats]:
+    """Go along a step, halved until the objective falls far enough; returns where that leads, value and probabilities.
+
+    Args:
+        objective: what is minimised.
+        coefficients: where the step begins.
+        value: the objective there.
+        step: like the coefficients.
+        slope: of the objective along the step, below zero.
+    """
+    length = 1.0
+    for _ in range(MAX_HALVINGS):
+        new_value, probabilities = objective.at(coefficients + length * step)
+        if new_value <= value + SUFFICIENT_DECREASE * length * slope + ROUNDING * abs(value):
+            break
+        length /= 2.0
+    return coefficients + length * step, new_value, probabilities
 
 
 class _Logits:
@@ -234,6 +171,56 @@ class _Logits:
         if self._multiplied is None:
             return None
         return float(np.vdot(self._multiplied, weights * loss.curve(probabilities, self._multiplied)))
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """What is minimised, `weights · loss(logits, targets) + ½ penalty · coefficients²`, with its derivatives.
+
+    Attributes:
+        loss: the loss and its derivatives in the logits.
+        logits: what coefficients add to the logits.
+        offsets: `(n, k)`, what the logits are without; None for zeros.
+        targets: `(n, k)` of 0 and 1.
+        weights: `(n, 1)`.
+        penalty: of each row of the coefficients, `(rows, 1)`.
+    """
+
+    loss: Loss
+    logits: _Logits
+    offsets: Floats | None
+    targets: Floats
+    weights: Floats
+    penalty: Floats
+
+    def at(self, coefficients: Floats) -> tuple[float, Floats]:
+        """Return the objective, and the probabilities `(n, k)`."""
+        reached = np.asarray(self.logits.of(coefficients), np.float64)
+        reached = reached if self.offsets is None else reached + self.offsets
+        value, probabilities = self.loss.value(reached, self.targets, self.weights)
+        return value + 0.5 * float((self.penalty * coefficients**2).sum()), probabilities
+
+    def gradient(self, coefficients: Floats, probabilities: Floats) -> Floats:
+        """Return the gradient in the coefficients, where the probabilities are these."""
+        found: Floats = self.logits.back(self.weights * (probabilities - self.targets)) + self.penalty * coefficients
+        return found
+
+    def curvature(self, precision: type[np.floating]) -> Callable[[Floats], Callable[[Floats], Floats]]:
+        """Return what goes from probabilities to what multiplies a direction with the second derivative there."""
+        quick, row_weights = self.logits.astype(precision), self.weights.astype(precision)
+
+        def multiply(probabilities: Reals, direction: Floats) -> Floats:
+            moved = self.loss.curve(probabilities, quick.of(direction.astype(precision)))
+            moved *= row_weights
+            curved: Floats = quick.back(moved) + self.penalty * direction
+            return curved
+
+        return lambda probabilities: functools.partial(multiply, probabilities.astype(precision))
+
+    def preconditioner(self, geometry: Geometry, probabilities: Floats) -> Callable[[Floats], Floats]:
+        """Return about the inverse of the second derivative where the probabilities are these."""
+        shared = self.loss.curvature(probabilities, self.weights)
+        return _preconditioner(geometry, shared, self.logits.curvature(self.loss, probabilities, self.weights))
 
 
 def _preconditioner(geometry: Geometry, curvature: Floats, last: float | None) -> Callable[[Floats], Floats]:

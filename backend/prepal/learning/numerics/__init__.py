@@ -1,1 +1,1 @@
-"""What learning is made of: distances, clusters, number formats, cores."""
+"""The numerical tools of learning: distances, clusters, half precision, and how cores are used."""

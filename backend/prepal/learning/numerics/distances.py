@@ -3,10 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.numerics.float16 import as_float32
+from prepal.learning.numerics.float16 import Vectors, as_float32
 from prepal.learning.numerics.threads import by_chunks
-
-Vectors = NDArray[np.float16] | NDArray[np.float32]
 
 
 class SquaredDistances:

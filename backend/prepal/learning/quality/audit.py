@@ -1,4 +1,4 @@
-"""The order in which a pool is labelled: what the strategy picks, with audit tasks in their places."""
+"""Audit tasks: how they are drawn, and their places in the order in which a pool is labelled."""
 
 import math
 from dataclasses import dataclass

@@ -53,32 +53,42 @@ def suspected(
     if len(places) < LEAST_LABELS or known.sum() < (1 if multilabel else 2):
         return np.empty(0, np.int64)
 
-    truth = truth[places]
     classifier = LogisticRegression(n_classes, multilabel=multilabel, prior=prior)
-    probabilities = np.empty(truth.shape)
-    fold = deal(truth[:, known], groups[places], folds, np.random.default_rng(seed))
-    for held_back in range(folds):
-        test = fold == held_back
-        if not test.any():
-            continue
-        classifier.fit(vectors[places[~test]], labels[places[~test]])
-        probabilities[test] = classifier.predict_proba(vectors[places[test]])
+    fold = deal(truth[places][:, known], groups[places], folds, np.random.default_rng(seed))
+    probabilities = _held_out(classifier, vectors[places], labels[places], fold)
+    return places[_contradicted(truth[places][:, known], probabilities[:, known], multilabel=multilabel)]
 
+
+def _held_out(
+    classifier: LogisticRegression, vectors: NDArray[np.float32], labels: Labels, fold: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the probabilities `(n, k)` that the classifier of the other folds gives each of the texts."""
+    probabilities = np.empty((len(labels), classifier.n_classes))
+    for held_back in np.unique(fold):
+        test = fold == held_back
+        classifier.fit(vectors[~test], labels[~test])
+        probabilities[test] = classifier.predict_proba(vectors[test])
+    return probabilities
+
+
+def _contradicted(
+    truth: NDArray[np.bool_], probabilities: NDArray[np.float64], *, multilabel: bool
+) -> NDArray[np.int64]:
+    """Return places `(m,)` of texts whose label is probably wrong, most suspicious first; both are `(n, k)`."""
     # It brings scikit-learn and pandas, which whoever learns needs not have loaded before there are labels.
     from cleanlab.filter import find_label_issues
     from cleanlab.multilabel_classification.filter import find_label_issues as find_multilabel_issues
 
-    truth, probabilities = truth[:, known], probabilities[:, known]
     if truth.shape[1] == 1:  # cleanlab knows this as a choice between two
         truth, probabilities = np.hstack([~truth, truth]), np.hstack([1 - probabilities, probabilities])
     elif multilabel:
         given = [np.flatnonzero(row).tolist() for row in truth]
         found = find_multilabel_issues(given, probabilities, return_indices_ranked_by=_RANKING, n_jobs=1)
-        return places[np.asarray(found, np.int64)]
-    probabilities += np.finfo(np.float32).tiny  # a row of zeros has no share
+        return np.asarray(found, np.int64)
+    probabilities = probabilities + np.finfo(np.float32).tiny  # a row of zeros has no share
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     found = find_label_issues(truth.argmax(axis=1), probabilities, return_indices_ranked_by=_RANKING, n_jobs=1)
-    return places[np.asarray(found, np.int64)]
+    return np.asarray(found, np.int64)
 
 
 def _apart(truth: NDArray[np.bool_], groups: NDArray[np.int64]) -> NDArray[np.int64]:

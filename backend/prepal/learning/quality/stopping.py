@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from prepal.learning.classifiers.labels import Labels
+
 WINDOW = 3  # comparisons that must agree, as in the paper
 STABLE = 0.99  # each of them, as in the paper
 NEARLY_STABLE = 0.97  # their mean
@@ -66,9 +68,7 @@ class Stability:
         return Stability(labels, [*self.kappas, *([] if kappa is None else [kappa])][-_REMEMBERED:])
 
 
-def agreement(
-    before: NDArray[np.int64] | NDArray[np.bool_], after: NDArray[np.int64] | NDArray[np.bool_]
-) -> float | None:
+def agreement(before: Labels, after: Labels) -> float | None:
     """Return Cohen's kappa between the predictions of two models: 1 where they are equal, 0 if only as by chance.
 
     A Coefficient of Agreement for Nominal Scales (1960). It is not defined where both models predict the same one

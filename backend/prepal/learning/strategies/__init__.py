@@ -4,9 +4,7 @@ import difflib
 import importlib
 import pkgutil
 
-from prepal.learning.pool import Pool, Strategy
-
-__all__ = ["Pool", "Strategy", "get", "names"]
+from prepal.learning.pool import Strategy
 
 
 def names() -> list[str]:

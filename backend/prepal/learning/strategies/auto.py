@@ -29,7 +29,6 @@ class Auto:
     """
 
     name: str = "auto"
-    needs_classifier: bool = False
     multilabel: bool = True
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -13,7 +13,6 @@ class Random:
     """Passive learning, the baseline of Settles, Active Learning Literature Survey (2009)."""
 
     name: str = "random"
-    needs_classifier: bool = False
     multilabel: bool = True
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

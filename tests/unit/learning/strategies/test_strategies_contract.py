@@ -110,4 +110,3 @@ def test_it_refuses_several_choices_in_one_sentence_if_it_must(strategy: Strateg
 
 def test_its_name_is_the_registrys(strategy: Strategy) -> None:
     assert strategies.get(strategy.name) is strategy
-    assert isinstance(strategy.needs_classifier, bool)

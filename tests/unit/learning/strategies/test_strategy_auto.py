@@ -5,7 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 
-from prepal.learning.active_learner import ActiveLearner, NothingToLearn
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.pool import Pool
 from prepal.learning.strategies import get
 

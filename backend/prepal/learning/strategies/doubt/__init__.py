@@ -1,1 +1,1 @@
-"""Strategies that go by what the classifier does not know."""
+"""Strategies that choose the texts of which the classifier knows least."""

@@ -14,11 +14,10 @@ from prepal.learning.strategies.doubt.posterior import sample_predictions
 class Bald:
     """Houlsby et al., Bayesian Active Learning for Classification and Preference Learning (2011).
 
-    The posterior of the classifier is a Laplace approximation: see `ensemble`.
+    The posterior of the classifier is a Laplace approximation: see `posterior`.
     """
 
     name: str = "bald"
-    needs_classifier: bool = True
     multilabel: bool = True
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

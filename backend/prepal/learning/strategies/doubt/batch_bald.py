@@ -27,7 +27,6 @@ class BatchBald:
     """
 
     name: str = "batch_bald"
-    needs_classifier: bool = True
     multilabel: bool = False
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -1,22 +1,18 @@
 """A posterior of the classifier: classifiers that fit the labels about as well, by a Laplace approximation."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.classifiers.logistic import LogisticRegression
-
-if TYPE_CHECKING:  # strategies import this module
-    from prepal.learning.pool import Pool
+from prepal.learning.pool import Pool
 
 MEMBERS = 10  # picks hardly change with more, and each is a pass over the pool
 # Intercepts are not penalised; this is only so that each has a variance.
 _INTERCEPT_PRECISION = 1e-2
 
 
-def sample_predictions(pool: "Pool", rng: np.random.Generator) -> list[NDArray[np.float32]]:
+def sample_predictions(pool: Pool, rng: np.random.Generator) -> list[NDArray[np.float32]]:
     """Return each member's probabilities `(n, k)` for the pool; none while there is nothing to learn from.
 
     MacKay, A Practical Bayesian Framework for Backpropagation Networks (1992), with a block of the Hessian for each
@@ -38,7 +34,7 @@ def sample_predictions(pool: "Pool", rng: np.random.Generator) -> list[NDArray[n
     return members
 
 
-def _deviations(classifier: LogisticRegression, pool: "Pool", rng: np.random.Generator) -> NDArray[np.float64]:
+def _deviations(classifier: LogisticRegression, pool: Pool, rng: np.random.Generator) -> NDArray[np.float64]:
     """How far each member's coefficients are from the likeliest ones: `(members, d + 1, k)`, of plain vectors."""
     sure = classifier.predict_proba(pool.labelled_vectors).astype(np.float64)
     design = np.ones((len(sure), pool.labelled_vectors.shape[1] + 1))

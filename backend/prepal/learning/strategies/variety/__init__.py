@@ -1,1 +1,1 @@
-"""Strategies that go by where texts lie in the space of vectors."""
+"""Strategies that choose by where texts lie among the vectors, most of them by doubt too."""

@@ -24,7 +24,6 @@ class AnchorAl:
 
     inner: Strategy = margin.STRATEGY
     name: str = "anchoral"
-    needs_classifier: bool = True
     multilabel: bool = False
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

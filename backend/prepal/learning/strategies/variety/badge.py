@@ -19,7 +19,6 @@ class Badge:
     """
 
     name: str = "badge"
-    needs_classifier: bool = True
     multilabel: bool = True
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -21,7 +21,6 @@ class Contrastive:
     """
 
     name: str = "contrastive"
-    needs_classifier: bool = True
     multilabel: bool = False
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

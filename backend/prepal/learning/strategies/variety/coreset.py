@@ -14,7 +14,6 @@ class CoreSet:
     """The greedy k-centre of Sener & Savarese, Active Learning for Convolutional Neural Networks (2018)."""
 
     name: str = "coreset"
-    needs_classifier: bool = False
     multilabel: bool = True
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

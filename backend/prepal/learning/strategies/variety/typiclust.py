@@ -26,7 +26,6 @@ class TypiClust:
     """
 
     name: str = "typiclust"
-    needs_classifier: bool = False
     multilabel: bool = True
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

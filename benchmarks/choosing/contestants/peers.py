@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.contestants import Chooser, Contestant, Places
+from benchmarks.choosing.contestants.contestant import Chooser, Contestant, Places
 from benchmarks.texts import Texts
 
 SCIKIT_ACTIVEML, SMALL_TEXT = "scikit-activeml", "small-text"

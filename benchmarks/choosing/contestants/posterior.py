@@ -24,7 +24,6 @@ class BootstrapBald:
 
     name: str
     joint: bool
-    needs_classifier: bool = True
     multilabel: bool = False
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

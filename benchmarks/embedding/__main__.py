@@ -1,15 +1,15 @@
 """Measures embedding and the vector cache beside sentence-transformers, and writes its section of RESULTS.md."""
 
 import json
-import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import cache, encoding, faults, import_run, results
-from benchmarks.results import GOAL_HEADER, Goal, Record, table, told
+from benchmarks import storage
+from benchmarks.embedding import cache, encoding, faults, import_run
+from benchmarks.sections import GOAL_HEADER, Goal, end, table, told, write_section
+from benchmarks.storage import Record
 
 FILE = "embedding.json"
 # Each part: what it is called, and what measures it.
@@ -36,23 +36,19 @@ _BINDING = ("cpu", "import", "cache")
 def main(data: Path | None, parts: tuple[str, ...], texts: int, report_only: bool) -> None:
     """Measure; what other parts gave before is kept."""
     console = Console(stderr=True)
-    stored = results.read_json(FILE) or {}
+    stored = storage.read_json(FILE) or {}
     for part in () if report_only else parts or tuple(_PARTS):
         if data is None:
             raise click.UsageError("--data is needed: a folder with ag_news/ and banking77/.")
         measure = _PARTS[part][0]
         measured = measure(_texts(data), console, texts) if part == "cpu" else measure(_texts(data), console)
         if measured is not None:
-            stored[part] = measured | {"environment": results.environment(encoding.PACKAGES)}
-            results.write_json(FILE, stored)
+            stored[part] = measured | {"environment": storage.environment(encoding.PACKAGES)}
+            storage.write_json(FILE, stored)
     goals = {part: _PARTS[part][1](stored[part]) for part in _PARTS if part in stored}
-    results.write_section(_report(stored, goals), "benchmarks.embedding")
-    shown = Table(*GOAL_HEADER)
-    for goal in (goal for found in goals.values() for goal in found):
-        shown.add_row(*goal.row(), style=None if goal.is_met else "red")
-    console.print(shown)
+    write_section(_report(stored, goals), "benchmarks.embedding")
     binding = [goal for part in _BINDING for goal in goals.get(part, [])]
-    sys.exit(0 if all(goal.is_met for goal in binding) else 1)
+    end([goal for of_part in goals.values() for goal in of_part], console, binding)
 
 
 def _texts(data: Path) -> dict[str, list[str]]:

@@ -13,7 +13,8 @@ from rich.console import Console
 from sentence_transformers import SentenceTransformer
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from benchmarks.results import Goal, Record, table
+from benchmarks.sections import Goal, table
+from benchmarks.storage import Record
 from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder, source
 from prepal_workers.encoder.precision import converted
 

@@ -1,6 +1,6 @@
 """Runs rounds of one contestant in a process of its own, and tells their times and the process's memory.
 
-`python -m benchmarks.process` reads a `Job` as JSON and writes a `Measured` as JSON; `measure` calls it.
+`python -m benchmarks.choosing.process` reads a `Job` as JSON and writes a `Measured` as JSON; `measure` calls it.
 """
 
 import importlib.abc
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-_REPOSITORY = Path(__file__).parent.parent
+_REPOSITORY = Path(__file__).parents[2]
 _STATUS = Path("/proc/self/status")
 
 
@@ -71,7 +71,7 @@ class Measured:
 
 def measure(job: Job, environment: dict[str, str] | None = None) -> Measured:
     """Run a job in a fresh process; whatever goes wrong there becomes `Measured.error`."""
-    command = [sys.executable, "-m", "benchmarks.process"]
+    command = [sys.executable, "-m", "benchmarks.choosing.process"]
     ended = subprocess.run(
         command,
         input=json.dumps(asdict(job)),
@@ -98,7 +98,8 @@ class _NoTorch(importlib.abc.MetaPathFinder):
 
 
 def _run(job: Job) -> Measured:
-    from benchmarks.contestants import OURS, Contestant, enter
+    from benchmarks.choosing.contestants.contestant import OURS, Contestant
+    from benchmarks.choosing.contestants.entry import enter
     from benchmarks.texts import Texts
 
     folder, ours = Path(job.folder), job.library == OURS

@@ -10,8 +10,9 @@ import torch
 from rich.console import Console
 from sentence_transformers import SentenceTransformer
 
-from benchmarks.encoding import best_batch
-from benchmarks.results import Goal, Record
+from benchmarks.embedding.encoding import best_batch
+from benchmarks.sections import Goal
+from benchmarks.storage import Record
 from prepal import settings as settings_table
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.connect import connect

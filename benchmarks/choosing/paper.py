@@ -4,9 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import results
+from benchmarks import storage
 from benchmarks.labelled_sets import ENCODER
-from benchmarks.results import Goal, Record, table, told
+from benchmarks.sections import GOAL_HEADER, Goal, table, told
+from benchmarks.storage import Record
 from prepal_workers.simulate.encoders import WORD_COUNTS, cut_name
 from prepal_workers.simulate.presets import PRESETS
 from prepal_workers.simulate.run import simulate
@@ -28,14 +29,14 @@ def run(data: Path, cache: str, presets: list[str], jobs: int, console: Console)
         jobs: how many experiments at a time.
         console: for the progress bars.
     """
-    stored = results.read_json(FILE) or {}
+    stored = storage.read_json(FILE) or {}
     for preset in presets:
-        environment = results.environment()
-        out = results.FOLDER / preset
+        environment = storage.environment()
+        out = storage.FOLDER / preset
         train, test = (data / SET / f"{part}.jsonl" for part in ("train", "test"))
         rows = simulate(train, test, out, console, cache=cache, encoder=ENCODER, jobs=jobs, preset=preset, given={})
         stored[preset] = {"environment": environment, "jobs": jobs, "arms": rows}
-        results.write_json(FILE, stored)
+        storage.write_json(FILE, stored)
 
 
 def goals(stored: Record) -> list[Goal]:
@@ -69,7 +70,7 @@ def section(stored: Record) -> str:
         "*fine-tuned* the same model fine-tuned on what was labelled; seconds are those of all refits and rankings.",
     ]
     if found := goals(stored):
-        parts.append(table(results.GOAL_HEADER, [goal.row() for goal in found]))
+        parts.append(table(GOAL_HEADER, [goal.row() for goal in found]))
     for preset, one in stored.items():
         rows = [
             [

@@ -6,14 +6,8 @@ those of the set's training texts that it was not given. Its test texts may be o
 """
 
 import os
-import secrets
-import socket
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,9 +22,11 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from scipy.stats import binomtest
 
-from benchmarks import results
-from benchmarks.labelled_sets import TextSet, count_texts, read_set
-from benchmarks.results import GOAL_HEADER, Goal, Lines, Record, end, table, told
+from benchmarks import own_redis, storage
+from benchmarks.fingerprint import fingerprint
+from benchmarks.labelled_sets import CACHE, TextSet, embed_sets, read_set
+from benchmarks.sections import GOAL_HEADER, Goal, end, table, told, write_section
+from benchmarks.storage import Lines, Record
 from prepal.label_studio.client import LabelStudio
 from prepal.labels.annotation import Annotation
 from prepal.learner import judging
@@ -38,16 +34,25 @@ from prepal.learner import round as rounds
 from prepal.learner.memory import Memory
 from prepal.learner.round import Choosing
 from prepal.learning.classifiers.label_names import name_text
-from prepal.machine import redis_server
 from prepal.project import Info, Project
 from prepal.vectors import VectorTable, text_id
 
 SETS = ("ag_news", "trec6", "banking77", "sms_spam")
 COUNTS = (100, 200, 300)
 POOL = 2000
-ROWS = Lines(results.FOLDER / "coverage.jsonl", ("set", "names", "labels", "run"))
+ROWS = Lines(storage.FOLDER / "coverage.jsonl", ("set", "names", "labels", "run"))
 _LEAST, _MOST = 0.93, 0.98
 _FILE = "coverage.json"
+# What a project's labels and figures rest on.
+_CODE = (
+    "ActiveLearner",
+    "auto.STRATEGY",
+    "alike",
+    "estimate_accuracy",
+    "audit_priority",
+    "by_lot",
+    "interleave_audit",
+)
 _PACKAGES = ("prepal-label-studio", "numpy", "scikit-learn")
 
 
@@ -58,15 +63,15 @@ def main() -> None:
 
 @main.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--cache", default=".prepal/bench-vectors", show_default=True, help="the vector cache")
+@click.option("--cache", default=CACHE, show_default=True, help="the vector cache")
 @click.option("--sets", default=",".join(SETS), show_default=True, help="which sets, separated by commas")
 @click.option("--runs", default=100, show_default=True, help="projects of each set, with names and without")
 @click.option("--jobs", default=2, show_default=True, help="projects at a time")
 def run(data: Path, cache: str, sets: str, runs: int, jobs: int) -> None:
     """Label projects; what was run before by the same code is kept."""
     console = Console(stderr=True)
-    results.FOLDER.mkdir(exist_ok=True)
-    code = results.fingerprint(["active_learner.py", "evaluation.py", "policy.py", "strategies/auto.py"])
+    storage.FOLDER.mkdir(exist_ok=True)
+    code = fingerprint(_CODE)
     known = {row[:2] + row[3:] for row, record in ROWS.read().items() if record["code"] == code}
     wanted = [
         (name, names, number)
@@ -75,13 +80,11 @@ def run(data: Path, cache: str, sets: str, runs: int, jobs: int) -> None:
         for names in (True, False)
         if (name, names, number) not in known
     ]
-    environment = results.environment(_PACKAGES)
+    environment = storage.environment(_PACKAGES)
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        for name in sets.split(","):
-            bar = progress.add_task(f"vectors of {name}", total=count_texts(data / name))
-            read_set(data / name, cache, lambda done, bar=bar: progress.advance(bar, done))
+        embed_sets(data, cache, sets.split(","), progress)
         bar = progress.add_task("projects", total=len(wanted))
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
             running = [processes.submit(label, data / name, cache, names, n, code) for name, names, n in wanted]
@@ -90,7 +93,7 @@ def run(data: Path, cache: str, sets: str, runs: int, jobs: int) -> None:
                     ROWS.append(record)
                 progress.advance(bar)
     ROWS.compact()
-    results.write_json(_FILE, {"environment": environment, "runs": runs})
+    storage.write_json(_FILE, {"environment": environment, "runs": runs})
     end(write(), console)
 
 
@@ -104,7 +107,8 @@ def label(folder: Path, cache: str, names: bool, number: int, code: str) -> list
     """Label one project, and return what its figures say at each count of labels, and what is true."""
     texts = read_set(folder, cache)
     rng = np.random.default_rng((number, names))
-    with _redis() as connection, tempfile.TemporaryDirectory() as vectors:
+    with own_redis.running() as url, tempfile.TemporaryDirectory() as vectors:
+        connection = redis.Redis.from_url(url)
         places = rng.permutation(len(texts.train_labels))
         project, table, truth = _project(connection, vectors, texts, names, places[:POOL], rng)
         memory, choosing = Memory(), Choosing("auto", 0.1)
@@ -113,9 +117,9 @@ def label(folder: Path, cache: str, names: bool, number: int, code: str) -> list
             record = rounds.run(project, memory, table, cast(LabelStudio, None), choosing)
             assert record is not None
             if record.labels in COUNTS:
-                found = judging.evidence(project, memory, table, choosing)
-                assert found is not None
-                records.append({**_told(found, memory, texts, places[POOL:]), "labels": record.labels})
+                evidence = judging.evidence(project, memory, table, choosing)
+                assert evidence is not None
+                records.append({**_figures(evidence, memory, texts, places[POOL:]), "labels": record.labels})
                 if record.labels == COUNTS[-1]:
                     break
             # As many as are served before the next round, but no count is passed over.
@@ -156,44 +160,20 @@ def _annotation(task: int, choice: str) -> Annotation:
     return Annotation(task, 1, "2026-01-01T00:00:00+00:00", False, False, {"topic": [choice]})
 
 
-def _told(found: judging.Evidence, memory: Memory, texts: TextSet, others: NDArray[np.int64]) -> Record:
+def _figures(evidence: judging.Evidence, memory: Memory, texts: TextSet, others: NDArray[np.int64]) -> Record:
+    """The accuracy that the project page would tell, and the true one on the other texts."""
     assert memory.learner is not None
-    figures = judging.judge(found)
+    figures = judging.judge(evidence)
     predicted = memory.learner.predict_proba(texts.train.vectors[others])
     true = None if predicted is None else round(float((predicted.argmax(1) == texts.train_labels[others]).mean()), 4)
     accuracy: dict[str, Any] = {} if figures.accuracy is None else asdict(figures.accuracy)
     return {"true": true, **{name: round(accuracy[name], 4) for name in accuracy}}
 
 
-@contextmanager
-def _redis() -> Iterator[redis.Redis]:
-    """A Redis server of this process' own."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port, password = free.getsockname()[1], secrets.token_hex(8)
-        free.close()
-        server = subprocess.Popen(redis_server.command(Path(folder), port, password), stdout=subprocess.DEVNULL)
-        try:
-            connection = redis.Redis(port=port, password=password)
-            while not _answers(connection):
-                time.sleep(0.02)
-            yield connection
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _answers(connection: redis.Redis) -> bool:
-    try:
-        return bool(connection.ping())
-    except redis.ConnectionError:
-        return False
-
-
 def write() -> list[Goal]:
     """Write the section of RESULTS.md; returns its goals."""
     rows = [record for record in ROWS.read().values() if record["true"] is not None and "low" in record]
-    stored = results.read_json(_FILE)
+    stored = storage.read_json(_FILE)
     if not rows or stored is None:
         return []
     cells, goals = [], []
@@ -216,7 +196,7 @@ def write() -> list[Goal]:
     text = "\n\n".join(
         [
             "## The accuracy's interval",
-            f"`python -m benchmarks.coverage run --data FOLDER --runs {stored['runs']}` · "
+            f"`python -m benchmarks.loop.coverage run --data FOLDER --runs {stored['runs']}` · "
             f"{told(stored['environment'], _PACKAGES)}",
             f"Projects of {POOL:,} texts, labelled by the live loop's own rounds (auto, a tenth of audit tasks). "
             "Estimated is what the project page says of the classifier, true its accuracy on the set's other training "
@@ -225,7 +205,7 @@ def write() -> list[Goal]:
             table(header, cells, text_columns=2),
         ]
     )
-    results.write_section(text, "benchmarks.coverage")
+    write_section(text, "benchmarks.loop.coverage")
     return goals
 
 

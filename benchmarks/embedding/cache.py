@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.results import Goal, Record
+from benchmarks.sections import Goal
+from benchmarks.storage import Record
 from prepal.vectors import VectorTable, text_ids
 from prepal.vectors.matrix import VectorMatrix
 
@@ -74,8 +75,8 @@ def _vectors(count: int) -> NDArray[np.float16]:
 
 def _load(folder: str) -> Record:
     """In a process of its own, because its memory is measured."""
-    command = [sys.executable, "-m", "benchmarks.cache", folder]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent).stdout
+    command = [sys.executable, "-m", "benchmarks.embedding.cache", folder]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
     found: Record = json.loads(said)
     return found
 

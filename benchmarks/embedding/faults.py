@@ -3,9 +3,7 @@
 import os
 import random
 import re
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,10 +12,11 @@ from pathlib import Path
 
 import redis
 from rich.console import Console
+from rich.status import Status
 
-from benchmarks.results import Goal, Record
-from prepal.machine import redis_server
-from prepal.queues.requests import wait_for_redis
+from benchmarks import own_redis
+from benchmarks.sections import Goal
+from benchmarks.storage import Record
 from prepal.queues.waiting import WaitingTexts
 from prepal.vectors import VectorTable, text_id
 
@@ -30,47 +29,20 @@ _MOST_WAITING = 8192
 
 def run(texts: dict[str, list[str]], console: Console) -> Record:
     """Kill one of two workers at random moments until all texts are embedded."""
-    drawn = random.Random(0)  # noqa: S311
     short = texts["banking77"]
     wanted = {text_id(text): text for text in (f"{short[at % len(short)]} ({at})" for at in range(TEXTS))}
-    with tempfile.TemporaryDirectory() as folder, console.status("starting") as status:
-        home = Path(folder)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port, password = free.getsockname()[1], secrets.token_hex(8)
-        server = subprocess.Popen(redis_server.command(home, port, password), stdout=subprocess.DEVNULL)
-        url = f"redis://:{password}@127.0.0.1:{port}/0"
-        log, killed = home / "workers.log", 0
+    with tempfile.TemporaryDirectory() as folder, own_redis.running() as url, console.status("starting") as status:
+        table, log = VectorTable(str(Path(folder) / "vectors"), _ENCODER), Path(folder) / "workers.log"
         workers: list[subprocess.Popen[bytes]] = []
         try:
-            connection = redis.Redis.from_url(url)
-            wait_for_redis(connection)
-            waiting, table = WaitingTexts(connection, _ENCODER), VectorTable(str(home / "vectors"), _ENCODER)
-            workers = [_worker(url, table, log) for _ in range(WORKERS)]
-            rest, began = list(wanted), time.monotonic()
-            kill_at = 0.0
-            while (rest or len(waiting)) and time.monotonic() < began + _ENOUGH_S:
-                if rest and len(waiting) < _MOST_WAITING // 2:
-                    chosen, rest = rest[:1000], rest[1000:]
-                    waiting.add({key: wanted[key] for key in chosen}, 1)
-                embedded = len(table)
-                status.update(f"{embedded:,} of {TEXTS:,} texts, {killed} of {KILLS} kills")
-                # Spread over the whole run, each at some moment while a chunk is being computed.
-                if killed < KILLS and embedded > killed * TEXTS / (KILLS + 1) and time.monotonic() > kill_at:
-                    time.sleep(drawn.uniform(0, 2))
-                    at = drawn.randrange(WORKERS)
-                    workers[at].send_signal(signal.SIGKILL)
-                    workers[at].wait()
-                    killed += 1
-                    workers[at] = _worker(url, table, log)
-                    kill_at = time.monotonic() + drawn.uniform(0, 5)
-                time.sleep(0.1)
+            workers += [_worker(url, table, log) for _ in range(WORKERS)]
+            began = time.monotonic()
+            killed = _kill(workers, wanted, url, table, log, status)
             seconds = time.monotonic() - began
             ids = table.ids().astype(str).tolist()
-            most = max(int(one) for one in _BEGUN.findall(log.read_text(errors="replace")))
-            begun = sum(int(one) for one in _BEGUN.findall(log.read_text(errors="replace")))
+            begun = [int(count) for count in _BEGUN.findall(log.read_text(errors="replace"))]
         finally:
-            for process in [*workers, server]:
+            for process in workers:
                 process.kill()
                 process.wait()
     return {
@@ -79,9 +51,40 @@ def run(texts: dict[str, list[str]], console: Console) -> Record:
         "seconds": round(seconds, 1),
         "rows": len(ids),
         "different": len(set(ids) & set(wanted)),
-        "begun": begun,
-        "largest_chunk": most,
+        "begun": sum(begun),
+        "largest_chunk": max(begun),
     }
+
+
+def _kill(
+    workers: list["subprocess.Popen[bytes]"],
+    wanted: dict[str, str],
+    url: str,
+    table: VectorTable,
+    log: Path,
+    status: Status,
+) -> int:
+    """Hand texts over until all are embedded, and kill workers meanwhile; returns how many were killed."""
+    drawn = random.Random(0)  # noqa: S311
+    waiting = WaitingTexts(redis.Redis.from_url(url), table.encoder)
+    rest, killed, kill_at, ends = list(wanted), 0, 0.0, time.monotonic() + _ENOUGH_S
+    while (rest or len(waiting)) and time.monotonic() < ends:
+        if rest and len(waiting) < _MOST_WAITING // 2:
+            chosen, rest = rest[:1000], rest[1000:]
+            waiting.add({key: wanted[key] for key in chosen}, 1)
+        embedded = len(table)
+        status.update(f"{embedded:,} of {TEXTS:,} texts, {killed} of {KILLS} kills")
+        # Spread over the whole run, each at some moment while a chunk is being computed.
+        if killed < KILLS and embedded > killed * TEXTS / (KILLS + 1) and time.monotonic() > kill_at:
+            time.sleep(drawn.uniform(0, 2))
+            at = drawn.randrange(WORKERS)
+            workers[at].send_signal(signal.SIGKILL)
+            workers[at].wait()
+            killed += 1
+            workers[at] = _worker(url, table, log)
+            kill_at = time.monotonic() + drawn.uniform(0, 5)
+        time.sleep(0.1)
+    return killed
 
 
 def _worker(url: str, table: VectorTable, log: Path) -> "subprocess.Popen[bytes]":

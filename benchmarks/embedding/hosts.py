@@ -1,6 +1,7 @@
 """Four embed workers on hosts of their own, one Redis and one S3 store: network namespaces on this machine, as root.
 
-`python -m benchmarks.hosts --moto FOLDER/bin/moto_server` with `moto[server]` installed in an environment of its own.
+`python -m benchmarks.embedding.hosts --moto FOLDER/bin/moto_server`, with `moto[server]` installed in an environment of
+its own.
 """
 
 import os
@@ -15,7 +16,7 @@ import click
 import httpx
 import redis
 
-from benchmarks import results
+from benchmarks import storage
 from prepal.machine import redis_server
 from prepal.queues.requests import wait_for_redis
 from prepal.queues.waiting import WaitingTexts
@@ -57,7 +58,7 @@ def main(moto: str) -> None:
                 process.kill()
                 process.wait()
             _no_network()
-    results.write_json("hosts.json", found | {"environment": results.environment(("lancedb", "redis", "rq"))})
+    storage.write_json("hosts.json", found | {"environment": storage.environment(("lancedb", "redis", "rq"))})
     sys.stdout.write(f"{found}\n")
     sys.exit(0 if found["rows"] == found["different"] == _TEXTS and min(found["chunks"]) > 0 else 1)
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from benchmarks import peers, results
-from benchmarks.contestants import OURS, WITH_NAMES, Contestant
-from benchmarks.process import Job, Measured, measure
-from benchmarks.results import Goal, Record
+from benchmarks import storage
+from benchmarks.choosing.contestants import peers
+from benchmarks.choosing.contestants.contestant import OURS, Contestant
+from benchmarks.choosing.contestants.ours import WITH_NAMES
+from benchmarks.choosing.process import Job, Measured, measure
+from benchmarks.sections import GOAL_HEADER, Goal, table, told
+from benchmarks.storage import Record
 from benchmarks.texts import make_up
 
 FILE = "speed.json"
@@ -78,8 +81,8 @@ def run(rounds: int, repeats: int, names: list[str], console: Console) -> list[G
         console: for the progress bar.
     """
     chosen = [race for race in races(rounds) if race.name in names]
-    stored = results.read_json(FILE) or {"races": {}}
-    environment = results.environment()
+    stored = storage.read_json(FILE) or {"races": {}}
+    environment = storage.environment()
     total = sum(len(race.contestants) for race in chosen) * repeats
     with Progress(
         *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), console=console
@@ -97,7 +100,7 @@ def run(rounds: int, repeats: int, names: list[str], console: Console) -> list[G
                 "repeats": repeats,
                 "contestants": [_summary(contestant, many) for contestant, many in measured.items()],
             }
-            results.write_json(FILE, stored)
+            storage.write_json(FILE, stored)
     return goals(stored)
 
 
@@ -181,3 +184,48 @@ def goals(stored: Record) -> list[Goal]:
                     Goal(f"{who.strategy} {at}: times margin's time", ratio, AUTO_TIMES_MARGIN, at_least=False)
                 )
     return found
+
+
+def section(stored: Record) -> str:
+    """Return the section of RESULTS.md."""
+    parts = [
+        "## Speed and memory of a round",
+        "`python -m benchmarks.choosing speed`",
+        f"One round is a refit, the scores of the whole pool, and a head of {HEAD}; 384 dimensions, "
+        f"{N_CLASSES} classes, {LABELS} labels and one more each round, made-up vectors. Every measurement "
+        "is a process of its own, in turns; the median of its rounds after a warm-up counts. Peak memory is that of "
+        "the whole process with the vectors: ours are float16 as at rest, the peers' float32, because they copy "
+        "smaller types into float64. No process loads torch, which the peers would do where it is installed.",
+        table(GOAL_HEADER, [goal.row() for goal in goals(stored)]),
+    ]
+    for name, race in stored["races"].items():
+        many = name == MANY
+        header = [
+            "library",
+            "strategy",
+            "all rounds, s" if many else "round, s",
+            "from … to",
+            "rounds",
+            "peak, MB",
+            "loaded, MB",
+        ]
+        rows = [
+            [
+                one["library"],
+                one["strategy"],
+                f"{one['all_rounds_s']:.2f}" if many else f"{one['median_s']:.3f}",
+                f"{one['fastest_s']:.3f} … {one['slowest_s']:.3f}",
+                str(one["measured"]),
+                f"{one['peak_mb']:,.0f}",
+                f"{one['before_mb']:,.0f}",
+            ]
+            for one in race["contestants"]
+        ]
+        title = (
+            f"{MANY_ROUNDS} rounds up to {BATCH * (MANY_ROUNDS + 1)} labels, in batches of "
+            f"{BATCH}, {race['texts']:,} texts; the choice of the first batch is counted too"
+            if many
+            else f"{race['texts']:,} texts, {race['repeats']} processes of {race['rounds']} rounds each"
+        )
+        parts += [f"### {title}", told(race["environment"]), table(header, rows, text_columns=2)]
+    return "\n\n".join(parts)

@@ -4,7 +4,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from multiprocessing import get_context
@@ -15,18 +15,24 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks import contestants, peers, results
-from benchmarks.contestants import MISLED, OURS, WITH_NAMES, Contestant
-from benchmarks.labelled_sets import TextSet, count_texts, read_set
-from benchmarks.process import Job, measure
-from benchmarks.results import Lines, Record
+from benchmarks import storage
+from benchmarks.choosing.contestants import ours, peers
+from benchmarks.choosing.contestants.contestant import OURS, Contestant
+from benchmarks.choosing.contestants.entry import enter
+from benchmarks.choosing.contestants.ours import MISLED, WITH_NAMES
+from benchmarks.choosing.process import Job, measure
+from benchmarks.fingerprint import fingerprint
+from benchmarks.labelled_sets import TextSet, embed_sets, read_set
+from benchmarks.storage import Lines, Record
 from benchmarks.texts import Texts, make_up
-from prepal.learning.active_learner import ActiveLearner, NothingToLearn
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifiers.labels import NothingToLearn
+from prepal.learning.numerics.float16 import Vectors
 
 BATCH, BUDGET = 10, 300
 # A set of many classes, where only the default and random labels are measured, up to more labels.
 MANY_CLASSES, MANY_CLASSES_BUDGET = "banking77", 1000
-CURVES = Lines(results.FOLDER / "quality.jsonl", ("set", "library", "strategy", "seed"))
+CURVES = Lines(storage.FOLDER / "quality.jsonl", ("set", "library", "strategy", "seed"))
 TRIALS = "trials.json"
 
 # A peer's strategy takes part if it chooses a batch from so many texts within so long: its 25 experiments are an hour
@@ -37,9 +43,6 @@ _TRIAL_CPU_S, _TRIAL_MEMORY_MB = 60, 8000
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 _ON_MANY_CLASSES = {Contestant(OURS, name) for name in (WITH_NAMES, MISLED, "auto", "random")}
-
-# What our classifier's accuracies rest on; the strategies that it imports are not among them, as it has them by name.
-_CLASSIFIER = ("active_learner.py",)
 
 
 def run(data: Path, cache: str, sets: Sequence[str], seeds: int, jobs: int, only: str, console: Console) -> None:
@@ -54,9 +57,10 @@ def run(data: Path, cache: str, sets: Sequence[str], seeds: int, jobs: int, only
         only: part of the names of the strategies to run; empty for all.
         console: for the progress bar.
     """
-    results.FOLDER.mkdir(exist_ok=True)
-    _embed(data, cache, sets, console)
-    who = [*contestants.of_ours(), *taking_part(console)]
+    storage.FOLDER.mkdir(exist_ok=True)
+    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), console=console) as progress:
+        embed_sets(data, cache, sets, progress)
+    who = [*ours.contestants(), *taking_part(console)]
     known = {key: record["code"] for key, record in CURVES.read().items()}
     # Ours first, and each side seed by seed, so that what an interrupted run has is balanced.
     wanted = [
@@ -69,7 +73,7 @@ def run(data: Path, cache: str, sets: Sequence[str], seeds: int, jobs: int, only
         and known.get((name, contestant.library, contestant.strategy, seed)) != _code(contestant)
     ]
     wanted.sort(key=lambda one: (one[1].library != OURS, one[0] == MANY_CLASSES, one[2]))
-    environment = results.environment()
+    environment = storage.environment()
     os.environ.update(_ONE_THREAD)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
@@ -86,7 +90,7 @@ def run(data: Path, cache: str, sets: Sequence[str], seeds: int, jobs: int, only
             processes.shutdown(cancel_futures=True)
             raise
     CURVES.compact()
-    results.write_json("quality.json", {"environment": environment, "seeds": seeds})
+    storage.write_json("quality.json", {"environment": environment, "seeds": seeds})
 
 
 def counts(name: str) -> list[int]:
@@ -96,9 +100,9 @@ def counts(name: str) -> list[int]:
 
 def taking_part(console: Console) -> list[Contestant]:
     """Return the peers' strategies that run on vectors and are quick enough, trying those that were not tried yet."""
-    now = results.environment()
+    now = storage.environment()
     versions = {library: now[library] for library in (peers.SCIKIT_ACTIVEML, peers.SMALL_TEXT)}
-    stored = results.read_json(TRIALS)
+    stored = storage.read_json(TRIALS)
     if stored is None or stored["versions"] != versions:
         stored = {"versions": versions, "limit_s": LIMIT_S, "trials": {}}
     trials: dict[str, Record] = stored["trials"]
@@ -113,13 +117,13 @@ def taking_part(console: Console) -> list[Contestant]:
                 measured = measure(job, _ONE_THREAD)
                 seconds = round(float(np.median(measured.seconds)), 3) if measured.seconds else None
                 trials[str(peer)] = {"seconds": seconds, "error": measured.error}
-                results.write_json(TRIALS, stored)
+                storage.write_json(TRIALS, stored)
     return [peer for peer in peers.contestants() if _is_quick(trials[str(peer)])]
 
 
 def left_out() -> dict[str, str]:
     """Return which of the peers' strategies do not take part, and why."""
-    stored = results.read_json(TRIALS)
+    stored = storage.read_json(TRIALS)
     trials = stored["trials"] if stored else {}
     slow = {
         name: trial["error"] or f"{trial['seconds']:.1f} s for a batch"
@@ -139,11 +143,9 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
     texts = _read(folder, cache)
     truth, vectors = texts.train_labels, texts.train.vectors
     own_copy = Texts(vectors.copy(), texts.train.n_classes, texts.train.name_vectors)
-    chooser = contestants.enter(contestant, own_copy, seed)
+    chooser = enter(contestant, own_copy, seed)
     # Ours learn what they are scored by anyway; a peer's choices are shown to one that does not choose.
-    learner = (
-        chooser.learner if isinstance(chooser, contestants.Own) else ActiveLearner(texts.train.n_classes, "random")
-    )
+    learner = chooser.learner if isinstance(chooser, ours.Own) else ActiveLearner(texts.train.n_classes, "random")
     labelled = np.empty(0, np.int64)
     accuracies: dict[str, list[float]] = {"ours": []} if folder.name == MANY_CLASSES else {"plain": [], "ours": []}
     took = 0.0
@@ -170,11 +172,6 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
     }
 
 
-def area(curve: list[float]) -> float:
-    """Return the mean height of an accuracy curve, by the trapezoidal rule."""
-    return float(np.trapezoid(curve) / (len(curve) - 1))
-
-
 def _plain(vectors: NDArray[np.float32], labels: NDArray[np.int64], texts: TextSet) -> NDArray[np.int64]:
     if len(np.unique(labels)) < 2:
         return np.full(len(texts.test), labels[0])
@@ -185,7 +182,7 @@ def _ours(
     learner: ActiveLearner,
     vectors: NDArray[np.float32],
     labels: NDArray[np.int64],
-    pool: NDArray[np.float16] | NDArray[np.float32],
+    pool: Vectors,
     texts: TextSet,
 ) -> NDArray[np.int64]:
     try:
@@ -201,16 +198,11 @@ def _is_quick(trial: Record) -> bool:
     return not trial["error"] and trial["seconds"] <= LIMIT_S
 
 
+@lru_cache
 def _code(contestant: Contestant) -> str:
-    strategy = [f"strategies/{contestant.strategy.partition(',')[0]}.py"] if contestant.library == OURS else []
-    return results.fingerprint([*_CLASSIFIER, *strategy])
-
-
-def _embed(data: Path, cache: str, sets: Iterable[str], console: Console) -> None:
-    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), console=console) as progress:
-        for name in sets:
-            bar = progress.add_task(f"vectors of {name}", total=count_texts(data / name))
-            read_set(data / name, cache, lambda done, bar=bar: progress.advance(bar, done))
+    """What our classifier's accuracies rest on, and our strategy's choices."""
+    strategy = [f"{contestant.strategy.partition(',')[0]}.STRATEGY"] if contestant.library == OURS else []
+    return fingerprint(["ActiveLearner", *strategy])
 
 
 _read: Callable[[Path, str], TextSet] = lru_cache(read_set)

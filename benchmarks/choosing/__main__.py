@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import paper, quality, report, speed
-from benchmarks.labelled_sets import SETS
-from benchmarks.results import end
+from benchmarks.choosing import paper, quality, report, speed
+from benchmarks.labelled_sets import CACHE, SETS
+from benchmarks.sections import end
 
 _RACES = [race.name for race in speed.races(1)]
 
@@ -19,7 +19,7 @@ _data = click.option(
     required=True,
     help="has a folder for each set: train.jsonl and test.jsonl, with text and label",
 )
-_cache = click.option("--cache", default=".prepal/bench-vectors", show_default=True, help="the vector cache")
+_cache = click.option("--cache", default=CACHE, show_default=True, help="the vector cache")
 
 
 @click.group()

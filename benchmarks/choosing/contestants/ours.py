@@ -1,52 +1,32 @@
-"""Who is compared: every strategy, ours and the peers', behind one method."""
+"""Every strategy of ours, the default with names of the choices, and with misleading ones too."""
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import posterior
+from benchmarks.choosing.contestants import posterior
+from benchmarks.choosing.contestants.contestant import OURS, Contestant, Places
 from benchmarks.texts import Texts
 from prepal.learning import strategies
-from prepal.learning.active_learner import ActiveLearner, NothingToLearn
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifiers.labels import NothingToLearn
 
-Places = NDArray[np.int64]
-
-OURS = "PRepAL"
 WITH_NAMES = "auto, names"
 MISLED = "auto, misleading names"
 
 
-class Chooser(Protocol):
-    """Goes through one experiment: learns from the labels so far and says what to label next."""
-
-    def choose(self, labelled: Places, labels: NDArray[np.int64], n: int) -> Places:
-        """Return n different places of texts that have no label.
-
-        Args:
-            labelled: `(m,)` places of the texts that have one; those of the call before come first, in the same order.
-            labels: `(m,)`.
-            n: how many.
-        """
-        ...
-
-
-@dataclass(frozen=True, order=True)
-class Contestant:
-    """A strategy of a library."""
-
-    library: str
-    strategy: str
-
-    def __str__(self) -> str:
-        return f"{self.library} {self.strategy}"
-
-
-def of_ours() -> list[Contestant]:
+def contestants() -> list[Contestant]:
     """Return the default with label names, with every name at another class, and every strategy without."""
     return [Contestant(OURS, name) for name in (WITH_NAMES, MISLED, *strategies.names(), *posterior.STRATEGIES)]
+
+
+def enter(contestant: Contestant, texts: Texts, seed: int) -> "Own":
+    """Return what goes through one experiment; it moves the texts' vectors about."""
+    names = names_for(contestant, texts, seed)
+    learner = ActiveLearner(texts.n_classes, contestant.strategy.partition(",")[0], name_vectors=names)
+    learner.strategy = posterior.STRATEGIES.get(contestant.strategy, learner.strategy)
+    return Own(texts, learner, seed)
 
 
 def names_for(contestant: Contestant, texts: Texts, seed: int) -> NDArray[np.float32] | None:
@@ -60,19 +40,6 @@ def names_for(contestant: Contestant, texts: Texts, seed: int) -> NDArray[np.flo
         misleading[order] = texts.name_vectors[np.roll(order, 1)]
         return misleading
     return None
-
-
-def enter(contestant: Contestant, texts: Texts, seed: int) -> Chooser:
-    """Return what goes through one experiment; it may move the texts' vectors about."""
-    if contestant.library == OURS:
-        strategy = contestant.strategy.partition(",")[0]
-        names = names_for(contestant, texts, seed)
-        learner = ActiveLearner(texts.n_classes, strategy, name_vectors=names)
-        learner.strategy = posterior.STRATEGIES.get(contestant.strategy, learner.strategy)
-        return Own(texts, learner, seed)
-    from benchmarks import peers  # the peers are not loaded where only ours is measured
-
-    return peers.enter(contestant, texts, seed)
 
 
 class Own:

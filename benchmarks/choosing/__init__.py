@@ -1,0 +1,1 @@
+"""Choosing what to label: our strategies beside scikit-activeml's and small-text's, in accuracy, time and memory."""

@@ -1,0 +1,1 @@
+"""Who is compared: every strategy, ours and the peers', behind one method."""

@@ -1,0 +1,1 @@
+"""The live loop: whole projects that its own code labels and judges."""
