@@ -14,8 +14,9 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from benchmarks.results import Goal, Record, table
-from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder, source
+from prepal_workers.encoder.encoder import Encoder
 from prepal_workers.encoder.precision import converted
+from prepal_workers.encoder.weights import DEFAULT_ENCODER, source
 
 PACKAGES = ("prepal-label-studio", "torch", "sentence-transformers", "transformers", "lancedb", "numpy")
 

@@ -25,7 +25,7 @@ from prepal.learning.classifiers.decisions import HowMany, how_many
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
 from prepal.settings import Settings
-from prepal_workers.encoder.encoder import source
+from prepal_workers.encoder.weights import source
 from prepal_workers.final_model.finetune import finetune
 from prepal_workers.final_model.predict import Predictor
 from prepal_workers.labelled.read_labelled import read_labelled

@@ -23,7 +23,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, pipeline
 from prepal.cli.main import main
 from prepal.demo.data import load_tickets
 from prepal.learning.classifiers.logistic import LogisticRegression
-from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder, source
+from prepal_workers.encoder.encoder import Encoder
+from prepal_workers.encoder.weights import DEFAULT_ENCODER, source
 from prepal_workers.final_model.predict import Predictor
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.recipe import Wishes

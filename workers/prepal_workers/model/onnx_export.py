@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prepal.errors import PrepalError
+from prepal.errors import PrepalError, cause
 from prepal_workers.labelled.text_fields import Text
 from prepal_workers.model.sequence_model import SequenceModel
 
@@ -70,8 +70,7 @@ def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> di
         error: BaseException = failure
         while error.__cause__:
             error = error.__cause__
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise PrepalError(f"The model cannot be written as ONNX ({cause}): leave out --onnx.") from failure
+        raise PrepalError(f"The model cannot be written as ONNX ({cause(error)}): leave out --onnx.") from failure
     exported = _run(path, model, encoded)
     expected = model.logits(texts)
     model.model.to(device)

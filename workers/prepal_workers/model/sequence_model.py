@@ -18,13 +18,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
-from prepal.errors import PrepalError
+from prepal.errors import PrepalError, cause
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels, NothingToLearn
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.records import readable
-from prepal_workers.encoder.encoder import source
+from prepal_workers.encoder.weights import source
 from prepal_workers.labelled.text_fields import Text
 
 # Models whose layers are BERT's and whose head looks at the first token.
@@ -229,10 +229,9 @@ def _load(name: str, **config: Any) -> tuple[Any, Any]:  # noqa: ANN401
             source(name), dtype=torch.float32, ignore_mismatched_sizes=bool(config), **config
         )
     except Exception as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise PrepalError(
-            f"The model {name} cannot be loaded ({cause}): give the folder of a downloaded model, or a name that the "
-            "Hugging Face hub has."
+            f"The model {name} cannot be loaded ({cause(error)}): give the folder of a downloaded model, or a name "
+            "that the Hugging Face hub has."
         ) from error
     finally:
         transformers_logging.set_verbosity(before)
