@@ -1,8 +1,9 @@
 """A model as ONNX, checked against the original."""
 
+import contextlib
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -107,16 +108,14 @@ def _run(path: Path, model: SequenceModel, encoded: Sequence[dict[str, Any]]) ->
     return np.concatenate(found)
 
 
-class _silent:  # noqa: N801
+@contextlib.contextmanager
+def _silent(*names: str) -> Iterator[None]:
     """Without what some libraries log below errors."""
-
-    def __init__(self, *names: str) -> None:
-        self._levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
-
-    def __enter__(self) -> None:
-        for logger in self._levels:
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    try:
+        for logger in levels:
             logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in self._levels.items():
+        yield
+    finally:
+        for logger, level in levels.items():
             logger.setLevel(level)

@@ -20,14 +20,15 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
-from transformers.utils import logging as transformers_logging
 
 from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import HowMany, how_many
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.text_fields import Text
+from prepal_workers.model.head import last_layer
+from prepal_workers.model.loading import quiet
 from prepal_workers.model.lora import add_lora, merge_lora
-from prepal_workers.model.sequence_model import SequenceModel, last_layer
+from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.contrastive import PairLoss
 from prepal_workers.training.epochs import Epoch, Measured, Progress, Watch, last_complete, start_score
 from prepal_workers.training.measures import macro_f1, right, score
@@ -112,7 +113,7 @@ def train(
     start = {name: tensor.clone() for name, tensor in began.model.state_dict().items()} if validation else {}
     if recipe.lora:
         add_lora(began)
-    with _folder(out) as folder, _quiet():
+    with _folder(out) as folder, quiet():
         loss = PairLoss(last_layer(began.model)) if recipe.method == "contrast" else _loss(labels, n_classes)
         rows = _rows(began, texts, labels)
         each = how_many(labels)
@@ -260,14 +261,3 @@ def _folder(out: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="prepal-") as folder:
         yield Path(folder)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what transformers tells of itself."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
