@@ -28,8 +28,8 @@ from prepal.settings import Settings
 from prepal_workers.encoder.weights import source
 from prepal_workers.final_model.finetune import finetune
 from prepal_workers.final_model.predict import Predictor
-from prepal_workers.labelled.read_labelled import read_labelled
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.fields import Text
+from prepal_workers.labelled.read import read_labelled
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.simulate.dataset import read
 from prepal_workers.simulate.encoders import embed

@@ -14,8 +14,8 @@ from prepal.labels import label_config
 from prepal.settings import Settings
 from prepal_workers.final_model import finetune as finetuning
 from prepal_workers.final_model.predict import Predictor, Threshold, predict_file, predict_project
-from prepal_workers.labelled.labelled_data import LabelledData
-from prepal_workers.labelled.read_labelled import read_labelled, read_rows
+from prepal_workers.labelled.data import LabelledData
+from prepal_workers.labelled.read import read_labelled
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.recipe import Method, Wishes
 
@@ -121,7 +121,7 @@ def _labelled(
     tasks, name = [*annotated, *({**task, "annotations": []} for task in others)], f"project {project}"
     check_depth(tasks, name)
     own = config if choice in (None, config.from_name) else None
-    return read_rows("JSON", tasks, name, choice=choice, fields=fields, pair=pair, config=own, audits=audits)
+    return read_labelled(tasks, name, choice=choice, fields=fields, pair=pair, config=own, audits=audits)
 
 
 def _label_studio(settings: Settings) -> "contextlib.closing[LabelStudio]":

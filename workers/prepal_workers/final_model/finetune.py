@@ -22,7 +22,7 @@ from prepal_workers.final_model.judging import Judged, Training, judge
 from prepal_workers.final_model.model_card import write_card
 from prepal_workers.final_model.trust import Trust
 from prepal_workers.labelled.crowd import overlaps_enough, settle_by_crowdlab
-from prepal_workers.labelled.labelled_data import LabelledData
+from prepal_workers.labelled.data import LabelledData
 from prepal_workers.model import onnx_export
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training import measures

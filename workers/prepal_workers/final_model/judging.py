@@ -14,7 +14,7 @@ from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import HowMany
 from prepal.learning.classifiers.labels import Labels
 from prepal.learning.quality.folds import deal
-from prepal_workers.labelled.labelled_data import LabelledData
+from prepal_workers.labelled.data import LabelledData
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.epochs import Epoch

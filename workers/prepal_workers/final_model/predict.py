@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.files import Row, parse_rows, write_rows
-from prepal.labels.label_config import LabelConfig, UnembeddableError
+from prepal.labels.label_config import LabelConfig
 from prepal.learning.classifiers.decisions import HowMany
-from prepal.records import readable
 from prepal_workers.final_model.finetune import METRICS
 from prepal_workers.final_model.trust import Trust
-from prepal_workers.labelled.text_fields import Text, text_of
+from prepal_workers.labelled.fields import Text, TextFields
 from prepal_workers.labelled.wording import named
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training import measures
@@ -112,8 +111,8 @@ class Predictor:
     def __init__(self, folder: Path) -> None:
         try:
             said: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-            self.fields = tuple(str(field).removeprefix("$") for field in said["data"]["fields"])
-            self.pairs = bool(said["data"]["pairs"])
+            fields = tuple(str(field).removeprefix("$") for field in said["data"]["fields"])
+            self.fields = TextFields(fields, pair=bool(said["data"]["pairs"]))
             # An older release did not keep these two.
             kept: HowMany | None = said["data"].get("how_many")
             self._trust = Trust.from_json(said["trust"]) if "trust" in said else None
@@ -154,11 +153,11 @@ class Predictor:
         texts: list[Text] = []
         for place, row in enumerate(rows, start=1):
             data = row.get("data")
-            text = text_of(data if isinstance(data, dict) else row, self.fields, self.pairs)
+            text = self.fields.text(data if isinstance(data, dict) else row)
             if text is None:
                 raise PrepalError(
-                    f"{name} row {place} has no text in {named(self.fields)}, which the model learnt from: name its "
-                    "fields so."
+                    f"{name} row {place} has no text in {named(self.fields.names)}, which the model learnt from: name "
+                    "its fields so."
                 )
             texts.append(text)
         return texts
@@ -212,22 +211,10 @@ def predict_project(
             p["task"] for p in label_studio.predictions(project=project) if p["model_version"] == predictor.version
         }
     tasks = [t for page in label_studio.tasks(project) for t in page if int(t["id"]) not in done]
-    known, texts, without = [], [], 0
-    for task in tasks:
-        try:
-            text = (
-                text_of(task["data"], predictor.fields, pair=True)
-                if predictor.pairs
-                else readable(config.text(task["data"]))
-            )
-        except UnembeddableError:
-            text = None
-        if text is None:
-            without += 1
-        else:
-            known.append(int(task["id"]))
-            texts.append(text)
-    found = predictor.predict(texts, accuracy)
+    # A text is what the project's config shows; it does not say which two fields are a pair.
+    fields = predictor.fields if predictor.fields.pair else replace(predictor.fields, config=config)
+    texts = {int(task["id"]): text for task in tasks if (text := fields.text(task["data"]))}
+    found = predictor.predict(list(texts.values()), accuracy)
     predictions = [
         {
             "task": task,
@@ -235,9 +222,9 @@ def predict_project(
             "score": round(confidence, 4),
             "model_version": predictor.version,
         }
-        for task, labels, confidence in zip(known, found.labels, found.confidences.tolist(), strict=True)
+        for task, labels, confidence in zip(texts, found.labels, found.confidences.tolist(), strict=True)
     ]
     if predictions:
         label_studio.create_predictions(project, predictions)
     log.info("project %d: %d predictions of version %s", project, len(predictions), predictor.version)
-    return found, without
+    return found, len(tasks) - len(texts)

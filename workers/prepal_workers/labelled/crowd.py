@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.learning.quality.folds import deal
-from prepal_workers.labelled.labelled_data import LabelledData
+from prepal_workers.labelled.data import LabelledData
 
 # Measured with played annotators on two sets: with fewer tasks in common the majority is right as often, and where
 # annotators hardly agree (kappa below what Landis & Koch call moderate) nothing tells which of two is the good one.

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError, cause
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.fields import Text
 from prepal_workers.model.sequence_model import SequenceModel
 
 FILE = "model.onnx"

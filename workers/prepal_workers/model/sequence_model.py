@@ -18,7 +18,7 @@ from prepal.learning.classifiers.labels import Labels, NothingToLearn
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.records import readable
 from prepal_workers.encoder import batches
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.fields import Text
 from prepal_workers.model.head import last_layer, pool_like_the_encoder
 from prepal_workers.model.loading import is_classifier, load_pretrained, max_tokens, pooling
 

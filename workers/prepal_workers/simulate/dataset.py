@@ -14,6 +14,7 @@ from prepal.errors import PrepalError
 from prepal.files import decoded, json_lines, table_rows
 from prepal.learning.classifiers.decisions import marks
 from prepal.records import readable
+from prepal_workers.labelled.fields import joined
 from prepal_workers.labelled.wording import named, same_labels, words_of
 
 _PAIR = ("text_a", "text_b")
@@ -170,7 +171,7 @@ def _rows(path: Path) -> list[tuple[str, Any]]:
         lacking = [name for name in fields if row.get(name) is None]
         if lacking:
             raise PrepalError(f"{path} line {line} has no {lacking[0]!r}: every line needs {' and '.join(fields)}.")
-        found.append(("\n".join(readable(str(row[name])) for name in fields[:-1]).strip(), row["label"]))
+        found.append((joined(row, fields[:-1]), row["label"]))
     if not found:
         raise PrepalError(f"{path} has no rows: give labelled texts.")
     return found

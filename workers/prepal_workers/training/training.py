@@ -24,7 +24,7 @@ from transformers import (
 from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import HowMany, how_many
 from prepal.learning.classifiers.labels import Labels
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.fields import Text
 from prepal_workers.model.head import last_layer
 from prepal_workers.model.loading import quiet
 from prepal_workers.model.lora import add_lora, merge_lora

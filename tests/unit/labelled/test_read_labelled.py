@@ -13,8 +13,8 @@ from label_studio_sdk.converter import Converter
 from prepal.errors import PrepalError
 from prepal.labels.label_config import parse
 from prepal_workers.final_model.judging import split
-from prepal_workers.labelled.labelled_data import LabelledData
-from prepal_workers.labelled.read_labelled import read_labelled
+from prepal_workers.labelled.data import LabelledData
+from prepal_workers.labelled.read import read_labelled
 
 CONFIG = """<View><Text name="t" value="$text"/>
 <Choices name="topic" toName="t" choice="{}"><Choice value="Billing"/><Choice value="Shipping"/></Choices>

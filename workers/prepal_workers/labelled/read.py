@@ -1,0 +1,233 @@
+"""Reads labelled texts: Label Studio's exports, and JSONL or CSV files with texts and labels."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal import records
+from prepal.errors import PrepalError
+from prepal.files import FileKind, Row, parse_rows
+from prepal.labels.annotation import Annotation
+from prepal.labels.label_config import LabelConfig
+from prepal.labels.settle import settle, vote
+from prepal_workers.labelled.data import LabelledData, tidied
+from prepal_workers.labelled.exports import ExportedTask, is_export, read_export
+from prepal_workers.labelled.fields import Text, TextFields
+from prepal_workers.labelled.wording import named, same_labels
+
+_Votes = dict[int, tuple[ExportedTask, list[Annotation]]]
+"""The tasks that somebody chose something of, by id, with the annotations that say so."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What is to be read.
+
+    Attributes:
+        kind: of the file.
+        rows: of it.
+        name: of it, for messages.
+        fields: of a row's data that are the text; found by themselves when empty.
+        pair: whether two fields are a pair rather than one text; found by itself when None.
+    """
+
+    kind: FileKind
+    rows: Sequence[Row]
+    name: str
+    fields: Sequence[str]
+    pair: bool | None
+
+
+def read_labelled(
+    source: bytes | Sequence[Row],
+    name: str,
+    *,
+    choice: str | None = None,
+    fields: Sequence[str] = (),
+    pair: bool | None = None,
+    config: LabelConfig | None = None,
+    audits: Collection[int] = (),
+) -> LabelledData:
+    """Read labelled texts from an export or a data file.
+
+    Args:
+        source: content of a file, which tells by itself what it is; or the tasks of a project, as in a JSON export.
+        name: of the file or the project, for messages.
+        choice: name of the `Choices` tag, where an export has several.
+        fields: of the task's data that are the text; found by themselves when empty.
+        pair: whether the two fields are a pair rather than one text; found by itself when None.
+        config: of the project, if it is known: then it says which fields are text and which choices there are.
+        audits: ids of tasks that were drawn at random, beside those that the export marks itself.
+
+    Raises:
+        PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
+    """
+    parsed: tuple[FileKind, Sequence[Row]] = parse_rows(source, name) if isinstance(source, bytes) else ("JSON", source)
+    read = _Rows(*parsed, name, fields, pair)
+    return _from_export(read, choice, config, frozenset(audits)) if is_export(read.rows) else _from_data_file(read)
+
+
+def _from_export(read: _Rows, choice: str | None, config: LabelConfig | None, audits: frozenset[int]) -> LabelledData:
+    config = replace(config, from_name=choice) if config and choice else config
+    wanted = config.from_name if config else choice
+    export = read_export(read.kind, read.rows, read.name, wanted)
+    tag = _tag(export.choice_tags, wanted, read.name)
+    votes, left_out = _cast(export.tasks, tag)
+    votes = votes if config else _one_spelling(votes, tag)
+    annotations = [annotation for _, of_task in votes.values() for annotation in of_task]
+    settling = config or _config_of(tag, annotations)
+    settled = settle(dict(enumerate(annotations)), settling)
+    left_out["with choices that the label config no longer has"] += len(votes.keys() - settled.keys())
+    labels = {task: label for task, label in settled.items() if label.any()}
+    left_out["without a choice that most annotators share"] += len(settled) - len(labels)
+    fields = TextFields.find([task.data for task, _ in votes.values()], read.name, read.fields, read.pair, config)
+    texts = {task: text for task in labels if (text := fields.text(votes[task][0].data))}
+    left_out["without a text"] += len(labels) - len(texts)
+    of_texts = [votes[task][1] for task in texts]
+    said = ({row.tobytes() for a in of_task if (row := vote(a, settling)) is not None} for of_task in of_texts)
+    found = LabelledData(
+        kind=export.kind,
+        texts=list(texts.values()),
+        labels=np.array([labels[task] for task in texts], bool).reshape(len(texts), len(settling.choices)),
+        label_names=settling.choices,
+        is_audit=np.array([votes[task][0].is_audit or task in audits for task in texts], bool),
+        task_ids=np.array(list(texts), np.int64),
+        tasks=len(export.tasks),
+        fields=fields.names,
+        choice=tag,
+        disagreements=sum(len(different) > 1 for different in said),
+        left_out=left_out,
+        unlabelled=[text for task in export.tasks if task.id not in labels and (text := fields.text(task.data))],
+        votes=None if settling.multiple else _by_annotator(of_texts, settling),
+    )
+    return tidied(found, read.name, multilabel=settling.multiple)
+
+
+def _tag(tags: Sequence[str], wanted: str | None, name: str) -> str:
+    if wanted is not None and wanted in tags:
+        return wanted
+    found = named(tags)
+    if not tags:
+        raise PrepalError(f"{name} has no labels: annotate tasks with Choices, and export again.")
+    if wanted is not None:
+        raise PrepalError(f"{name} has no choices of the tag {wanted!r} (found: {found}): name one of these.")
+    if len(tags) > 1:
+        raise PrepalError(f"{name} has several Choices tags ({found}): name one with --choice.")
+    return tags[0]
+
+
+def _cast(tasks: Sequence[ExportedTask], tag: str) -> tuple[_Votes, Counter[str]]:
+    """The votes for choices of a tag, and how many tasks have none, by reason."""
+    votes: _Votes = {}
+    left_out: Counter[str] = Counter()
+    for task in tasks:
+        chosen = [a for a in task.annotations if not a.skipped and a.choices.get(tag)]
+        if chosen:
+            votes[task.id] = (task, chosen)
+        else:
+            left_out[_why_none(task)] += 1
+    return votes, left_out
+
+
+def _one_spelling(votes: _Votes, tag: str) -> _Votes:
+    """The same votes, each label by one name; see `same_labels`."""
+    same = same_labels(c for _, of_task in votes.values() for a in of_task for c in a.choices[tag])
+    if all(name == label for name, label in same.items()):
+        return votes
+    return {
+        id: (task, [replace(a, choices={**a.choices, tag: [same[c] for c in a.choices[tag]]}) for a in of_task])
+        for id, (task, of_task) in votes.items()
+    }
+
+
+def _by_annotator(annotations: Sequence[Sequence[Annotation]], config: LabelConfig) -> NDArray[np.int64]:
+    """What each annotator chose of each task, `(n, a)`: the newest, if more than once."""
+    annotators = sorted({a.annotator for of in annotations for a in of})
+    column = {annotator: place for place, annotator in enumerate(annotators)}
+    votes = np.full((len(annotations), len(annotators)), -1, np.int64)
+    for row, of in zip(votes, annotations, strict=True):
+        if any(a.ground_truth for a in of):
+            continue
+        for a in sorted(of, key=lambda a: a.updated_at):
+            known = [place for choice in a.choices[config.from_name] if (place := config.place(choice)) is not None]
+            if known:
+                row[column[a.annotator]] = known[0]
+    return votes
+
+
+def _why_none(task: ExportedTask) -> str:
+    if not task.annotations:
+        return "with a draft only" if task.has_draft else "without an annotation"
+    return "skipped" if all(a.skipped for a in task.annotations) else "with nothing chosen"
+
+
+def _config_of(tag: str, annotations: Sequence[Annotation]) -> LabelConfig:
+    """The config that the annotations suggest: several may be chosen where somebody chose several."""
+    chosen = [a.choices[tag] for a in annotations]
+    choices = tuple(sorted({choice for of_one in chosen for choice in of_one}))
+    multiple = any(len(set(of_one)) > 1 for of_one in chosen)
+    return LabelConfig(
+        from_name=tag, to_name="", choices=choices, words=choices, multiple=multiple, fields=(), ignored=()
+    )
+
+
+def _from_data_file(read: _Rows) -> LabelledData:
+    if not any("label" in row for row in read.rows):
+        columns = named(sorted({str(column) for row in read.rows for column in row}))
+        raise PrepalError(
+            f"{read.name} has no labels (found: {columns}): give a Label Studio export, or name the field of the "
+            "labels 'label'."
+        )
+    data = [{column: value for column, value in row.items() if column != "label"} for row in read.rows]
+    fields = TextFields.find(data, read.name, read.fields, read.pair)
+    left_out: Counter[str] = Counter()
+    texts: list[Text] = []
+    chosen: list[list[str]] = []
+    places: list[int] = []
+    unlabelled: list[Text] = []
+    given = [_label(row.get("label")) for row in read.rows]
+    for place, (row, label) in enumerate(zip(read.rows, given, strict=True)):
+        text = fields.text(row)
+        if label in (None, ""):
+            left_out["without a label"] += 1
+            unlabelled += [text] if text else []
+        elif text is None:
+            left_out["without a text"] += 1
+        else:
+            texts.append(text)
+            chosen.append([str(one).strip() for one in (label if isinstance(label, list) else [label])])
+            places.append(place)
+    same = same_labels(one for names in chosen for one in names)
+    label_names = tuple(sorted(set(same.values())))
+    column = {label: number for number, label in enumerate(label_names)}
+    marks = np.zeros((len(texts), len(label_names)), bool)
+    for row_of_marks, names in zip(marks, chosen, strict=True):
+        row_of_marks[[column[same[name]] for name in names]] = True
+    found = LabelledData(
+        kind=read.kind,
+        texts=texts,
+        labels=marks,
+        label_names=label_names,
+        is_audit=np.array([read.rows[place].get("audit") in (True, "true", "True", "1") for place in places], bool),
+        task_ids=np.array(places, np.int64) + 1,
+        tasks=len(read.rows),
+        fields=fields.names,
+        choice="",
+        disagreements=0,
+        left_out=left_out,
+        unlabelled=unlabelled,
+    )
+    return tidied(found, read.name, multilabel=any(isinstance(label, list) for label in given))
+
+
+def _label(value: object) -> object:
+    """A label, or a list of labels, also where a table holds the list as JSON."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return list(records.loads(value))
+        except ValueError:
+            return value
+    return value.strip() if isinstance(value, str) else value
