@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -232,12 +232,12 @@ def _tuned(trial: Trial) -> Answer:
     return found, {
         "training_s": round(took, 1),
         "cpu_s": round(cpu, 1),
-        "best_epoch": said["best_epoch"],
-        "recipe": said["recipe"],
+        "best_epoch": said.best_epoch,
+        "recipe": asdict(said.recipe),
         "sure": int(sure.sum()),
         "sure_right": int((sure & right).sum()),
         "calibration": measures.calibration_error(found, trial.test_truth, trial.each),
-        "own_estimate": said["accuracy"],
+        "own_estimate": asdict(said.accuracy),
     }
 
 

@@ -76,7 +76,7 @@ def test_figures_agree_with_scikit_learn() -> None:
     logits, labels = draw(300)
     said = report(logits, labels, ("a", "b", "c", "d"), "one", np.arange(300))
     assert macro_f1(logits, labels, "one") == pytest.approx(f1_score(labels, logits.argmax(axis=1), average="macro"))
-    assert said["accuracy"]["estimate"] == pytest.approx(right(logits, labels, "one").mean())
+    assert said["accuracy"].estimate == pytest.approx(right(logits, labels, "one").mean())
     assert np.sum(said["confusion"]) == 300
     assert said["per_class"]["a"]["examples"] == (labels == 0).sum()
 

@@ -56,13 +56,13 @@ def finetune(
         console.print(line, markup=False)
     wishes = Wishes(learning_rate, epochs, batch_size, method, lora)
     metrics = finetuning.finetune(data, model, out, console, wishes=wishes, seed=seed, resume=resume, onnx=onnx)
-    accuracy = metrics["accuracy"]
+    accuracy = metrics.accuracy
     console.print(
-        f"Accuracy {accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}), macro-F1 "
-        f"{metrics['macro_f1']:.3f}; always the most frequent answer: {metrics['majority_accuracy']:.3f}."
+        f"Accuracy {accuracy.estimate:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f}), macro-F1 "
+        f"{metrics.macro_f1:.3f}; always the most frequent answer: {metrics.majority_accuracy:.3f}."
     )
     console.print(f"The model is in {out}; {out / 'README.md'} tells about it.", markup=False)
-    return metrics
+    return metrics.to_json()
 
 
 def predict(

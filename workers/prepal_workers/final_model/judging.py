@@ -14,6 +14,7 @@ from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import HowMany
 from prepal.learning.classifiers.labels import Labels
 from prepal.learning.quality.folds import deal
+from prepal_workers.final_model.holding_back import audits_suffice, split
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.bar import Bar
@@ -22,10 +23,6 @@ from prepal_workers.training.measures import log_loss, macro_f1, right, score
 from prepal_workers.training.recipe import Method, Recipe, Wishes
 from prepal_workers.training.training import Trained, train
 
-# One text in five is held back to judge by.
-_HELD_BACK = 5
-# With fewer audit tasks, or when hardly anything would be left to learn from, texts are drawn instead.
-_LEAST_AUDITS, _MOST_AUDIT_SHARE = 30, 0.5
 # So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
 FEW = 64
 # Into so many parts texts are dealt, of which each is held back from learning, or from choosing what judges it.
@@ -43,12 +40,11 @@ class Judged:
     Attributes:
         held_back: `(n,)` bool.
         learnt: `(n,)` bool, what the judged model learnt from; copies of the texts that were held back are neither.
-        how: they were chosen.
-        logits: `(h, k)` float32, of these.
+        how: how the texts were chosen that were held back.
+        logits: `(h, k)` float32, what the judged model says of these.
         method: the best one.
         trained: the model that said so; None if there were several.
         scores: of each method that was tried.
-        epochs: what each gave.
         interrupted: whether Ctrl-C ended it.
     """
 
@@ -59,7 +55,6 @@ class Judged:
     method: Method
     trained: Trained | None = None
     scores: dict[Method, float] = field(default_factory=dict)
-    epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
 
 
@@ -125,7 +120,7 @@ def judge(training: Training) -> Judged:
         PrepalError: there are too few labels to hold some back.
     """
     data = training.data
-    if len(data.texts) <= FEW and not _audits_suffice(data):
+    if len(data.texts) <= FEW and not audits_suffice(data):
         return _cross_validate(training)
     held_back, learnt, how = split(data, training.seed)
     console = training.console
@@ -152,38 +147,7 @@ def judge(training: Training) -> Judged:
     elif trained.best_epoch == 0 and trained.recipe.method == "fine-tune":
         console.print("No epoch was better than the logistic regression that training started from: it is taken.")
     method: Method = trained.recipe.method if trained.best_epoch else "logistic"
-    return Judged(
-        held_back, learnt, how, logits, method, trained, epochs=trained.epochs, interrupted=trained.interrupted
-    )
-
-
-def split(data: LabelledData, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
-    """Which texts `(n,)` are held back to judge by, which ones are learnt from meanwhile, and how they were chosen.
-
-    Audit tasks were drawn at random, so what they say holds for all texts. Where they are too few, a fifth of every
-    class is drawn. No class is left without an example to learn from, and no text is learnt from that equals one that
-    is held back.
-
-    Raises:
-        PrepalError: there are too few labels, or too few different texts.
-    """
-    marks, groups = data.marks, data.groups
-    if _audits_suffice(data):
-        held_back, how = data.is_audit.copy(), "the audit tasks"
-    else:
-        parts = deal(marks, groups, _HELD_BACK, np.random.default_rng(seed))
-        sizes = np.bincount(parts, minlength=_HELD_BACK)
-        held_back = parts == np.abs(sizes - len(parts) / _HELD_BACK).argmin()
-        how = "drawn at random within each class"
-    for label in range(marks.shape[1]):
-        if not marks[~np.isin(groups, groups[held_back]), label].any():
-            held_back &= ~np.isin(groups, groups[marks[:, label]])
-    if not held_back.any():
-        raise PrepalError(
-            f"{len(marks)} labels of {len(np.unique(groups))} different texts are too few to hold some back to judge "
-            "by: label more."
-        )
-    return held_back, ~np.isin(groups, groups[held_back]), how
+    return Judged(held_back, learnt, how, logits, method, trained, interrupted=trained.interrupted)
 
 
 def _cross_validate(training: Training) -> Judged:
@@ -244,10 +208,6 @@ def _of_chosen(
         scores = {tried: score(said[others], labels[others], each) for tried, said in logits.items()}
         found[asked] = logits[max(scores, key=lambda tried: scores[tried])][asked]
     return found
-
-
-def _audits_suffice(data: LabelledData) -> bool:
-    return bool(_LEAST_AUDITS <= data.is_audit.sum() <= _MOST_AUDIT_SHARE * len(data.texts))
 
 
 def _write(path: Path, asked: NDArray[np.int64], said: dict[str, Any]) -> None:

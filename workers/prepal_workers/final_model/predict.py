@@ -1,11 +1,10 @@
 """A fine-tuned model → labels for texts that have none."""
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,9 @@ from prepal.errors import PrepalError
 from prepal.files import Row, parse_rows, write_rows
 from prepal.labels.label_config import LabelConfig
 from prepal.learning.classifiers.decisions import HowMany
-from prepal_workers.final_model.finetune import METRICS
+from prepal_workers.final_model.metrics import Known
 from prepal_workers.final_model.trust import Trust
-from prepal_workers.labelled.fields import Text, TextFields
+from prepal_workers.labelled.fields import Text
 from prepal_workers.labelled.wording import named
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training import measures
@@ -109,22 +108,13 @@ class Predictor:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            said: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-            fields = tuple(str(field).removeprefix("$") for field in said["data"]["fields"])
-            self.fields = TextFields(fields, pair=bool(said["data"]["pairs"]))
-            # An older release did not keep these two.
-            kept: HowMany | None = said["data"].get("how_many")
-            self._trust = Trust.from_json(said["trust"]) if "trust" in said else None
-            self.version = f"PRepAL fine-tuned {said['fingerprint'][:8]}"
-            self._judged = int(said["judged_by"]["texts"])
-        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise PrepalError(
-                f"{folder} has no {METRICS} that can be read ({error}): give a folder that `prepal finetune` wrote."
-            ) from error
+        known = Known.read(folder)
+        self.fields = known.fields
+        self.version = f"PRepAL fine-tuned {known.fingerprint[:8]}"
+        self._trust, self._judged = known.trust, known.judged
         self._model = SequenceModel.load(folder)
         self.label_names = self._model.label_names
-        self.how_many: HowMany = kept or ("any" if self._model.multilabel else "one")
+        self.how_many: HowMany = known.how_many or ("any" if self._model.multilabel else "one")
         self.on_read: Callable[[int, int], None] | None = None
 
     def predict(self, texts: Sequence[Text], accuracy: float | None = None) -> Predictions:

@@ -1,6 +1,6 @@
 """How good predictions are: figures with their intervals, and a temperature that makes confidences honest."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ def report(
     each: HowMany,
     groups: NDArray[np.int64],
 ) -> dict[str, Any]:
-    """Accuracy, macro-F1, figures per class and the confusion matrix, as plain JSON; equal texts are a group `(n,)`."""
+    """Accuracy, macro-F1, figures per class and the confusion matrix, by name; equal texts are a group `(n,)`."""
     truth, predicted = marks(labels, logits.shape[1]), given(logits, each)
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, average=None, zero_division=0)
     matrix = (
@@ -126,7 +126,7 @@ def report(
         else confusion_matrix(labels, predicted.argmax(axis=1), labels=np.arange(len(label_names)))
     )
     return {
-        "accuracy": asdict(Share.of(int(right(logits, labels, each).sum()), len(labels), independent(groups))),
+        "accuracy": Share.of(int(right(logits, labels, each).sum()), len(labels), independent(groups)),
         "macro_f1": macro_f1(logits, labels, each),
         "log_loss": log_loss(logits, labels),
         "per_class": {
