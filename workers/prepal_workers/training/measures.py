@@ -12,23 +12,18 @@ from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, preci
 from prepal.learning.classifiers import decisions
 from prepal.learning.classifiers.decisions import HowMany, marks
 from prepal.learning.classifiers.labels import Labels
-from prepal.learning.quality.interval import independent
+from prepal.learning.quality.interval import independent, share_interval
 
 # A few texts that all happen to be right would otherwise make the model look infinitely sure.
 _TEMPERATURES = (0.25, 10.0)
 _BINS = 10
-# The normal quantile of a two-sided 95 % interval.
-_Z_95 = 1.959964
 # Of two models that are right equally often, the one whose wrong answers are less sure is better.
 _LOSS_WEIGHT, _LARGEST_LOSS = 0.01, 5.0
 
 
 @dataclass(frozen=True)
 class Share:
-    """A part of n texts, with its 95 % interval.
-
-    Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
-    """
+    """A part of n texts, with its 95 % interval."""
 
     estimate: float
     low: float
@@ -38,9 +33,8 @@ class Share:
     @classmethod
     def of(cls, right: int, n: int, independent: float | None = None) -> "Share":
         """Share of `right` among `n` texts, of which so many are `independent`: all, unless it is said."""
-        share, z2 = right / n, _Z_95**2 / (independent or n)
-        centre, reach = share + z2 / 2, (z2 * (share * (1 - share) + z2 / 4)) ** 0.5
-        return cls(share, max(0.0, (centre - reach) / (1 + z2)), min(1.0, (centre + reach) / (1 + z2)), n)
+        share, different = right / n, independent or n
+        return cls(share, *share_interval(share * different, different), n)
 
 
 def given(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.bool_]:
