@@ -21,7 +21,7 @@ NAME = "prepal:lock:1"
 HOLDER = """
 import sys, threading
 import redis
-from prepal import locks
+from prepal.queues import locks
 
 connection = redis.Redis.from_url(sys.argv[1])
 with locks.held(connection, sys.argv[2]) as held:
