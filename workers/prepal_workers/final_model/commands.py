@@ -83,21 +83,26 @@ def predict(
     with Bar(console) as bar:
         predictor.on_read = bar.read
         if source is not None and out is not None:
-            found, without = predict_file(predictor, _read(source), _name(source), out, threshold), 0
+            predictions, without = predict_file(predictor, _read(source), _name(source), out, threshold), 0
             where = str(out)
         else:
             assert project is not None
             with _label_studio(settings) as label_studio:
                 config = label_config.parse(label_studio.project(project)["label_config"])
-                found, without = predict_project(predictor, label_studio, project, config, threshold)
+                predictions, without = predict_project(predictor, label_studio, project, config, threshold)
             where = f"Label Studio as predictions of version {predictor.version!r}"
-    if found.threshold:
-        console.print(str(found.threshold), markup=False)
-    sure = None if found.sure is None else int(found.sure.sum())
+    if predictions.threshold:
+        console.print(str(predictions.threshold), markup=False)
+    sure = None if predictions.sure is None else int(predictions.sure.sum())
     marked = "" if sure is None else f", {sure} of them sure"
     left_out = f"; {without} tasks without a text are left out" if without else ""
-    console.print(f"{len(found.labels)} texts labelled{marked}, in {where}{left_out}.", markup=False)
-    return {"labelled": len(found.labels), "sure": sure, "without_text": without, "threshold": _plain(found.threshold)}
+    console.print(f"{len(predictions.labels)} texts labelled{marked}, in {where}{left_out}.", markup=False)
+    return {
+        "labelled": len(predictions.labels),
+        "sure": sure,
+        "without_text": without,
+        "threshold": _plain(predictions.threshold),
+    }
 
 
 def _labelled(
@@ -116,8 +121,8 @@ def _labelled(
     with _label_studio(settings) as label_studio:
         config = label_config.parse(label_studio.project(project)["label_config"])
         annotated = label_studio.export(project)
-        known = {task["id"] for task in annotated}
-        others = [task for page in label_studio.tasks(project) for task in page if task["id"] not in known]
+        with_annotations = {task["id"] for task in annotated}
+        others = [task for page in label_studio.tasks(project) for task in page if task["id"] not in with_annotations]
     tasks, name = [*annotated, *({**task, "annotations": []} for task in others)], f"project {project}"
     check_depth(tasks, name)
     own = config if choice in (None, config.from_name) else None

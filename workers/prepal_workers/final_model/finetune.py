@@ -50,7 +50,7 @@ def finetune(
         out: the folder; its `checkpoints` keep what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
-        seed: of everything that is drawn.
+        seed: decides everything that is drawn.
         resume: go on where the same command was ended.
         onnx: write `model.onnx`, too.
 

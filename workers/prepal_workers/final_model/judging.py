@@ -44,7 +44,7 @@ class Judged:
         logits: `(h, k)` float32, what the judged model says of these.
         method: the best one.
         trained: the model that said so; None if there were several.
-        scores: of each method that was tried.
+        scores: the score of each method that was tried.
         interrupted: whether Ctrl-C ended it.
     """
 
@@ -65,10 +65,10 @@ class Training:
     Attributes:
         data: what was labelled.
         model: name on the Hugging Face hub, or a local folder.
-        checkpoints: folder of what `resume` goes on from.
+        checkpoints: the folder of what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
-        seed: of everything that is drawn.
+        seed: decides everything that is drawn.
         resume: go on where the same command was ended.
     """
 

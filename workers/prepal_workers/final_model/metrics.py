@@ -33,9 +33,9 @@ class Metrics:
     """What `metrics.json` has, in its order.
 
     Attributes:
-        accuracy: of the judged texts, with its interval.
-        macro_f1: of these.
-        log_loss: of these, before temperature scaling.
+        accuracy: the accuracy on the judged texts, with its interval.
+        macro_f1: the macro-F1 on these.
+        log_loss: the log loss on these, before temperature scaling.
         per_class: precision, recall with its interval, F1 and how many examples, by label.
         confusion: rows are labels that texts have, columns those that they are given; one matrix per label where a
             text may have several.
@@ -45,19 +45,19 @@ class Metrics:
         judged_by: how many texts, and how they were chosen.
         methods: score of each method that was tried.
         learnt_from: how many texts the delivered model learnt from.
-        best_epoch: of the judged model, if there is one alone, like `epochs` and `recipe`; else of the delivered one.
-        epochs: what each gave.
-        recipe: how it was trained.
+        best_epoch: the epoch taken of the judged model if there is one alone, else of the delivered one.
+        epochs: what each epoch of that model gave.
+        recipe: how that model was trained.
         interrupted: whether Ctrl-C ended anything.
         data: what was read.
-        model: that was fine-tuned: a name or a folder.
+        model: the name or folder of the model that was fine-tuned.
         parameters: how many numbers it has.
-        max_tokens: that it reads of a text.
-        seed: of everything that was drawn.
-        fingerprint: of labels and options.
-        precision: in which it was trained.
-        versions: of the libraries, and the device.
-        onnx: how far `model.onnx` differs; None if it was not asked for.
+        max_tokens: how many tokens it reads of a text.
+        seed: decided everything that was drawn.
+        fingerprint: 32 hexadecimal digits that other labels or options would change.
+        precision: the arithmetic that it was trained in.
+        versions: the libraries' versions, and the device.
+        onnx: how far `model.onnx` differs from the model; None if it was not asked for.
     """
 
     accuracy: measures.Share
@@ -99,10 +99,10 @@ class Known:
     """What `predict` goes by, of a model of this or an older release.
 
     Attributes:
-        fields: that the model learnt from.
-        how_many: labels a text has; None if an older release did not keep it.
+        fields: the fields that the model learnt from.
+        how_many: how many labels a text has; None if an older release did not keep it.
         trust: how far confidences can be trusted; None likewise.
-        fingerprint: of what it learnt from, and how.
+        fingerprint: tells this model from others, as in `Metrics`.
         judged: by how many texts it was judged.
     """
 
@@ -142,7 +142,7 @@ def figures(data: LabelledData, judged: Judged, temperature: float, surer: float
     Args:
         data: what was labelled.
         judged: what the held-back texts say.
-        temperature: that the delivered model's logits are divided by.
+        temperature: what the delivered model's logits are divided by.
         surer: by what factor the delivered model is surer than the judged one.
     """
     logits, truth, each = judged.logits, data.labels[judged.held_back], data.how_many

@@ -34,7 +34,7 @@ class Threshold:
     """From which confidence on predictions are sure.
 
     Attributes:
-        accuracy: the one that is wanted.
+        accuracy: the share of them that is wanted to be right.
         confidence: the least that is sure; None where none is.
         judged: by how many texts the model was judged; None if an older release did not keep what they say.
     """
@@ -63,7 +63,7 @@ class Predictions:
     """What a model says of n texts.
 
     Attributes:
-        labels: of each text, most likely first.
+        labels: each text's labels, most likely first.
         confidences: `(n,)` float64, how likely each prediction is right.
         sure: `(n,)` bool; None where no accuracy was asked for.
         threshold: from where on they are sure; None likewise.
@@ -84,9 +84,9 @@ def find_threshold(trust: Trust, logits: NDArray[np.float32], each: HowMany, acc
 
     Args:
         trust: what the judged texts say of confidences.
-        logits: `(n, k)`, of the texts that are predicted.
+        logits: `(n, k)` float32 of the texts that are predicted.
         each: how many labels a text has.
-        accuracy: the one that is wanted.
+        accuracy: the share of sure predictions that is wanted to be right.
     """
     confidences = measures.confidences(logits, each)
     order = np.argsort(-confidences, kind="stable")
@@ -101,7 +101,7 @@ class Predictor:
     """A model that `prepal finetune` wrote.
 
     Args:
-        folder: where it lies.
+        folder: the model's folder.
 
     Raises:
         PrepalError: there is none.
@@ -162,19 +162,19 @@ def predict_file(predictor: Predictor, content: bytes, name: str, out: Path, acc
     if out.suffix.lower() not in _WRITERS:
         raise PrepalError(f"{out} is of a kind that cannot be written: give a name ending in .jsonl or .csv.")
     _, rows = parse_rows(content, name)
-    found = predictor.predict(predictor.texts(rows, name), accuracy)
+    predictions = predictor.predict(predictor.texts(rows, name), accuracy)
     several = predictor.how_many != "one"
     told = []
     for place, row in enumerate(rows):
-        labels = found.labels[place]
+        labels = predictions.labels[place]
         said: Row = {
             **row,
             "predicted": labels if several else labels[0],
-            "confidence": round(float(found.confidences[place]), 4),
+            "confidence": round(float(predictions.confidences[place]), 4),
         }
-        told.append(said if found.sure is None else {**said, "sure": bool(found.sure[place])})
+        told.append(said if predictions.sure is None else {**said, "sure": bool(predictions.sure[place])})
     write_rows(told, out)
-    return found
+    return predictions
 
 
 def predict_project(
@@ -204,17 +204,17 @@ def predict_project(
     # A text is what the project's config shows; it does not say which two fields are a pair.
     fields = predictor.fields if predictor.fields.pair else replace(predictor.fields, config=config)
     texts = {int(task["id"]): text for task in tasks if (text := fields.text(task["data"]))}
-    found = predictor.predict(list(texts.values()), accuracy)
-    predictions = [
+    predictions = predictor.predict(list(texts.values()), accuracy)
+    told = [
         {
             "task": task,
             "result": config.result([p for label in labels if (p := place[label]) is not None], confidence),
             "score": round(confidence, 4),
             "model_version": predictor.version,
         }
-        for task, labels, confidence in zip(texts, found.labels, found.confidences.tolist(), strict=True)
+        for task, labels, confidence in zip(texts, predictions.labels, predictions.confidences.tolist(), strict=True)
     ]
-    if predictions:
-        label_studio.create_predictions(project, predictions)
-    log.info("project %d: %d predictions of version %s", project, len(predictions), predictor.version)
-    return found, len(tasks) - len(texts)
+    if told:
+        label_studio.create_predictions(project, told)
+    log.info("project %d: %d predictions of version %s", project, len(told), predictor.version)
+    return predictions, len(tasks) - len(texts)

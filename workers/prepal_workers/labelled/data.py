@@ -129,7 +129,7 @@ def tidied(data: LabelledData, name: str, *, multilabel: bool) -> LabelledData:
 
     Args:
         data: as it was read: labels are `(n, k)` bool also where a text has one.
-        name: of the file, for messages.
+        name: the file's name, for messages.
         multilabel: whether a text may have several labels.
 
     Raises:

@@ -31,9 +31,9 @@ class TextFields:
     """The fields of a row, or of a task's data, that are its text.
 
     Attributes:
-        names: of the fields.
+        names: the fields' names.
         pair: whether the two of them are a pair of texts.
-        config: of the project; where there is one, the text is what it shows of a task.
+        config: the project's label config; where there is one, the text is what it shows of a task.
     """
 
     names: tuple[str, ...]
@@ -52,11 +52,11 @@ class TextFields:
         """The fields that are wanted, else those that the config shows, else those that people would read.
 
         Args:
-            rows: data of the tasks, or rows of a file.
-            name: of the file, for messages.
+            rows: the tasks' data, or a file's rows.
+            name: the file's name, for messages.
             wanted: names of fields.
             pair: whether two fields are a pair of texts; None: if they have the names of one.
-            config: of the project.
+            config: the project's label config.
 
         Raises:
             PrepalError: no field holds a string, or a pair is wanted of other than two fields.

@@ -27,10 +27,10 @@ class _Rows:
     """What is to be read.
 
     Attributes:
-        kind: of the file.
-        rows: of it.
-        name: of it, for messages.
-        fields: of a row's data that are the text; found by themselves when empty.
+        kind: the file's kind.
+        rows: the file's rows, or a project's tasks.
+        name: the file's or the project's name, for messages.
+        fields: names of the fields that are the text; found by themselves when empty.
         pair: whether two fields are a pair rather than one text; found by itself when None.
     """
 
@@ -55,11 +55,11 @@ def read_labelled(
 
     Args:
         source: content of a file, which tells by itself what it is; or the tasks of a project, as in a JSON export.
-        name: of the file or the project, for messages.
+        name: the file's or the project's name, for messages.
         choice: name of the `Choices` tag, where an export has several.
-        fields: of the task's data that are the text; found by themselves when empty.
+        fields: names of the fields that are the text; found by themselves when empty.
         pair: whether the two fields are a pair rather than one text; found by itself when None.
-        config: of the project, if it is known: then it says which fields are text and which choices there are.
+        config: the project's label config, if known: it says which fields are text and which choices there are.
         audits: ids of tasks that were drawn at random, beside those that the export marks itself.
 
     Raises:

@@ -37,8 +37,8 @@ def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> di
 
     Args:
         model: the original.
-        folder: where it was saved.
-        texts: both are asked about these.
+        folder: the one that the original was saved to.
+        texts: what the original and its export are compared on.
 
     Raises:
         PrepalError: the model cannot be exported, or the export gives other numbers.

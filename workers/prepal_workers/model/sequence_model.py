@@ -37,10 +37,10 @@ class SequenceModel:
         name: name on the Hugging Face hub, or a local folder.
         n_classes: k.
         multilabel: whether a text may have several classes.
-        seed: of what the head is drawn from, where it is not fitted.
+        seed: decides how the head begins where it is not fitted.
 
     Attributes:
-        on_read: told, while many texts are read, how many of how many are.
+        on_read: called while many texts are read, with how many of how many are.
 
     Raises:
         PrepalError: the model cannot be loaded.
@@ -70,14 +70,14 @@ class SequenceModel:
         Raises:
             PrepalError: the folder holds no model.
         """
-        found = cls.__new__(cls)
-        found.name = str(folder)
-        found.on_read = _tell_nobody
-        found.tokenizer, found.model = load_pretrained(str(folder))
-        found.n_classes = found.model.config.num_labels
-        found.multilabel = found.model.config.problem_type == "multi_label_classification"
-        found.max_tokens = max_tokens(str(folder), found.tokenizer, found.model.config)
-        return found
+        loaded = cls.__new__(cls)
+        loaded.name = str(folder)
+        loaded.on_read = _tell_nobody
+        loaded.tokenizer, loaded.model = load_pretrained(str(folder))
+        loaded.n_classes = loaded.model.config.num_labels
+        loaded.multilabel = loaded.model.config.problem_type == "multi_label_classification"
+        loaded.max_tokens = max_tokens(str(folder), loaded.tokenizer, loaded.model.config)
+        return loaded
 
     @property
     def parameters(self) -> int:

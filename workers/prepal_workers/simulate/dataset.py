@@ -44,7 +44,7 @@ class Dataset:
     """A pool whose labels are only looked at when a strategy asks for them, and texts to measure on.
 
     Attributes:
-        name: of the folder or the file of the pool.
+        name: the name of the pool's folder or file.
         choices: the k names of the labels, sorted.
         multilabel: whether a text may have several.
         train: the pool.
@@ -165,13 +165,13 @@ def _rows(path: Path) -> list[tuple[str, Any]]:
         content = path.read_bytes()
     except OSError as error:
         raise PrepalError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
-    found = []
+    rows = []
     for line, row in readers[path.suffix.lower()](decoded(content, str(path)), str(path)):
         fields = [*(_PAIR if _PAIR[0] in row else ("text",)), "label"]
         lacking = [name for name in fields if row.get(name) is None]
         if lacking:
             raise PrepalError(f"{path} line {line} has no {lacking[0]!r}: every line needs {' and '.join(fields)}.")
-        found.append((joined(row, fields[:-1]), row["label"]))
-    if not found:
+        rows.append((joined(row, fields[:-1]), row["label"]))
+    if not rows:
         raise PrepalError(f"{path} has no rows: give labelled texts.")
-    return found
+    return rows

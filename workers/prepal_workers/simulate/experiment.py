@@ -30,7 +30,7 @@ class Setting:
         label_names: whether the choices' names are made use of.
         batch_size: labels between two retrainings.
         budget: labels in all.
-        seed: of everything that is random.
+        seed: decides everything that is random.
         judge: the encoder on whose vectors accuracy is measured, as with labels that were acquired for another model.
         final_model: fine-tuned on all labels at the end; "" for none.
     """

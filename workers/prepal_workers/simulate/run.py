@@ -45,9 +45,9 @@ def simulate(
         train: labelled texts of the pool.
         test: labelled texts to measure on.
         out: folder for `results.jsonl`, `report.html` and `curves.png`.
-        console: for progress and the table.
+        console: shows progress and the table.
         cache: the vector cache.
-        encoder: that of the settings.
+        encoder: the encoder of the settings.
         jobs: how many experiments run at the same time.
         preset: name of one of the paper's experiments.
         given: options of the command line; those that were not given are absent.

@@ -14,8 +14,8 @@ class Bar:
     """Shows how far things are, each under a title.
 
     Args:
-        console: where.
-        title: of a training's steps.
+        console: where it is shown.
+        title: what a training's steps are called.
         lines: whether each epoch leaves a line.
     """
 

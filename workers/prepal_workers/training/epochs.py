@@ -48,7 +48,7 @@ class Measured:
     """Measures, and remembers what was measured last; transformers' `compute_metrics`.
 
     Args:
-        measure: of logits and labels, as a prediction has them.
+        measure: gives the measures, by name, of a prediction's logits and labels.
     """
 
     def __init__(self, measure: Callable[[EvalPrediction], Mapping[str, float]]) -> None:
@@ -65,10 +65,10 @@ class Progress(TrainerCallback):
     """Tells the watch; marks checkpoints that are whole; remembers what was said of the texts to judge by.
 
     Args:
-        watch: is told.
-        tokens: of all texts that are learnt from.
-        checkpoint: that training goes on from, if it does.
-        measured: what is measured after each epoch.
+        watch: told what happens.
+        tokens: how many the texts that are learnt from have together.
+        checkpoint: the folder that training goes on from, if it does.
+        measured: remembers what was measured last.
     """
 
     def __init__(self, watch: Watch | None, tokens: int, checkpoint: Path | None, measured: Measured) -> None:

@@ -44,13 +44,13 @@ def make_trainer(
     """A trainer that has not begun.
 
     Args:
-        model: that is trained.
-        recipe: how.
-        arguments: of `arguments_of`.
-        rows: texts that it learns from, of `rows_of`.
+        model: the model that is trained.
+        recipe: how it is trained.
+        arguments: what `arguments_of` gave.
+        rows: texts that it learns from, as `rows_of` gives them.
         judged: texts that it is judged by after each epoch, if there are any.
-        loss: of a batch, from the model's outputs and the labels.
-        measured: what is measured of judged texts.
+        loss: gives a batch's loss from the model's outputs and the labels.
+        measured: gives the measures of a prediction for the judged texts.
     """
     trainer = Trainer(
         model=model.model,
@@ -73,11 +73,11 @@ def arguments_of(
     """What `transformers` is told of a training.
 
     Args:
-        model: that is trained.
-        recipe: how.
+        model: the model that is trained.
+        recipe: how it is trained.
         rows: texts that it learns from.
-        folder: for checkpoints.
-        seed: of everything that is drawn.
+        folder: where checkpoints go.
+        seed: decides everything that is drawn.
         judges: whether there are texts to judge each epoch by.
         keeps: whether a checkpoint may be gone on from.
     """

@@ -74,15 +74,15 @@ def train(
         texts: n texts, or pairs of texts.
         labels: `(n,)` int64, or `(n, k)` bool where a text may have several classes.
         n_classes: k.
-        seed: of everything that is drawn.
+        seed: decides everything that is drawn.
         out: keeps what `resume` goes on from; nothing is kept when None.
         validation: texts and labels to judge by: training stops when it no longer becomes better for them, and the best
             epoch is taken. Without them all epochs are run and the last one is taken.
         unlabelled: texts without a label, in any order, which make the logistic regression better.
-        label_names: of the k classes, if they say something.
+        label_names: the k classes' names, if they say something.
         wishes: hyperparameters that are given; the others are chosen.
         resume: go on where a training with the same arguments was ended.
-        watch: is told of progress.
+        watch: told of progress.
 
     Raises:
         PrepalError: the model cannot be loaded, or its numbers overflow.
