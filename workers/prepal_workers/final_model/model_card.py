@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader
 
 from prepal.records import readable
 from prepal_workers.final_model.metrics import Metrics
@@ -20,17 +21,26 @@ _HOW_MANY = {
 
 def write_card(path: Path, metrics: Metrics, label_names: Sequence[str]) -> None:
     """Write a model's README.md."""
-    lines = [
-        *("---", _header(metrics), "---"),
-        *_use(metrics, label_names),
-        *_data(metrics),
-        *_quality(metrics),
-        *_training(metrics),
-        "## Limits",
-        "It knows texts like those that were labelled, and only their labels; other texts get one of these too.",
-        "",
-    ]
-    path.write_text(readable("\n".join(lines)), encoding="utf-8")
+    data = metrics.data
+    loader = PackageLoader("prepal_workers.final_model")
+    pages = Environment(loader=loader, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701  it is no HTML
+    pages.filters |= {"cell": _cell, "short": "{:.3f}".format}
+    card = pages.get_template("model_card.md").render(
+        vars(metrics)
+        | {
+            "header": _header(metrics),
+            "what": "pairs of texts" if data["pairs"] else "texts",
+            "how_many": _HOW_MANY[data["how_many"]],
+            "label_names": label_names,
+            "example": '{"text": "First text", "text_pair": "Second text"}' if data["pairs"] else '"A text."',
+            "options": "" if data["how_many"] == "one" else ", top_k=None",
+            "source": _source(data),
+            "left_out": ", ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none",
+            "equal_texts": _equal_texts(data),
+            "versions": ", ".join(f"{name} {number}" for name, number in metrics.versions.items()),
+        }
+    )
+    path.write_text(readable(card), encoding="utf-8")
 
 
 def _header(metrics: Metrics) -> str:
@@ -52,86 +62,13 @@ def _header(metrics: Metrics) -> str:
     return str(card.to_yaml())
 
 
-def _use(metrics: Metrics, label_names: Sequence[str]) -> list[str]:
-    data = metrics.data
-    example = '{"text": "First text", "text_pair": "Second text"}' if data["pairs"] else '"A text."'
-    more = "" if data["how_many"] == "one" else ", top_k=None"
-    return [
-        "# Text classification",
-        "",
-        f"Gives {_what(data)} {_HOW_MANY[data['how_many']]} of: {', '.join(map(_cell, label_names))}.",
-        "",
-        "```python",
-        "from transformers import pipeline",
-        "",
-        'classify = pipeline("text-classification", "THIS_FOLDER")',
-        f"classify({example}, truncation=True{more})",
-        "```",
-        "",
-    ]
-
-
-def _data(metrics: Metrics) -> list[str]:
-    data = metrics.data
-    left_out = ", ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none"
-    source = f"{data['tasks']} rows of a {data['kind']} file"
-    if data["choice"]:
-        source = (
-            f"{data['tasks']} tasks of a Label Studio export ({data['kind']}), tag {data['choice']!r}, "
-            f"in {data['disagreements']} of which annotators chose differently: settled by {data['settled_by']}"
-        )
-    return [
-        "## Data",
-        f"{source}; {data['texts']} {_what(data)} with a label, from {' + '.join(data['fields'])}. "
-        f"Left out: {left_out}.{_equal_texts(data)}",
-        "",
-        "| label | examples |",
-        "| --- | --- |",
-        *(f"| {_cell(label)} | {count} |" for label, count in data["counts"].items()),
-        "",
-    ]
-
-
-def _quality(metrics: Metrics) -> list[str]:
-    accuracy, calibration = metrics.accuracy, metrics.calibration
-    return [
-        "## How good it is",
-        f"Measured on {metrics.judged_by['texts']} texts ({metrics.judged_by['how']}) that the measured model "
-        f"did not learn from; they chose its epoch. The delivered model learnt from {metrics.learnt_from} texts.",
-        "",
-        "| | |",
-        "| --- | --- |",
-        f"| accuracy | {accuracy.estimate:.3f} (95 % interval {accuracy.low:.3f} to {accuracy.high:.3f}) |",
-        f"| accuracy of the most frequent answer | {metrics.majority_accuracy:.3f} |",
-        f"| macro-F1 | {metrics.macro_f1:.3f} |",
-        f"| calibration error | {calibration['error_after']:.3f} (before temperature scaling "
-        f"{calibration['error_before']:.3f}) |",
-        "",
-        "| label | precision | recall | F1 | examples |",
-        "| --- | --- | --- | --- | --- |",
-        *(
-            f"| {_cell(label)} | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | {c['examples']} |"
-            for label, c in metrics.per_class.items()
-        ),
-        "",
-        "![Confusion matrix](confusion.png)",
-        "",
-    ]
-
-
-def _training(metrics: Metrics) -> list[str]:
-    recipe = metrics.recipe
-    return [
-        "## Training",
-        f"Learning rate {recipe.learning_rate:.1e}, at most {recipe.epochs} epochs, batches of {recipe.batch_size}, "
-        f"seed {metrics.seed}, {metrics.precision}, texts of up to {metrics.max_tokens} tokens; "
-        f"{', '.join(f'{name} {number}' for name, number in metrics.versions.items())}.",
-        "",
-    ]
-
-
-def _what(data: Mapping[str, Any]) -> str:
-    return "pairs of texts" if data["pairs"] else "texts"
+def _source(data: Mapping[str, Any]) -> str:
+    if not data["choice"]:
+        return f"{data['tasks']} rows of a {data['kind']} file"
+    return (
+        f"{data['tasks']} tasks of a Label Studio export ({data['kind']}), tag {data['choice']!r}, "
+        f"in {data['disagreements']} of which annotators chose differently: settled by {data['settled_by']}"
+    )
 
 
 def _cell(name: str) -> str:
