@@ -13,7 +13,7 @@ from prepal.files import check_depth
 from prepal.labels import label_config
 from prepal.settings import Settings
 from prepal_workers.final_model import finetune as finetuning
-from prepal_workers.final_model.predict import Predictor, Threshold, predict_file, predict_project
+from prepal_workers.final_model.predict import Predictor, predict_file, predict_project
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.read import read_labelled
 from prepal_workers.training.bar import Bar
@@ -81,7 +81,7 @@ def predict(
     """
     predictor = Predictor(model)
     with Bar(console) as bar:
-        predictor.on_read = bar.read
+        predictor.model.on_read = bar.read
         if source is not None and out is not None:
             predictions, without = predict_file(predictor, _read(source), _name(source), out, threshold), 0
             where = str(out)
@@ -91,8 +91,9 @@ def predict(
                 config = label_config.parse(label_studio.project(project)["label_config"])
                 predictions, without = predict_project(predictor, label_studio, project, config, threshold)
             where = f"Label Studio as predictions of version {predictor.version!r}"
-    if predictions.threshold:
-        console.print(str(predictions.threshold), markup=False)
+    safe = predictions.threshold
+    if safe:
+        console.print(str(safe), markup=False)
     sure = None if predictions.sure is None else int(predictions.sure.sum())
     marked = "" if sure is None else f", {sure} of them sure"
     left_out = f"; {without} tasks without a text are left out" if without else ""
@@ -101,7 +102,7 @@ def predict(
         "labelled": len(predictions.labels),
         "sure": sure,
         "without_text": without,
-        "threshold": _plain(predictions.threshold),
+        "threshold": safe and {"accuracy": safe.accuracy, "confidence": safe.confidence},
     }
 
 
@@ -147,7 +148,3 @@ def _read(path: str) -> bytes:
 
 def _name(path: str) -> str:
     return "standard input" if path == _STANDARD_INPUT else path
-
-
-def _plain(threshold: Threshold | None) -> dict[str, Any] | None:
-    return None if threshold is None else {"accuracy": threshold.accuracy, "confidence": threshold.confidence}

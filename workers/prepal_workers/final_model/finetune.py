@@ -129,7 +129,7 @@ def _deliver(training: Training, judged: Judged) -> tuple[Trained, int, bool]:
 def _export_onnx(delivered: Trained, data: LabelledData, judged: Judged, out: Path, console: Console) -> dict[str, Any]:
     """Write `model.onnx`; returns how far it differs, of some texts that the model was judged by."""
     console.print("Writing ONNX, and checking it against the original.")
-    asked = [data.texts[place] for place in np.flatnonzero(judged.held_back)[:_CHECKED_TEXTS]]
+    asked = data.texts_at(np.flatnonzero(judged.held_back)[:_CHECKED_TEXTS])
     return onnx_export.export_onnx(delivered.model, out, asked)
 
 
@@ -162,5 +162,5 @@ def _how_much_surer(delivered: Trained, judged: Judged, data: LabelledData) -> f
     """
     if judged.trained is None or delivered is judged.trained:
         return 1.0
-    texts = [data.texts[place] for place in np.flatnonzero(judged.learnt)[:_COMPARED_TEXTS]]
+    texts = data.texts_at(np.flatnonzero(judged.learnt)[:_COMPARED_TEXTS])
     return measures.how_much_surer(delivered.model.logits(texts), judged.trained.model.logits(texts))

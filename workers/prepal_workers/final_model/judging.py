@@ -93,20 +93,19 @@ class Training:
         `name` is that of the folder of checkpoints; of few labels none are kept, because writing them would take longer
         than training once more. `title` is the progress bar's.
         """
-        wishes = self.wishes if method is None else replace(self.wishes, method=method)
+        data, wishes = self.data, self.wishes if method is None else replace(self.wishes, method=method)
+        judged_by = None if validation is None else (data.texts_at(validation), data.labels[validation])
         with Bar(self.console, title, lines=title == _TITLE) as bar:
             return train(
                 self.model,
-                [self.data.texts[place] for place in places],
-                self.data.labels[places],
-                len(self.data.label_names),
+                data.texts_at(places),
+                data.labels[places],
+                len(data.label_names),
                 seed=self.seed,
-                out=self.checkpoints / name if len(self.data.texts) > FEW else None,
-                validation=None
-                if validation is None
-                else ([self.data.texts[place] for place in validation], self.data.labels[validation]),
-                unlabelled=self.data.unlabelled,
-                label_names=self.data.label_names,
+                out=self.checkpoints / name if len(data.texts) > FEW else None,
+                validation=judged_by,
+                unlabelled=data.unlabelled,
+                label_names=data.label_names,
                 wishes=wishes,
                 resume=self.resume,
                 watch=bar,
@@ -137,7 +136,7 @@ def judge(training: Training) -> Judged:
             parts = deal(data.marks[places], data.groups[places], _PARTS, np.random.default_rng(training.seed))
             logits = _of_chosen(trained.logits, data.labels[places], data.how_many, parts)
         else:
-            logits = trained.model.logits([data.texts[place] for place in places])
+            logits = trained.model.logits(data.texts_at(places))
         if not trained.interrupted:
             trained.model.save(kept, data.label_names)
             said = {"epochs": [asdict(e) for e in trained.epochs], "recipe": asdict(trained.recipe)}
@@ -156,35 +155,18 @@ def _cross_validate(training: Training) -> Judged:
     parts = deal(data.marks, data.groups, _PARTS, np.random.default_rng(training.seed))
     if len(np.unique(parts)) < 2:
         raise PrepalError(f"All {len(parts)} labels are of one text: label others.")
-    methods = METHODS if training.wishes.method is None else ("logistic", training.wishes.method)
+    # The logistic regression takes no time and comes first.
+    methods = METHODS if training.wishes.method is None else tuple(dict.fromkeys(("logistic", training.wishes.method)))
     if training.wishes.epochs == 0:
         methods = ("logistic",)
     console.print(f"{len(parts)} labels are few: {_PARTS} times a part of them is held back, to choose how to train.")
-    shape = (len(parts), len(data.label_names))
-    logits = {method: np.zeros(shape, np.float32) for method in methods}
-    interrupted = False
+    logits: dict[Method, NDArray[np.float32]] = {}
     for method in methods:
-        for part in range(_PARTS):
-            asked = np.flatnonzero(parts == part)
-            done = training.checkpoints / f"{method}-{part}.json"
-            if not len(asked):
-                continue
-            if training.resume and (said := _read(done, asked)):
-                logits[method][asked] = said["logits"]
-                continue
-            trained = training.run(
-                np.flatnonzero(parts != part), f"{method}-{part}", method, title=f"{method}, part {part + 1}"
-            )
-            if trained.interrupted:
-                interrupted = True
-                break
-            logits[method][asked] = trained.model.logits([data.texts[place] for place in asked])
-            _write(done, asked, {"logits": logits[method][asked].tolist()})
-        if interrupted:
-            # What was tried whole is judged; the logistic regression takes no time and comes first.
-            logits = {tried: logits[tried] for tried in methods[: methods.index(method)]}
+        if (said := _by_models_of_the_others(training, method, parts)) is None:
+            # What was tried whole is judged.
             console.print("Ended early: the best so far is kept.")
             break
+        logits[method] = said
     scores = {method: score(found, data.labels, data.how_many) for method, found in logits.items()}
     for method, found in logits.items():
         accuracy = right(found, data.labels, data.how_many).mean()
@@ -194,7 +176,28 @@ def _cross_validate(training: Training) -> Judged:
         )
     best = max(logits, key=lambda method: scores[method])
     everything, held_out = np.ones(len(parts), bool), _of_chosen(logits, data.labels, data.how_many, parts)
-    return Judged(everything, everything, CROSS_VALIDATION, held_out, best, scores=scores, interrupted=interrupted)
+    ended = len(logits) < len(methods)
+    return Judged(everything, everything, CROSS_VALIDATION, held_out, best, scores=scores, interrupted=ended)
+
+
+def _by_models_of_the_others(
+    training: Training, method: Method, parts: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """Logits `(n, k)` float32 of each part by a model of the other parts; None if Ctrl-C ended it."""
+    data = training.data
+    logits = np.zeros((len(parts), len(data.label_names)), np.float32)
+    for part in np.unique(parts):
+        asked, name = np.flatnonzero(parts == part), f"{method}-{part}"
+        done = training.checkpoints / f"{name}.json"
+        if training.resume and (said := _read(done, asked)):
+            logits[asked] = said["logits"]
+            continue
+        trained = training.run(np.flatnonzero(parts != part), name, method, title=f"{method}, part {part + 1}")
+        if trained.interrupted:
+            return None
+        logits[asked] = trained.model.logits(data.texts_at(asked))
+        _write(done, asked, {"logits": logits[asked].tolist()})
+    return logits
 
 
 def _of_chosen(

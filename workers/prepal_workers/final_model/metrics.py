@@ -32,31 +32,17 @@ _NUMBERS = re.compile(rb"\[\n([\d.,eE+\-\s]*)\]")
 class Metrics:
     """What `metrics.json` has, in its order.
 
+    Measures are of the texts that the model was judged by. `best_epoch`, `epochs` and `recipe` are those of the judged
+    model if there was one alone, else of the delivered one.
+
     Attributes:
-        accuracy: the accuracy on the judged texts, with its interval.
-        macro_f1: the macro-F1 on these.
-        log_loss: the log loss on these, before temperature scaling.
-        per_class: precision, recall with its interval, F1 and how many examples, by label.
         confusion: rows are labels that texts have, columns those that they are given; one matrix per label where a
             text may have several.
-        majority_accuracy: accuracy of always giving the most frequent answer.
-        calibration: the temperature, and what it changed.
-        trust: `Trust` as JSON.
+        trust: how far confidences can be trusted: a `Trust` as JSON.
         judged_by: how many texts, and how they were chosen.
-        methods: score of each method that was tried.
+        methods: the score of each method that was tried.
         learnt_from: how many texts the delivered model learnt from.
-        best_epoch: the epoch taken of the judged model if there is one alone, else of the delivered one.
-        epochs: what each epoch of that model gave.
-        recipe: how that model was trained.
-        interrupted: whether Ctrl-C ended anything.
-        data: what was read.
-        model: the name or folder of the model that was fine-tuned.
-        parameters: how many numbers it has.
-        max_tokens: how many tokens it reads of a text.
-        seed: decided everything that was drawn.
         fingerprint: 32 hexadecimal digits that other labels or options would change.
-        precision: the arithmetic that it was trained in.
-        versions: the libraries' versions, and the device.
         onnx: how far `model.onnx` differs from the model; None if it was not asked for.
     """
 
@@ -98,12 +84,7 @@ class Metrics:
 class Known:
     """What `predict` goes by, of a model of this or an older release.
 
-    Attributes:
-        fields: the fields that the model learnt from.
-        how_many: how many labels a text has; None if an older release did not keep it.
-        trust: how far confidences can be trusted; None likewise.
-        fingerprint: tells this model from others, as in `Metrics`.
-        judged: by how many texts it was judged.
+    An older release did not keep `how_many` and `trust`; `judged` is by how many texts the model was judged.
     """
 
     fields: TextFields

@@ -1,7 +1,7 @@
 """A fine-tuned model → labels for texts that have none."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,16 +112,13 @@ class Predictor:
         self.fields = known.fields
         self.version = f"PRepAL fine-tuned {known.fingerprint[:8]}"
         self._trust, self._judged = known.trust, known.judged
-        self._model = SequenceModel.load(folder)
-        self.label_names = self._model.label_names
-        self.how_many: HowMany = known.how_many or ("any" if self._model.multilabel else "one")
-        self.on_read: Callable[[int, int], None] | None = None
+        self.model = SequenceModel.load(folder)
+        self.label_names = self.model.label_names
+        self.how_many: HowMany = known.how_many or ("any" if self.model.multilabel else "one")
 
     def predict(self, texts: Sequence[Text], accuracy: float | None = None) -> Predictions:
-        """Labels of texts, and which of them are sure enough for an accuracy; `on_read` is told how far it is."""
-        if self.on_read:
-            self._model.on_read = self.on_read
-        logits = self._model.logits(texts)
+        """Labels of texts, and which of them are sure enough for an accuracy."""
+        logits = self.model.logits(texts)
         given = measures.given(logits, self.how_many)
         likeliest = np.argsort(-logits, axis=1, kind="stable")
         labels = [[self.label_names[c] for c in order if row[c]] for row, order in zip(given, likeliest, strict=True)]

@@ -96,6 +96,10 @@ class LabelledData:
         found = self.labels.sum(axis=0) if self.multilabel else np.bincount(self.labels, minlength=k)
         return dict(zip(self.label_names, map(int, found), strict=True))
 
+    def texts_at(self, places: NDArray[np.int64]) -> list[Text]:
+        """The texts at some places."""
+        return [self.texts[place] for place in places]
+
     def summary(self) -> list[str]:
         """What was read, a line per fact."""
         what = "pairs" if self.pairs else "texts"
@@ -124,13 +128,13 @@ class LabelledData:
         return [f"{said}; equal ones with different labels are in the tasks {tasks}: correct these."]
 
 
-def tidied(data: LabelledData, name: str, *, multilabel: bool) -> LabelledData:
+def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
     """The same sorted by task, without labels that no text has.
 
     Args:
         data: as it was read: labels are `(n, k)` bool also where a text has one.
-        name: the file's name, for messages.
         multilabel: whether a text may have several labels.
+        name: the file's name, for messages.
 
     Raises:
         PrepalError: there is nothing that could be told apart.
@@ -150,7 +154,7 @@ def tidied(data: LabelledData, name: str, *, multilabel: bool) -> LabelledData:
     kept = data.labels[order][:, used]
     return replace(
         data,
-        texts=[data.texts[place] for place in order],
+        texts=data.texts_at(order),
         labels=kept if multilabel else kept.argmax(axis=1).astype(np.int64),
         label_names=tuple(data.label_names[column] for column in used),
         is_audit=data.is_audit[order],

@@ -1,8 +1,9 @@
 """Reads labelled texts: Label Studio's exports, and JSONL or CSV files with texts and labels."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +15,12 @@ from prepal.labels.annotation import Annotation
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.settle import settle, vote
 from prepal_workers.labelled.data import LabelledData, tidied
-from prepal_workers.labelled.exports import ExportedTask, is_export, read_export
+from prepal_workers.labelled.exports import Export, ExportedTask, is_export, read_export
 from prepal_workers.labelled.fields import Text, TextFields
-from prepal_workers.labelled.wording import named, same_labels
+from prepal_workers.labelled.wording import marked, named, same_labels
 
 _Votes = dict[int, tuple[ExportedTask, list[Annotation]]]
 """The tasks that somebody chose something of, by id, with the annotations that say so."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What is to be read.
-
-    Attributes:
-        kind: the file's kind.
-        rows: the file's rows, or a project's tasks.
-        name: the file's or the project's name, for messages.
-        fields: names of the fields that are the text; found by themselves when empty.
-        pair: whether two fields are a pair rather than one text; found by itself when None.
-    """
-
-    kind: FileKind
-    rows: Sequence[Row]
-    name: str
-    fields: Sequence[str]
-    pair: bool | None
 
 
 def read_labelled(
@@ -66,15 +48,20 @@ def read_labelled(
         PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
     """
     parsed: tuple[FileKind, Sequence[Row]] = parse_rows(source, name) if isinstance(source, bytes) else ("JSON", source)
-    read = _Rows(*parsed, name, fields, pair)
-    return _from_export(read, choice, config, frozenset(audits)) if is_export(read.rows) else _from_data_file(read)
-
-
-def _from_export(read: _Rows, choice: str | None, config: LabelConfig | None, audits: frozenset[int]) -> LabelledData:
+    find = partial(TextFields.find, name=name, wanted=fields, pair=pair)
+    if not is_export(parsed[1]):
+        return tidied(*_of_data_file(*parsed, name, find), name)
     config = replace(config, from_name=choice) if config and choice else config
     wanted = config.from_name if config else choice
-    export = read_export(read.kind, read.rows, read.name, wanted)
-    tag = _tag(export.choice_tags, wanted, read.name)
+    export = read_export(*parsed, name, wanted)
+    tag = _tag(export.choice_tags, wanted, name)
+    return tidied(*_of_export(export, tag, find, config, frozenset(audits)), name)
+
+
+def _of_export(
+    export: Export, tag: str, find: Callable[..., TextFields], config: LabelConfig | None, audits: frozenset[int]
+) -> tuple[LabelledData, bool]:
+    """What an export says, not tidied, and whether a text may have several labels."""
     votes, left_out = _cast(export.tasks, tag)
     votes = votes if config else _one_spelling(votes, tag)
     annotations = [annotation for _, of_task in votes.values() for annotation in of_task]
@@ -83,12 +70,12 @@ def _from_export(read: _Rows, choice: str | None, config: LabelConfig | None, au
     left_out["with choices that the label config no longer has"] += len(votes.keys() - settled.keys())
     labels = {task: label for task, label in settled.items() if label.any()}
     left_out["without a choice that most annotators share"] += len(settled) - len(labels)
-    fields = TextFields.find([task.data for task, _ in votes.values()], read.name, read.fields, read.pair, config)
+    fields = find([task.data for task, _ in votes.values()], config=config)
     texts = {task: text for task in labels if (text := fields.text(votes[task][0].data))}
     left_out["without a text"] += len(labels) - len(texts)
     of_texts = [votes[task][1] for task in texts]
     said = ({row.tobytes() for a in of_task if (row := vote(a, settling)) is not None} for of_task in of_texts)
-    found = LabelledData(
+    data = LabelledData(
         kind=export.kind,
         texts=list(texts.values()),
         labels=np.array([labels[task] for task in texts], bool).reshape(len(texts), len(settling.choices)),
@@ -103,7 +90,7 @@ def _from_export(read: _Rows, choice: str | None, config: LabelConfig | None, au
         unlabelled=[text for task in export.tasks if task.id not in labels and (text := fields.text(task.data))],
         votes=None if settling.multiple else _by_annotator(of_texts, settling),
     )
-    return tidied(found, read.name, multilabel=settling.multiple)
+    return data, settling.multiple
 
 
 def _tag(tags: Sequence[str], wanted: str | None, name: str) -> str:
@@ -174,22 +161,24 @@ def _config_of(tag: str, annotations: Sequence[Annotation]) -> LabelConfig:
     )
 
 
-def _from_data_file(read: _Rows) -> LabelledData:
-    if not any("label" in row for row in read.rows):
-        columns = named(sorted({str(column) for row in read.rows for column in row}))
+def _of_data_file(
+    kind: str, rows: Sequence[Row], name: str, find: Callable[..., TextFields]
+) -> tuple[LabelledData, bool]:
+    """What a data file says, not tidied, and whether a text may have several labels."""
+    if not any("label" in row for row in rows):
+        columns = named(sorted({str(column) for row in rows for column in row}))
         raise PrepalError(
-            f"{read.name} has no labels (found: {columns}): give a Label Studio export, or name the field of the "
-            "labels 'label'."
+            f"{name} has no labels (found: {columns}): give a Label Studio export, or name the field of the labels "
+            "'label'."
         )
-    data = [{column: value for column, value in row.items() if column != "label"} for row in read.rows]
-    fields = TextFields.find(data, read.name, read.fields, read.pair)
+    fields = find([{column: value for column, value in row.items() if column != "label"} for row in rows])
     left_out: Counter[str] = Counter()
     texts: list[Text] = []
     chosen: list[list[str]] = []
     places: list[int] = []
     unlabelled: list[Text] = []
-    given = [_label(row.get("label")) for row in read.rows]
-    for place, (row, label) in enumerate(zip(read.rows, given, strict=True)):
+    given = [_label(row.get("label")) for row in rows]
+    for place, (row, label) in enumerate(zip(rows, given, strict=True)):
         text = fields.text(row)
         if label in (None, ""):
             left_out["without a label"] += 1
@@ -201,26 +190,22 @@ def _from_data_file(read: _Rows) -> LabelledData:
             chosen.append([str(one).strip() for one in (label if isinstance(label, list) else [label])])
             places.append(place)
     same = same_labels(one for names in chosen for one in names)
-    label_names = tuple(sorted(set(same.values())))
-    column = {label: number for number, label in enumerate(label_names)}
-    marks = np.zeros((len(texts), len(label_names)), bool)
-    for row_of_marks, names in zip(marks, chosen, strict=True):
-        row_of_marks[[column[same[name]] for name in names]] = True
-    found = LabelledData(
-        kind=read.kind,
+    label_names = sorted(set(same.values()))
+    data = LabelledData(
+        kind=kind,
         texts=texts,
-        labels=marks,
-        label_names=label_names,
-        is_audit=np.array([read.rows[place].get("audit") in (True, "true", "True", "1") for place in places], bool),
+        labels=marked(chosen, same, label_names),
+        label_names=tuple(label_names),
+        is_audit=np.array([rows[place].get("audit") in (True, "true", "True", "1") for place in places], bool),
         task_ids=np.array(places, np.int64) + 1,
-        tasks=len(read.rows),
+        tasks=len(rows),
         fields=fields.names,
         choice="",
         disagreements=0,
         left_out=left_out,
         unlabelled=unlabelled,
     )
-    return tidied(found, read.name, multilabel=any(isinstance(label, list) for label in given))
+    return data, any(isinstance(label, list) for label in given)
 
 
 def _label(value: object) -> object:

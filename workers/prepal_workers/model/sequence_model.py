@@ -35,8 +35,8 @@ class SequenceModel:
 
     Args:
         name: name on the Hugging Face hub, or a local folder.
-        n_classes: k.
-        multilabel: whether a text may have several classes.
+        n_classes: k, of a new head; None to take the model's own.
+        multilabel: whether a text may have several classes of a new head.
         seed: decides how the head begins where it is not fitted.
 
     Attributes:
@@ -46,21 +46,18 @@ class SequenceModel:
         PrepalError: the model cannot be loaded.
     """
 
-    on_read: Callable[[int, int], None]
-
-    def __init__(self, name: str, n_classes: int, *, multilabel: bool = False, seed: int = 0) -> None:
-        torch.manual_seed(seed)
-        self.name = name
-        self.n_classes = n_classes
-        self.multilabel = multilabel
-        self.on_read = _tell_nobody
-        self.tokenizer, self.model = load_pretrained(
-            name,
-            num_labels=n_classes,
-            problem_type="multi_label_classification" if multilabel else "single_label_classification",
-        )
+    def __init__(self, name: str, n_classes: int | None = None, *, multilabel: bool = False, seed: int = 0) -> None:
+        head: dict[str, Any] = {}
+        if n_classes is not None:
+            torch.manual_seed(seed)
+            kind = "multi_label_classification" if multilabel else "single_label_classification"
+            head = {"num_labels": n_classes, "problem_type": kind}
+        self.on_read: Callable[[int, int], None] | None = None
+        self.tokenizer, self.model = load_pretrained(name, **head)
+        self.n_classes: int = self.model.config.num_labels
+        self.multilabel = self.model.config.problem_type == "multi_label_classification"
         self.max_tokens = max_tokens(name, self.tokenizer, self.model.config)
-        if not is_classifier(name):
+        if head and not is_classifier(name):
             pool_like_the_encoder(self.model, pooling(name))
 
     @classmethod
@@ -70,14 +67,7 @@ class SequenceModel:
         Raises:
             PrepalError: the folder holds no model.
         """
-        loaded = cls.__new__(cls)
-        loaded.name = str(folder)
-        loaded.on_read = _tell_nobody
-        loaded.tokenizer, loaded.model = load_pretrained(str(folder))
-        loaded.n_classes = loaded.model.config.num_labels
-        loaded.multilabel = loaded.model.config.problem_type == "multi_label_classification"
-        loaded.max_tokens = max_tokens(str(folder), loaded.tokenizer, loaded.model.config)
-        return loaded
+        return cls(str(folder))
 
     @property
     def parameters(self) -> int:
@@ -190,11 +180,8 @@ class SequenceModel:
                     logits = self.model(**batch.to(self.model.device)).logits
                     found[places] = (caught[0] if hidden else logits).float().cpu().numpy()
                     done += len(places)
-                    self.on_read(done, len(encoded))
+                    if self.on_read:
+                        self.on_read(done, len(encoded))
         finally:
             hook.remove()
         return found
-
-
-def _tell_nobody(done: int, total: int) -> None:
-    del done, total

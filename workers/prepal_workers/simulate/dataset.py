@@ -15,7 +15,7 @@ from prepal.files import decoded, json_lines, table_rows
 from prepal.learning.classifiers.decisions import marks
 from prepal.records import readable
 from prepal_workers.labelled.fields import joined
-from prepal_workers.labelled.wording import named, same_labels, words_of
+from prepal_workers.labelled.wording import marked, named, same_labels, words_of
 
 _PAIR = ("text_a", "text_b")
 # Which texts `pool` takes depends on the texts alone, so that all seeds and arms choose from the same ones.
@@ -102,16 +102,13 @@ def read(train: Path, test: Path) -> Dataset:
     choices = sorted(set(same.values()))
     if len(choices) < 2:
         raise PrepalError(f"{train} has the label {named(choices) or '(none)'} only: two are needed.")
-    place = {name: at for at, name in enumerate(choices)}
     same_in_test = same_labels((name for names in tested for name in names), choices)
     unknown = set(same_in_test.values()) - set(choices)
     if unknown:
         raise PrepalError(f"{test} has the label {min(unknown)!r}, which {train} has not: use the same labels in both.")
 
     def labelled(part: Sequence[tuple[str, Any]], names: Sequence[Sequence[str]], same: Mapping[str, str]) -> Labelled:
-        chosen = np.zeros((len(part), len(choices)), bool)
-        for row, own in zip(chosen, names, strict=True):
-            row[[place[same[name]] for name in own]] = True
+        chosen = marked(names, same, choices)
         return Labelled([text for text, _ in part], chosen if multilabel else chosen.argmax(axis=1).astype(np.int64))
 
     name = readable(train.parent.name if train.stem == "train" and train.parent.name else train.stem)

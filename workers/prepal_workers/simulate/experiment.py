@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -64,8 +64,9 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
     about = _about(setting, dataset)
     own = vectors[setting.encoder]
     chooser = _chooser(setting, dataset, own)
-    judge = chooser if not setting.judge else _judge(setting, dataset, vectors[setting.judge])
-    judging = own if not setting.judge else vectors[setting.judge]
+    judging = vectors[setting.judge] if setting.judge else own
+    at_random = replace(setting, strategy="random", classifier="logistic")
+    judge = _chooser(at_random, dataset, judging) if setting.judge else chooser
     labelled = np.empty(0, np.int64)
     number = 0
 
@@ -186,12 +187,6 @@ def _chooser(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors
         name_vectors=vectors.names if setting.label_names else None,
         classifier=setting.classifier,
     )
-    return _OnVectors(learner, vectors, dataset)
-
-
-def _judge(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors:
-    names = vectors.names if setting.label_names else None
-    learner = ActiveLearner(len(dataset.choices), "random", multilabel=dataset.multilabel, name_vectors=names)
     return _OnVectors(learner, vectors, dataset)
 
 

@@ -1,4 +1,4 @@
-"""A trainer of `transformers` for one training: what it learns from, by which loss, and how it judges itself."""
+"""What a trainer of `transformers` is given for one training: its arguments, what it learns from, and by which loss."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,20 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers import (
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    EvalPrediction,
-    PrinterCallback,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import TrainingArguments
 
-from prepal.learning.classifiers.decisions import HowMany
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
 from prepal_workers.model.sequence_model import SequenceModel
-from prepal_workers.training.measures import macro_f1, right, score
 from prepal_workers.training.memory import tokens_at_once
 from prepal_workers.training.recipe import Recipe, precision
 
@@ -32,55 +23,10 @@ Loss = Callable[..., torch.Tensor]
 Row = dict[str, Any]
 
 
-def make_trainer(
-    model: SequenceModel,
-    recipe: Recipe,
-    arguments: TrainingArguments,
-    rows: list[Row],
-    judged: list[Row] | None,
-    loss: Loss,
-    measured: Callable[[EvalPrediction], dict[str, float]],
-) -> Trainer:
-    """A trainer that has not begun.
-
-    Args:
-        model: the model that is trained.
-        recipe: how it is trained.
-        arguments: what `arguments_of` gave.
-        rows: texts that it learns from, as `rows_of` gives them.
-        judged: texts that it is judged by after each epoch, if there are any.
-        loss: gives a batch's loss from the model's outputs and the labels.
-        measured: gives the measures of a prediction for the judged texts.
-    """
-    trainer = Trainer(
-        model=model.model,
-        args=arguments,
-        train_dataset=rows,
-        eval_dataset=judged,
-        data_collator=DataCollatorWithPadding(model.tokenizer),
-        compute_loss_func=loss,
-        compute_metrics=measured,
-        callbacks=[EarlyStoppingCallback(recipe.patience)] if judged is not None else None,
-    )
-    trainer.loss_is_scaled_for_ga = False
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
 def arguments_of(
     model: SequenceModel, recipe: Recipe, rows: list[Row], folder: Path, seed: int, *, judges: bool, keeps: bool
 ) -> TrainingArguments:
-    """What `transformers` is told of a training.
-
-    Args:
-        model: the model that is trained.
-        recipe: how it is trained.
-        rows: texts that it learns from.
-        folder: where checkpoints go.
-        seed: decides everything that is drawn.
-        judges: whether there are texts to judge each epoch by.
-        keeps: whether a checkpoint may be gone on from.
-    """
+    """What `transformers` is told: whether texts judge each epoch, and whether checkpoints may be gone on from."""
     longest = max(len(row["input_ids"]) for row in rows)
     trained = sum(p.numel() for p in model.model.parameters() if p.requires_grad)
     at_once = tokens_at_once(model.model.config, trained, longest)
@@ -137,18 +83,6 @@ def log_loss(labels: Labels, n_classes: int) -> Loss:
         return functional.cross_entropy(logits, labels, weight=class_weights.to(logits.device))
 
     return loss
-
-
-def measures_of(each: HowMany) -> Callable[[EvalPrediction], dict[str, float]]:
-    """What is measured after an epoch, of texts that have so many labels each."""
-
-    def measure(prediction: EvalPrediction) -> dict[str, float]:
-        logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-        labels = labels > 0 if labels.ndim == 2 else labels
-        accuracy, f1 = float(right(logits, labels, each).mean()), macro_f1(logits, labels, each)
-        return {"accuracy": accuracy, "macro_f1": f1, "score": score(logits, labels, each)}
-
-    return measure
 
 
 def _class_weights(labels: Labels, n_classes: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback, Trainer
 
 from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import how_many
@@ -20,9 +21,9 @@ from prepal_workers.model.loading import quiet
 from prepal_workers.model.lora import add_lora, merge_lora
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.contrastive import PairLoss
-from prepal_workers.training.epochs import Epoch, Measured, Progress, Watch, last_complete, start_score
+from prepal_workers.training.epochs import Epoch, Progress, Watch, last_complete, start_score
 from prepal_workers.training.recipe import Recipe, Wishes, choose_recipe
-from prepal_workers.training.trainer import arguments_of, log_loss, make_trainer, measures_of, rows_of
+from prepal_workers.training.trainer import arguments_of, log_loss, rows_of
 
 _Labelled = tuple[Sequence[Text], Labels]
 
@@ -126,13 +127,21 @@ def _learn(
     contrast = PairLoss(last_layer(model.model)) if recipe.method == "contrast" else None
     labels = learnt[1]
     rows, judged = rows_of(model, *learnt), rows_of(model, *judged_by) if judged_by else None
-    measured = Measured(measures_of(how_many(labels)))
     arguments = arguments_of(model, recipe, rows, folder, seed, judges=judged is not None, keeps=keeps)
-    loss = contrast or log_loss(labels, model.n_classes)
-    trainer = make_trainer(model, recipe, arguments, rows, judged, loss, measured)
     checkpoint = last_complete(folder) if resume else None
-    progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint, measured)
-    trainer.add_callback(progress)
+    progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint, how_many(labels))
+    trainer = Trainer(
+        model=model.model,
+        args=arguments,
+        train_dataset=rows,
+        eval_dataset=judged,
+        data_collator=DataCollatorWithPadding(model.tokenizer),
+        compute_loss_func=contrast or log_loss(labels, model.n_classes),
+        compute_metrics=progress.measure,
+        callbacks=[*([EarlyStoppingCallback(recipe.patience)] if judged else []), progress],
+    )
+    trainer.loss_is_scaled_for_ga = False
+    trainer.remove_callback(PrinterCallback)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except KeyboardInterrupt:
