@@ -3,3 +3,8 @@
 
 class PrepalError(Exception):
     """Something that the person at the keyboard, or the ops team, can mend."""
+
+
+def cause(error: BaseException) -> str:
+    """What a library says went wrong, as one line that fits into a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

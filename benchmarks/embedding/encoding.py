@@ -15,8 +15,9 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from benchmarks.sections import Goal, table
 from benchmarks.storage import Record
-from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder, source
+from prepal_workers.encoder.encoder import Encoder
 from prepal_workers.encoder.precision import converted
+from prepal_workers.encoder.weights import DEFAULT_ENCODER, source
 
 PACKAGES = ("prepal-label-studio", "torch", "sentence-transformers", "transformers", "lancedb", "numpy")
 

@@ -20,8 +20,9 @@ from prepal.machine.up import Installation, running
 from prepal.project import Project
 from prepal.queues.requests import request_sync
 from prepal.queues.waiting import WaitingTexts
-from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder, source
+from prepal_workers.encoder.encoder import Encoder
 from prepal_workers.encoder.precision import converted
+from prepal_workers.encoder.weights import DEFAULT_ENCODER, source
 
 TASKS = 10_000
 FIRST_S, TIMES_ENCODE = 60.0, 1.2

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from transformers import TrainingArguments as Arguments
 from benchmarks.final_model.trials import Trial
 from benchmarks.labelled_sets import ENCODER
 from benchmarks.storage import Record
-from prepal_workers.encoder.encoder import source
+from prepal_workers.encoder.weights import source
 from prepal_workers.final_model.finetune import finetune
 from prepal_workers.final_model.predict import Predictor
-from prepal_workers.labelled.read_labelled import read_labelled
+from prepal_workers.labelled.read import read_labelled
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training import measures
 
@@ -83,12 +84,12 @@ def tuned(trial: Trial) -> Answer:
     return found, {
         "training_s": round(took, 1),
         "cpu_s": round(cpu, 1),
-        "best_epoch": said["best_epoch"],
-        "recipe": said["recipe"],
+        "best_epoch": said.best_epoch,
+        "recipe": asdict(said.recipe),
         "sure": int(sure.sum()),
         "sure_right": int((sure & right).sum()),
         "calibration": measures.calibration_error(found, trial.test_truth, trial.each),
-        "own_estimate": said["accuracy"],
+        "own_estimate": asdict(said.accuracy),
     }
 
 

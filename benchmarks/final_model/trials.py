@@ -13,7 +13,7 @@ from benchmarks.storage import FOLDER, Lines, Record
 from prepal.learning.classifiers.decisions import HowMany, how_many
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.fields import Text
 from prepal_workers.simulate.dataset import read
 from prepal_workers.simulate.encoders import embed
 from prepal_workers.simulate.experiment import Setting, Vectors, run

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.fields import Text
 from tests.helpers.projects import tickets
 
 # A folder with a folder for each set, which has a train.jsonl with `text` (or `text_a` and `text_b`) and `label`.

@@ -10,9 +10,9 @@ from tests.helpers.labelled_sets import LabelledSet, labelled_sets
 
 from prepal.cli.main import main
 from prepal.machine.up import Installation
-from prepal_workers.labelled.labelled_data import LabelledData
-from prepal_workers.labelled.read_labelled import read_labelled
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.data import LabelledData
+from prepal_workers.labelled.fields import Text
+from prepal_workers.labelled.read import read_labelled
 
 KINDS = ("JSON", "JSON_MIN", "CSV", "TSV")
 ANNOTATORS = 3

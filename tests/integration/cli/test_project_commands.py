@@ -14,8 +14,8 @@ from tests.helpers.label_studio_in_memory import LabelStudioInMemory
 
 from prepal.cli.main import main
 from prepal.demo.data import load_tickets
-from prepal_workers.encoder.encoder import DEFAULT_ENCODER
-from prepal_workers.labelled.read_labelled import read_labelled
+from prepal_workers.encoder.weights import DEFAULT_ENCODER
+from prepal_workers.labelled.read import read_labelled
 
 COMPOSED, DECOMPOSED = "Café", "Cafe\u0301"
 ODD = "\ud83d \0 \u2028 \u202e \x85"

@@ -25,7 +25,8 @@ from prepal.project import Project
 from prepal.queues.requests import wait_for_redis
 from prepal.queues.waiting import CHUNK_TEXTS, WaitingTexts
 from prepal.vectors import VectorTable, text_id
-from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder
+from prepal_workers.encoder.encoder import Encoder
+from prepal_workers.encoder.weights import DEFAULT_ENCODER
 
 PROJECT = 7
 ODD_TEXTS = [

@@ -34,8 +34,9 @@ from transformers import (
 
 from prepal.labels.label_config import FIELD_MARK
 from prepal_workers.encoder import batches, precision
-from prepal_workers.encoder.encoder import DEFAULT_ENCODER, WINDOWS, Encoder
+from prepal_workers.encoder.encoder import WINDOWS, Encoder
 from prepal_workers.encoder.prompts import prompt_of
+from prepal_workers.encoder.weights import DEFAULT_ENCODER
 
 TEXTS = [
     "the printer on the second floor does not answer",
@@ -227,7 +228,8 @@ SCARCE = """
 import logging, resource, sys
 import numpy as np
 import torch
-from prepal_workers.encoder.encoder import DEFAULT_ENCODER, Encoder
+from prepal_workers.encoder.encoder import Encoder
+from prepal_workers.encoder.weights import DEFAULT_ENCODER
 
 logging.basicConfig(level=logging.WARNING)
 encoder = Encoder(DEFAULT_ENCODER, dtype=torch.float32, batch_tokens=100_000)

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from prepal_workers.final_model.judging import METHODS, Training, judge
-from prepal_workers.labelled.read_labelled import read_labelled
+from prepal_workers.labelled.read import read_labelled
 from prepal_workers.training.measures import right
 from prepal_workers.training.recipe import Method, Wishes
 

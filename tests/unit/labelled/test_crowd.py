@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from prepal_workers.labelled.crowd import kappa, overlaps_enough, settle_by_crowdlab
-from prepal_workers.labelled.labelled_data import LabelledData
+from prepal_workers.labelled.data import LabelledData
 
 N, K = 240, 3
 TRUTH = np.arange(N) % K

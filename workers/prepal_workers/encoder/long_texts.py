@@ -16,7 +16,7 @@ def windows_of(texts: Sequence[str], tokenizer: Any, most_tokens: int) -> tuple[
     Args:
         texts: the texts.
         tokenizer: the encoder's, a fast one of `transformers`.
-        most_tokens: that the encoder reads, without the marks around a text and its prompt.
+        most_tokens: how many the encoder reads, without the marks around a text and its prompt.
 
     Returns:
         The pieces, and (pieces,) int64, of which text each is; texts that fit are one piece, as they are.

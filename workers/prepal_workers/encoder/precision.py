@@ -39,8 +39,8 @@ def measured(model: SentenceTransformer, forward: Forward) -> SentenceTransforme
     """The model itself, or a copy of it in less precision that is faster and gives the same vectors.
 
     Args:
-        model: in float32.
-        forward: vectors (n, d) float32 of texts by a model, computed as they will be.
+        model: the encoder in float32.
+        forward: gives the vectors (n, d) float32 of texts by a model, computed as they will be.
     """
     probes = list(_PROBES)
     try:

@@ -13,9 +13,9 @@ from prepal.files import check_depth
 from prepal.labels import label_config
 from prepal.settings import Settings
 from prepal_workers.final_model import finetune as finetuning
-from prepal_workers.final_model.predict import Predictor, Threshold, predict_file, predict_project
-from prepal_workers.labelled.labelled_data import LabelledData
-from prepal_workers.labelled.read_labelled import read_labelled, read_rows
+from prepal_workers.final_model.predict import Predictor, predict_file, predict_project
+from prepal_workers.labelled.data import LabelledData
+from prepal_workers.labelled.read import read_labelled
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.recipe import Method, Wishes
 
@@ -56,13 +56,13 @@ def finetune(
         console.print(line, markup=False)
     wishes = Wishes(learning_rate, epochs, batch_size, method, lora)
     metrics = finetuning.finetune(data, model, out, console, wishes=wishes, seed=seed, resume=resume, onnx=onnx)
-    accuracy = metrics["accuracy"]
+    accuracy = metrics.accuracy
     console.print(
-        f"Accuracy {accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}), macro-F1 "
-        f"{metrics['macro_f1']:.3f}; always the most frequent answer: {metrics['majority_accuracy']:.3f}."
+        f"Accuracy {accuracy.estimate:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f}), macro-F1 "
+        f"{metrics.macro_f1:.3f}; always the most frequent answer: {metrics.majority_accuracy:.3f}."
     )
     console.print(f"The model is in {out}; {out / 'README.md'} tells about it.", markup=False)
-    return metrics
+    return metrics.to_json()
 
 
 def predict(
@@ -81,23 +81,29 @@ def predict(
     """
     predictor = Predictor(model)
     with Bar(console) as bar:
-        predictor.on_read = bar.read
+        predictor.model.on_read = bar.read
         if source is not None and out is not None:
-            found, without = predict_file(predictor, _read(source), _name(source), out, threshold), 0
+            predictions, without = predict_file(predictor, _read(source), _name(source), out, threshold), 0
             where = str(out)
         else:
             assert project is not None
             with _label_studio(settings) as label_studio:
                 config = label_config.parse(label_studio.project(project)["label_config"])
-                found, without = predict_project(predictor, label_studio, project, config, threshold)
+                predictions, without = predict_project(predictor, label_studio, project, config, threshold)
             where = f"Label Studio as predictions of version {predictor.version!r}"
-    if found.threshold:
-        console.print(str(found.threshold), markup=False)
-    sure = None if found.sure is None else int(found.sure.sum())
+    safe = predictions.threshold
+    if safe:
+        console.print(str(safe), markup=False)
+    sure = None if predictions.sure is None else int(predictions.sure.sum())
     marked = "" if sure is None else f", {sure} of them sure"
     left_out = f"; {without} tasks without a text are left out" if without else ""
-    console.print(f"{len(found.labels)} texts labelled{marked}, in {where}{left_out}.", markup=False)
-    return {"labelled": len(found.labels), "sure": sure, "without_text": without, "threshold": _plain(found.threshold)}
+    console.print(f"{len(predictions.labels)} texts labelled{marked}, in {where}{left_out}.", markup=False)
+    return {
+        "labelled": len(predictions.labels),
+        "sure": sure,
+        "without_text": without,
+        "threshold": safe and {"accuracy": safe.accuracy, "confidence": safe.confidence},
+    }
 
 
 def _labelled(
@@ -116,12 +122,12 @@ def _labelled(
     with _label_studio(settings) as label_studio:
         config = label_config.parse(label_studio.project(project)["label_config"])
         annotated = label_studio.export(project)
-        known = {task["id"] for task in annotated}
-        others = [task for page in label_studio.tasks(project) for task in page if task["id"] not in known]
+        with_annotations = {task["id"] for task in annotated}
+        others = [task for page in label_studio.tasks(project) for task in page if task["id"] not in with_annotations]
     tasks, name = [*annotated, *({**task, "annotations": []} for task in others)], f"project {project}"
     check_depth(tasks, name)
     own = config if choice in (None, config.from_name) else None
-    return read_rows("JSON", tasks, name, choice=choice, fields=fields, pair=pair, config=own, audits=audits)
+    return read_labelled(tasks, name, choice=choice, fields=fields, pair=pair, config=own, audits=audits)
 
 
 def _label_studio(settings: Settings) -> "contextlib.closing[LabelStudio]":
@@ -142,7 +148,3 @@ def _read(path: str) -> bytes:
 
 def _name(path: str) -> str:
     return "standard input" if path == _STANDARD_INPUT else path
-
-
-def _plain(threshold: Threshold | None) -> dict[str, Any] | None:
-    return None if threshold is None else {"accuracy": threshold.accuracy, "confidence": threshold.confidence}

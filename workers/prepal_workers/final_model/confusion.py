@@ -22,8 +22,8 @@ def draw_confusion(
     Args:
         truth: `(n, k)`, the labels that texts have.
         given: `(n, k)`, the ones that they are given.
-        label_names: of the k labels.
-        path: of the picture.
+        label_names: the k labels' names.
+        path: the picture's file.
     """
     classes = np.arange(len(label_names))
     counts = truth.astype(np.int64).T @ given

@@ -2,38 +2,29 @@
 
 import hashlib
 import json
-import platform
-import re
 import shutil
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from prepal.errors import PrepalError
-from prepal.files import json_bytes
-from prepal.learning.classifiers.labels import Labels
 from prepal_workers.final_model.confusion import draw_confusion
 from prepal_workers.final_model.judging import Judged, Training, judge
+from prepal_workers.final_model.metrics import Metrics, figures
 from prepal_workers.final_model.model_card import write_card
-from prepal_workers.final_model.trust import Trust
 from prepal_workers.labelled.crowd import overlaps_enough, settle_by_crowdlab
-from prepal_workers.labelled.labelled_data import LabelledData
+from prepal_workers.labelled.data import LabelledData
 from prepal_workers.model import onnx_export
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training import measures
 from prepal_workers.training.bar import Bar
-from prepal_workers.training.recipe import Method, Wishes, precision
+from prepal_workers.training.recipe import Method, Wishes
 from prepal_workers.training.training import Trained
 
-METRICS = "metrics.json"
 _CHECKPOINTS = "checkpoints"
-# A list of numbers, written one a line; a line does not end within a string.
-_NUMBERS = re.compile(rb"\[\n([\d.,eE+\-\s]*)\]")
 # Up to so many labels every one counts, and training once more on all of them takes minutes.
 _LEARN_FROM_ALL = 2000
 # So many texts show whether an export is the same model, and how much surer one model is than another.
@@ -50,8 +41,8 @@ def finetune(
     seed: int = 0,
     resume: bool = False,
     onnx: bool = False,
-) -> dict[str, Any]:
-    """Train, measure, and write the model's folder; returns what `metrics.json` has.
+) -> Metrics:
+    """Train, measure, and write the model's folder.
 
     Args:
         data: what was labelled.
@@ -59,7 +50,7 @@ def finetune(
         out: the folder; its `checkpoints` keep what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
-        seed: of everything that is drawn.
+        seed: decides everything that is drawn.
         resume: go on where the same command was ended.
         onnx: write `model.onnx`, too.
 
@@ -78,36 +69,36 @@ def finetune(
     delivered, learnt_from, interrupted = _deliver(training, judged)
     temperature = measures.fit_temperature(judged.logits, data.labels[judged.held_back])
     surer = _how_much_surer(delivered, judged, data)
+    # What learnt from all has no texts that could say how its epochs went.
+    told = judged.trained or delivered
     delivered.model.soften(temperature)
     delivered.model.save(out, data.label_names)
-    metrics = {
-        **_measured(data, judged, temperature, surer),
-        "learnt_from": learnt_from,
-        "best_epoch": (judged.trained or delivered).best_epoch,
-        "epochs": [asdict(epoch) for epoch in (judged.trained or delivered).epochs],
-        "recipe": asdict((judged.trained or delivered).recipe),
-        "interrupted": interrupted,
-        "data": _said(data),
-        "model": model,
-        "parameters": delivered.model.parameters,
-        "max_tokens": delivered.model.max_tokens,
-        "seed": seed,
-        "fingerprint": fingerprint,
-        "precision": precision(),
-        "versions": _versions(),
-    }
-    if onnx:
-        console.print("Writing ONNX, and checking it against the original.")
-        asked = [text for text, held in zip(data.texts, judged.held_back, strict=True) if held]
-        metrics["onnx"] = onnx_export.export_onnx(delivered.model, out, asked[:_CHECKED_TEXTS])
-    given = measures.given(judged.logits, data.how_many)
-    draw_confusion(data.marks[judged.held_back], given, data.label_names, out / "confusion.png")
-    write_card(out / "README.md", metrics, data.label_names)
-    # What `predict` needs comes last: a folder that has it is whole.
-    (out / METRICS).write_bytes(_NUMBERS.sub(_on_one_line, json_bytes(metrics, indent=1)))
+    metrics = Metrics(
+        **figures(data, judged, temperature, surer),
+        learnt_from=learnt_from,
+        best_epoch=told.best_epoch,
+        epochs=told.epochs,
+        recipe=told.recipe,
+        interrupted=interrupted,
+        model=model,
+        parameters=delivered.model.parameters,
+        max_tokens=delivered.model.max_tokens,
+        seed=seed,
+        fingerprint=fingerprint,
+        onnx=_export_onnx(delivered, data, judged, out, console) if onnx else None,
+    )
+    _describe(out, metrics, data, judged)
     if not interrupted:
         shutil.rmtree(out / _CHECKPOINTS)
     return metrics
+
+
+def _describe(out: Path, metrics: Metrics, data: LabelledData, judged: Judged) -> None:
+    """Write what tells of the model; what `predict` needs comes last, so that a folder that has it is whole."""
+    given = measures.given(judged.logits, data.how_many)
+    draw_confusion(data.marks[judged.held_back], given, data.label_names, out / "confusion.png")
+    write_card(out / "README.md", metrics, data.label_names)
+    metrics.write(out)
 
 
 def _weighed(data: LabelledData, model: str, seed: int, console: Console) -> LabelledData:
@@ -135,47 +126,11 @@ def _deliver(training: Training, judged: Judged) -> tuple[Trained, int, bool]:
     return final, texts, judged.interrupted or final.interrupted
 
 
-def _measured(data: LabelledData, judged: Judged, temperature: float, surer: float) -> dict[str, Any]:
-    """How good the judged model is, and how far its confidences, or those of a surer one, can be trusted."""
-    logits, truth, each = judged.logits, data.labels[judged.held_back], data.how_many
-    softened, groups = logits / np.float32(temperature), data.groups[judged.held_back]
-    return {
-        **measures.report(logits, truth, data.label_names, each, groups),
-        "majority_accuracy": _majority(data.labels[judged.learnt], truth),
-        "calibration": {
-            "temperature": temperature,
-            "error_before": measures.calibration_error(logits, truth, each),
-            "error_after": measures.calibration_error(softened, truth, each),
-            "log_loss_before": measures.log_loss(logits, truth),
-            "log_loss_after": measures.log_loss(softened, truth),
-        },
-        "trust": Trust.of(softened, truth, each, groups).if_surer(surer).to_json(),
-        "judged_by": {"texts": int(judged.held_back.sum()), "how": judged.how},
-        "methods": judged.scores,
-    }
-
-
-def _said(data: LabelledData) -> dict[str, Any]:
-    """What was read."""
-    return {
-        "kind": data.kind,
-        "tasks": data.tasks,
-        "texts": len(data.texts),
-        "different_texts": len(np.unique(data.groups)),
-        "contradictory": data.contradictory,
-        "fields": list(data.fields),
-        "pairs": data.pairs,
-        "choice": data.choice,
-        "how_many": data.how_many,
-        "counts": data.counts,
-        "disagreements": data.disagreements,
-        "settled_by": data.settled_by,
-        "left_out": data.left_out,
-    }
-
-
-def _on_one_line(numbers: re.Match[bytes]) -> bytes:
-    return b"[" + b" ".join(numbers[1].split()) + b"]"
+def _export_onnx(delivered: Trained, data: LabelledData, judged: Judged, out: Path, console: Console) -> dict[str, Any]:
+    """Write `model.onnx`; returns how far it differs, of some texts that the model was judged by."""
+    console.print("Writing ONNX, and checking it against the original.")
+    asked = data.texts_at(np.flatnonzero(judged.held_back)[:_CHECKED_TEXTS])
+    return onnx_export.export_onnx(delivered.model, out, asked)
 
 
 def _prepare(out: Path, fingerprint: str, *, resume: bool) -> None:
@@ -207,18 +162,5 @@ def _how_much_surer(delivered: Trained, judged: Judged, data: LabelledData) -> f
     """
     if judged.trained is None or delivered is judged.trained:
         return 1.0
-    texts = [data.texts[place] for place in np.flatnonzero(judged.learnt)[:_COMPARED_TEXTS]]
+    texts = data.texts_at(np.flatnonzero(judged.learnt)[:_COMPARED_TEXTS])
     return measures.how_much_surer(delivered.model.logits(texts), judged.trained.model.logits(texts))
-
-
-def _majority(labels: Labels, truth: Labels) -> float:
-    """Accuracy of always giving the most frequent answer."""
-    answers, counts = np.unique(labels, axis=0, return_counts=True)
-    alike = truth == answers[counts.argmax()]
-    return float((alike.all(axis=1) if truth.ndim == 2 else alike).mean())
-
-
-def _versions() -> dict[str, str]:
-    names = ("prepal-label-studio", "torch", "transformers", "accelerate", "numpy", "scikit-learn")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return {"python": platform.python_version(), "device": device, **{name: version(name) for name in names}}

@@ -15,7 +15,8 @@ from prepal.files import json_bytes, write_whole
 from prepal.learning.classifiers.decisions import HowMany
 from prepal.learning.classifiers.labels import Labels
 from prepal.learning.quality.folds import deal
-from prepal_workers.labelled.labelled_data import LabelledData
+from prepal_workers.final_model.holding_back import audits_suffice, split
+from prepal_workers.labelled.data import LabelledData
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.epochs import Epoch
@@ -23,10 +24,6 @@ from prepal_workers.training.measures import log_loss, macro_f1, right, score
 from prepal_workers.training.recipe import Method, Recipe, Wishes
 from prepal_workers.training.training import Trained, train
 
-# One text in five is held back to judge by.
-_HELD_BACK = 5
-# With fewer audit tasks, or when hardly anything would be left to learn from, texts are drawn instead.
-_LEAST_AUDITS, _MOST_AUDIT_SHARE = 30, 0.5
 # So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
 FEW = 64
 # Into so many parts texts are dealt, of which each is held back from learning, or from choosing what judges it.
@@ -44,12 +41,11 @@ class Judged:
     Attributes:
         held_back: `(n,)` bool.
         learnt: `(n,)` bool, what the judged model learnt from; copies of the texts that were held back are neither.
-        how: they were chosen.
-        logits: `(h, k)` float32, of these.
+        how: how the texts were chosen that were held back.
+        logits: `(h, k)` float32, what the judged model says of these.
         method: the best one.
         trained: the model that said so; None if there were several.
-        scores: of each method that was tried.
-        epochs: what each gave.
+        scores: the score of each method that was tried.
         interrupted: whether Ctrl-C ended it.
     """
 
@@ -60,7 +56,6 @@ class Judged:
     method: Method
     trained: Trained | None = None
     scores: dict[Method, float] = field(default_factory=dict)
-    epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
 
 
@@ -71,10 +66,10 @@ class Training:
     Attributes:
         data: what was labelled.
         model: name on the Hugging Face hub, or a local folder.
-        checkpoints: folder of what `resume` goes on from.
+        checkpoints: the folder of what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
-        seed: of everything that is drawn.
+        seed: decides everything that is drawn.
         resume: go on where the same command was ended.
     """
 
@@ -99,20 +94,19 @@ class Training:
         `name` is that of the folder of checkpoints; of few labels none are kept, because writing them would take longer
         than training once more. `title` is the progress bar's.
         """
-        wishes = self.wishes if method is None else replace(self.wishes, method=method)
+        data, wishes = self.data, self.wishes if method is None else replace(self.wishes, method=method)
+        judged_by = None if validation is None else (data.texts_at(validation), data.labels[validation])
         with Bar(self.console, title, lines=title == _TITLE) as bar:
             return train(
                 self.model,
-                [self.data.texts[place] for place in places],
-                self.data.labels[places],
-                len(self.data.label_names),
+                data.texts_at(places),
+                data.labels[places],
+                len(data.label_names),
                 seed=self.seed,
-                out=self.checkpoints / name if len(self.data.texts) > FEW else None,
-                validation=None
-                if validation is None
-                else ([self.data.texts[place] for place in validation], self.data.labels[validation]),
-                unlabelled=self.data.unlabelled,
-                label_names=self.data.label_names,
+                out=self.checkpoints / name if len(data.texts) > FEW else None,
+                validation=judged_by,
+                unlabelled=data.unlabelled,
+                label_names=data.label_names,
                 wishes=wishes,
                 resume=self.resume,
                 watch=bar,
@@ -126,7 +120,7 @@ def judge(training: Training) -> Judged:
         PrepalError: there are too few labels to hold some back.
     """
     data = training.data
-    if len(data.texts) <= FEW and not _audits_suffice(data):
+    if len(data.texts) <= FEW and not audits_suffice(data):
         return _cross_validate(training)
     held_back, learnt, how = split(data, training.seed)
     console = training.console
@@ -143,7 +137,7 @@ def judge(training: Training) -> Judged:
             parts = deal(data.marks[places], data.groups[places], _PARTS, np.random.default_rng(training.seed))
             logits = _of_chosen(trained.logits, data.labels[places], data.how_many, parts)
         else:
-            logits = trained.model.logits([data.texts[place] for place in places])
+            logits = trained.model.logits(data.texts_at(places))
         if not trained.interrupted:
             trained.model.save(kept, data.label_names)
             said = {"epochs": [asdict(e) for e in trained.epochs], "recipe": asdict(trained.recipe)}
@@ -153,38 +147,7 @@ def judge(training: Training) -> Judged:
     elif trained.best_epoch == 0 and trained.recipe.method == "fine-tune":
         console.print("No epoch was better than the logistic regression that training started from: it is taken.")
     method: Method = trained.recipe.method if trained.best_epoch else "logistic"
-    return Judged(
-        held_back, learnt, how, logits, method, trained, epochs=trained.epochs, interrupted=trained.interrupted
-    )
-
-
-def split(data: LabelledData, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
-    """Which texts `(n,)` are held back to judge by, which ones are learnt from meanwhile, and how they were chosen.
-
-    Audit tasks were drawn at random, so what they say holds for all texts. Where they are too few, a fifth of every
-    class is drawn. No class is left without an example to learn from, and no text is learnt from that equals one that
-    is held back.
-
-    Raises:
-        PrepalError: there are too few labels, or too few different texts.
-    """
-    marks, groups = data.marks, data.groups
-    if _audits_suffice(data):
-        held_back, how = data.is_audit.copy(), "the audit tasks"
-    else:
-        parts = deal(marks, groups, _HELD_BACK, np.random.default_rng(seed))
-        sizes = np.bincount(parts, minlength=_HELD_BACK)
-        held_back = parts == np.abs(sizes - len(parts) / _HELD_BACK).argmin()
-        how = "drawn at random within each class"
-    for label in range(marks.shape[1]):
-        if not marks[~np.isin(groups, groups[held_back]), label].any():
-            held_back &= ~np.isin(groups, groups[marks[:, label]])
-    if not held_back.any():
-        raise PrepalError(
-            f"{len(marks)} labels of {len(np.unique(groups))} different texts are too few to hold some back to judge "
-            "by: label more."
-        )
-    return held_back, ~np.isin(groups, groups[held_back]), how
+    return Judged(held_back, learnt, how, logits, method, trained, interrupted=trained.interrupted)
 
 
 def _cross_validate(training: Training) -> Judged:
@@ -193,35 +156,18 @@ def _cross_validate(training: Training) -> Judged:
     parts = deal(data.marks, data.groups, _PARTS, np.random.default_rng(training.seed))
     if len(np.unique(parts)) < 2:
         raise PrepalError(f"All {len(parts)} labels are of one text: label others.")
-    methods = METHODS if training.wishes.method is None else ("logistic", training.wishes.method)
+    # The logistic regression takes no time and comes first.
+    methods = METHODS if training.wishes.method is None else tuple(dict.fromkeys(("logistic", training.wishes.method)))
     if training.wishes.epochs == 0:
         methods = ("logistic",)
     console.print(f"{len(parts)} labels are few: {_PARTS} times a part of them is held back, to choose how to train.")
-    shape = (len(parts), len(data.label_names))
-    logits = {method: np.zeros(shape, np.float32) for method in methods}
-    interrupted = False
+    logits: dict[Method, NDArray[np.float32]] = {}
     for method in methods:
-        for part in range(_PARTS):
-            asked = np.flatnonzero(parts == part)
-            done = training.checkpoints / f"{method}-{part}.json"
-            if not len(asked):
-                continue
-            if training.resume and (said := _read(done, asked)):
-                logits[method][asked] = said["logits"]
-                continue
-            trained = training.run(
-                np.flatnonzero(parts != part), f"{method}-{part}", method, title=f"{method}, part {part + 1}"
-            )
-            if trained.interrupted:
-                interrupted = True
-                break
-            logits[method][asked] = trained.model.logits([data.texts[place] for place in asked])
-            _write(done, asked, {"logits": logits[method][asked].tolist()})
-        if interrupted:
-            # What was tried whole is judged; the logistic regression takes no time and comes first.
-            logits = {tried: logits[tried] for tried in methods[: methods.index(method)]}
+        if (said := _by_models_of_the_others(training, method, parts)) is None:
+            # What was tried whole is judged.
             console.print("Ended early: the best so far is kept.")
             break
+        logits[method] = said
     scores = {method: score(found, data.labels, data.how_many) for method, found in logits.items()}
     for method, found in logits.items():
         accuracy = right(found, data.labels, data.how_many).mean()
@@ -231,7 +177,28 @@ def _cross_validate(training: Training) -> Judged:
         )
     best = max(logits, key=lambda method: scores[method])
     everything, held_out = np.ones(len(parts), bool), _of_chosen(logits, data.labels, data.how_many, parts)
-    return Judged(everything, everything, CROSS_VALIDATION, held_out, best, scores=scores, interrupted=interrupted)
+    ended = len(logits) < len(methods)
+    return Judged(everything, everything, CROSS_VALIDATION, held_out, best, scores=scores, interrupted=ended)
+
+
+def _by_models_of_the_others(
+    training: Training, method: Method, parts: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """Logits `(n, k)` float32 of each part by a model of the other parts; None if Ctrl-C ended it."""
+    data = training.data
+    logits = np.zeros((len(parts), len(data.label_names)), np.float32)
+    for part in np.unique(parts):
+        asked, name = np.flatnonzero(parts == part), f"{method}-{part}"
+        done = training.checkpoints / f"{name}.json"
+        if training.resume and (said := _read(done, asked)):
+            logits[asked] = said["logits"]
+            continue
+        trained = training.run(np.flatnonzero(parts != part), name, method, title=f"{method}, part {part + 1}")
+        if trained.interrupted:
+            return None
+        logits[asked] = trained.model.logits(data.texts_at(asked))
+        _write(done, asked, {"logits": logits[asked].tolist()})
+    return logits
 
 
 def _of_chosen(
@@ -245,10 +212,6 @@ def _of_chosen(
         scores = {tried: score(said[others], labels[others], each) for tried, said in logits.items()}
         found[asked] = logits[max(scores, key=lambda tried: scores[tried])][asked]
     return found
-
-
-def _audits_suffice(data: LabelledData) -> bool:
-    return bool(_LEAST_AUDITS <= data.is_audit.sum() <= _MOST_AUDIT_SHARE * len(data.texts))
 
 
 def _write(path: Path, asked: NDArray[np.int64], said: dict[str, Any]) -> None:

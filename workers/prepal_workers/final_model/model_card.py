@@ -1,12 +1,14 @@
 """The model card, in the Hugging Face hub's format."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader
 
 from prepal.records import readable
+from prepal_workers.final_model.metrics import Metrics
 from prepal_workers.labelled.wording import named
 
 _TASK = "text-classification"
@@ -17,19 +19,37 @@ _HOW_MANY = {
 }
 
 
-def write_card(path: Path, metrics: dict[str, Any], label_names: Sequence[str]) -> None:
-    """Write a model's README.md from what `metrics.json` says of it."""
-    path.write_text(readable(f"---\n{_header(metrics)}\n---\n{_body(metrics, label_names)}"), encoding="utf-8")
+def write_card(path: Path, metrics: Metrics, label_names: Sequence[str]) -> None:
+    """Write a model's README.md."""
+    data = metrics.data
+    loader = PackageLoader("prepal_workers.final_model")
+    pages = Environment(loader=loader, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701  it is no HTML
+    pages.filters |= {"cell": _cell, "short": "{:.3f}".format}
+    card = pages.get_template("model_card.md").render(
+        vars(metrics)
+        | {
+            "header": _header(metrics),
+            "what": "pairs of texts" if data["pairs"] else "texts",
+            "how_many": _HOW_MANY[data["how_many"]],
+            "label_names": label_names,
+            "example": '{"text": "First text", "text_pair": "Second text"}' if data["pairs"] else '"A text."',
+            "options": "" if data["how_many"] == "one" else ", top_k=None",
+            "source": _source(data),
+            "left_out": ", ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none",
+            "equal_texts": _equal_texts(data),
+            "versions": ", ".join(f"{name} {number}" for name, number in metrics.versions.items()),
+        }
+    )
+    path.write_text(readable(card), encoding="utf-8")
 
 
-def _header(metrics: dict[str, Any]) -> str:
-    accuracy, f1 = metrics["accuracy"]["estimate"], metrics["macro_f1"]
+def _header(metrics: Metrics) -> str:
     results = [
         EvalResult(_TASK, "labelled-in-label-studio", "Labelled in Label Studio", kind, round(value, 4))
-        for kind, value in (("accuracy", accuracy), ("f1", f1))
+        for kind, value in (("accuracy", metrics.accuracy.estimate), ("f1", metrics.macro_f1))
     ]
     # A folder of this machine says nothing to others.
-    base = metrics["model"] if not Path(metrics["model"]).exists() else None
+    base = metrics.model if not Path(metrics.model).exists() else None
     card = ModelCardData(
         model_name="Fine-tuned on labels from Label Studio",
         library_name="transformers",
@@ -42,73 +62,13 @@ def _header(metrics: dict[str, Any]) -> str:
     return str(card.to_yaml())
 
 
-def _body(metrics: dict[str, Any], label_names: Sequence[str]) -> str:
-    data, accuracy, calibration = metrics["data"], metrics["accuracy"], metrics["calibration"]
-    what = "pairs of texts" if data["pairs"] else "texts"
-    how_many = _HOW_MANY[data["how_many"]]
-    example = '{"text": "First text", "text_pair": "Second text"}' if data["pairs"] else '"A text."'
-    more = "" if data["how_many"] == "one" else ", top_k=None"
-    left_out = ", ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none"
-    recipe = metrics["recipe"]
-    source = f"{data['tasks']} rows of a {data['kind']} file"
-    if data["choice"]:
-        source = (
-            f"{data['tasks']} tasks of a Label Studio export ({data['kind']}), tag {data['choice']!r}, "
-            f"in {data['disagreements']} of which annotators chose differently: settled by {data['settled_by']}"
-        )
-    lines = [
-        "# Text classification",
-        "",
-        f"Gives {what} {how_many} of: {', '.join(map(_cell, label_names))}.",
-        "",
-        "```python",
-        "from transformers import pipeline",
-        "",
-        'classify = pipeline("text-classification", "THIS_FOLDER")',
-        f"classify({example}, truncation=True{more})",
-        "```",
-        "",
-        "## Data",
-        f"{source}; {data['texts']} {what} with a label, from {' + '.join(data['fields'])}. Left out: {left_out}."
-        f"{_equal_texts(data)}",
-        "",
-        "| label | examples |",
-        "| --- | --- |",
-        *(f"| {_cell(label)} | {count} |" for label, count in data["counts"].items()),
-        "",
-        "## How good it is",
-        f"Measured on {metrics['judged_by']['texts']} texts ({metrics['judged_by']['how']}) that the measured model "
-        f"did not learn from; they chose its epoch. The delivered model learnt from {metrics['learnt_from']} texts.",
-        "",
-        "| | |",
-        "| --- | --- |",
-        f"| accuracy | {accuracy['estimate']:.3f} (95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}) |",
-        f"| accuracy of the most frequent answer | {metrics['majority_accuracy']:.3f} |",
-        f"| macro-F1 | {metrics['macro_f1']:.3f} |",
-        f"| calibration error | {calibration['error_after']:.3f} (before temperature scaling "
-        f"{calibration['error_before']:.3f}) |",
-        "",
-        "| label | precision | recall | F1 | examples |",
-        "| --- | --- | --- | --- | --- |",
-        *(
-            f"| {_cell(label)} | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | {c['examples']} |"
-            for label, c in metrics["per_class"].items()
-        ),
-        "",
-        "![Confusion matrix](confusion.png)",
-        "",
-        "## Training",
-        f"Learning rate {recipe['learning_rate']:.1e}, at most {recipe['epochs']} epochs, batches of "
-        f"{recipe['batch_size']}, seed {metrics['seed']}, {metrics['precision']}, texts of up to "
-        f"{metrics['max_tokens']} tokens; "
-        + ", ".join(f"{name} {number}" for name, number in metrics["versions"].items())
-        + ".",
-        "",
-        "## Limits",
-        "It knows texts like those that were labelled, and only their labels; other texts get one of these too.",
-        "",
-    ]
-    return "\n".join(lines)
+def _source(data: Mapping[str, Any]) -> str:
+    if not data["choice"]:
+        return f"{data['tasks']} rows of a {data['kind']} file"
+    return (
+        f"{data['tasks']} tasks of a Label Studio export ({data['kind']}), tag {data['choice']!r}, "
+        f"in {data['disagreements']} of which annotators chose differently: settled by {data['settled_by']}"
+    )
 
 
 def _cell(name: str) -> str:
@@ -116,7 +76,7 @@ def _cell(name: str) -> str:
     return " ".join(name.split()).replace("|", "\\|")
 
 
-def _equal_texts(data: dict[str, Any]) -> str:
+def _equal_texts(data: Mapping[str, Any]) -> str:
     if data["different_texts"] == data["texts"]:
         return ""
     said = f" {data['different_texts']} of them are different, and no copy of what measures was learnt from meanwhile."

@@ -1,23 +1,21 @@
 """A fine-tuned model → labels for texts that have none."""
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.files import Row, parse_rows, write_rows
-from prepal.labels.label_config import LabelConfig, UnembeddableError
+from prepal.labels.label_config import LabelConfig
 from prepal.learning.classifiers.decisions import HowMany
-from prepal.records import readable
-from prepal_workers.final_model.finetune import METRICS
+from prepal_workers.final_model.metrics import Known
 from prepal_workers.final_model.trust import Trust
-from prepal_workers.labelled.text_fields import Text, text_of
+from prepal_workers.labelled.fields import Text
 from prepal_workers.labelled.wording import named
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training import measures
@@ -36,7 +34,7 @@ class Threshold:
     """From which confidence on predictions are sure.
 
     Attributes:
-        accuracy: the one that is wanted.
+        accuracy: the share of them that is wanted to be right.
         confidence: the least that is sure; None where none is.
         judged: by how many texts the model was judged; None if an older release did not keep what they say.
     """
@@ -65,7 +63,7 @@ class Predictions:
     """What a model says of n texts.
 
     Attributes:
-        labels: of each text, most likely first.
+        labels: each text's labels, most likely first.
         confidences: `(n,)` float64, how likely each prediction is right.
         sure: `(n,)` bool; None where no accuracy was asked for.
         threshold: from where on they are sure; None likewise.
@@ -86,9 +84,9 @@ def find_threshold(trust: Trust, logits: NDArray[np.float32], each: HowMany, acc
 
     Args:
         trust: what the judged texts say of confidences.
-        logits: `(n, k)`, of the texts that are predicted.
+        logits: `(n, k)` float32 of the texts that are predicted.
         each: how many labels a text has.
-        accuracy: the one that is wanted.
+        accuracy: the share of sure predictions that is wanted to be right.
     """
     confidences = measures.confidences(logits, each)
     order = np.argsort(-confidences, kind="stable")
@@ -103,36 +101,24 @@ class Predictor:
     """A model that `prepal finetune` wrote.
 
     Args:
-        folder: where it lies.
+        folder: the model's folder.
 
     Raises:
         PrepalError: there is none.
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            said: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-            self.fields = tuple(str(field).removeprefix("$") for field in said["data"]["fields"])
-            self.pairs = bool(said["data"]["pairs"])
-            # An older release did not keep these two.
-            kept: HowMany | None = said["data"].get("how_many")
-            self._trust = Trust.from_json(said["trust"]) if "trust" in said else None
-            self.version = f"PRepAL fine-tuned {said['fingerprint'][:8]}"
-            self._judged = int(said["judged_by"]["texts"])
-        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise PrepalError(
-                f"{folder} has no {METRICS} that can be read ({error}): give a folder that `prepal finetune` wrote."
-            ) from error
-        self._model = SequenceModel.load(folder)
-        self.label_names = self._model.label_names
-        self.how_many: HowMany = kept or ("any" if self._model.multilabel else "one")
-        self.on_read: Callable[[int, int], None] | None = None
+        known = Known.read(folder)
+        self.fields = known.fields
+        self.version = f"PRepAL fine-tuned {known.fingerprint[:8]}"
+        self._trust, self._judged = known.trust, known.judged
+        self.model = SequenceModel.load(folder)
+        self.label_names = self.model.label_names
+        self.how_many: HowMany = known.how_many or ("any" if self.model.multilabel else "one")
 
     def predict(self, texts: Sequence[Text], accuracy: float | None = None) -> Predictions:
-        """Labels of texts, and which of them are sure enough for an accuracy; `on_read` is told how far it is."""
-        if self.on_read:
-            self._model.on_read = self.on_read
-        logits = self._model.logits(texts)
+        """Labels of texts, and which of them are sure enough for an accuracy."""
+        logits = self.model.logits(texts)
         given = measures.given(logits, self.how_many)
         likeliest = np.argsort(-logits, axis=1, kind="stable")
         labels = [[self.label_names[c] for c in order if row[c]] for row, order in zip(given, likeliest, strict=True)]
@@ -154,11 +140,11 @@ class Predictor:
         texts: list[Text] = []
         for place, row in enumerate(rows, start=1):
             data = row.get("data")
-            text = text_of(data if isinstance(data, dict) else row, self.fields, self.pairs)
+            text = self.fields.text(data if isinstance(data, dict) else row)
             if text is None:
                 raise PrepalError(
-                    f"{name} row {place} has no text in {named(self.fields)}, which the model learnt from: name its "
-                    "fields so."
+                    f"{name} row {place} has no text in {named(self.fields.names)}, which the model learnt from: name "
+                    "its fields so."
                 )
             texts.append(text)
         return texts
@@ -173,19 +159,19 @@ def predict_file(predictor: Predictor, content: bytes, name: str, out: Path, acc
     if out.suffix.lower() not in _WRITERS:
         raise PrepalError(f"{out} is of a kind that cannot be written: give a name ending in .jsonl or .csv.")
     _, rows = parse_rows(content, name)
-    found = predictor.predict(predictor.texts(rows, name), accuracy)
+    predictions = predictor.predict(predictor.texts(rows, name), accuracy)
     several = predictor.how_many != "one"
     told = []
     for place, row in enumerate(rows):
-        labels = found.labels[place]
+        labels = predictions.labels[place]
         said: Row = {
             **row,
             "predicted": labels if several else labels[0],
-            "confidence": round(float(found.confidences[place]), 4),
+            "confidence": round(float(predictions.confidences[place]), 4),
         }
-        told.append(said if found.sure is None else {**said, "sure": bool(found.sure[place])})
+        told.append(said if predictions.sure is None else {**said, "sure": bool(predictions.sure[place])})
     write_rows(told, out)
-    return found
+    return predictions
 
 
 def predict_project(
@@ -212,32 +198,20 @@ def predict_project(
             p["task"] for p in label_studio.predictions(project=project) if p["model_version"] == predictor.version
         }
     tasks = [t for page in label_studio.tasks(project) for t in page if int(t["id"]) not in done]
-    known, texts, without = [], [], 0
-    for task in tasks:
-        try:
-            text = (
-                text_of(task["data"], predictor.fields, pair=True)
-                if predictor.pairs
-                else readable(config.text(task["data"]))
-            )
-        except UnembeddableError:
-            text = None
-        if text is None:
-            without += 1
-        else:
-            known.append(int(task["id"]))
-            texts.append(text)
-    found = predictor.predict(texts, accuracy)
-    predictions = [
+    # A text is what the project's config shows; it does not say which two fields are a pair.
+    fields = predictor.fields if predictor.fields.pair else replace(predictor.fields, config=config)
+    texts = {int(task["id"]): text for task in tasks if (text := fields.text(task["data"]))}
+    predictions = predictor.predict(list(texts.values()), accuracy)
+    told = [
         {
             "task": task,
             "result": config.result([p for label in labels if (p := place[label]) is not None], confidence),
             "score": round(confidence, 4),
             "model_version": predictor.version,
         }
-        for task, labels, confidence in zip(known, found.labels, found.confidences.tolist(), strict=True)
+        for task, labels, confidence in zip(texts, predictions.labels, predictions.confidences.tolist(), strict=True)
     ]
-    if predictions:
-        label_studio.create_predictions(project, predictions)
-    log.info("project %d: %d predictions of version %s", project, len(predictions), predictor.version)
-    return found, without
+    if told:
+        label_studio.create_predictions(project, told)
+    log.info("project %d: %d predictions of version %s", project, len(told), predictor.version)
+    return predictions, len(tasks) - len(texts)

@@ -39,9 +39,9 @@ class Trust:
     Attributes:
         sure: `(m,)`, how sure the judged model was of each, ascending.
         hits: `(m,)`, whether it was right; equal texts with different labels are right in part.
-        temperatures: `(t,)`, to divide the logits by.
-        shares: `(s,)`, of texts of another label than they look, ascending.
-        chances: `(t, s)`, of both together; their sum is 1.
+        temperatures: `(t,)`, what the logits may have to be divided by.
+        shares: `(s,)`, which share of texts may be of another label than they look, ascending.
+        chances: `(t, s)`, how likely both are together; their sum is 1.
         surer: by what factor a model is surer than the judged one.
     """
 
@@ -57,8 +57,8 @@ class Trust:
         """What judged texts say.
 
         Args:
-            logits: `(n, k)`, divided by the fitted temperature.
-            labels: of these.
+            logits: `(n, k)` float32, divided by the fitted temperature.
+            labels: these texts' labels.
             each: how many labels a text has.
             groups: `(n,)`, the same number for equal texts, which together count as one.
         """
@@ -100,10 +100,10 @@ class Trust:
         something sure; and many must speak for it.
 
         Args:
-            logits: `(n, k)`, of any texts.
+            logits: `(n, k)` float32 of any texts.
             each: how many labels a text has.
-            order: `(n,)`, of the texts, the surest first.
-            accuracy: the share that is wanted.
+            order: `(n,)` int64, the texts' places, the surest first.
+            accuracy: the share that is wanted to be right.
         """
         expected = np.cumsum(self.sure[::-1]) >= accuracy * np.arange(1, len(self.sure) + 1)
         telling = max(expected.sum(), _TELLING * len(self.sure))

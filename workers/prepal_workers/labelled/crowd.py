@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.learning.quality.folds import deal
-from prepal_workers.labelled.labelled_data import LabelledData
+from prepal_workers.labelled.data import LabelledData
 
 # Measured with played annotators on two sets: with fewer tasks in common the majority is right as often, and where
 # annotators hardly agree (kappa below what Landis & Koch call moderate) nothing tells which of two is the good one.
@@ -34,9 +34,9 @@ def settle_by_crowdlab(data: LabelledData, vectors: NDArray[np.float32], seed: i
     it any more.
 
     Args:
-        data: for which `overlaps_enough`.
-        vectors: `(n, d)`, of its texts.
-        seed: of the folds by which the classifier is made to speak of texts that it did not learn from.
+        data: labelled texts for which `overlaps_enough`.
+        vectors: `(n, d)` float32, vectors of its texts.
+        seed: decides the folds, by which the classifier speaks of texts that it did not learn from.
     """
     assert data.votes is not None
     given = np.asarray(data.labels, np.int64)

@@ -57,9 +57,9 @@ def read_export(kind: FileKind, rows: Sequence[Row], name: str, choice: str | No
     """Tasks of an export.
 
     Args:
-        kind: of the file.
-        rows: of the export.
-        name: of the file, for messages.
+        kind: the file's kind.
+        rows: the export's rows.
+        name: the file's name, for messages.
         choice: name of the `Choices` tag that is wanted; CSV alone does not always tell which column it is.
 
     Raises:

@@ -2,7 +2,10 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from prepal.labels.html_text import visible_text
 from prepal.records import readable
@@ -28,6 +31,15 @@ def same_labels(found: Iterable[str], known: Sequence[str] = ()) -> dict[str, st
         forms.setdefault(_form(name), []).append(name)
     alike = {form: readable(names[0]) for form, names in forms.items() if len(names) == 1 or not known}
     return {name: name if name in known else alike.get(_form(name), readable(name)) for name in counts}
+
+
+def marked(chosen: Sequence[Sequence[str]], same: Mapping[str, str], label_names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of k labels each text has, `(n, k)`, by the names that it was given, of which `same_labels` tells."""
+    column = {label: number for number, label in enumerate(label_names)}
+    marks = np.zeros((len(chosen), len(label_names)), bool)
+    for row, names in zip(marks, chosen, strict=True):
+        row[[column[same[name]] for name in names]] = True
+    return marks
 
 
 def named(names: Sequence[str]) -> str:

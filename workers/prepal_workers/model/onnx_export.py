@@ -1,8 +1,9 @@
 """A model as ONNX, checked against the original."""
 
+import contextlib
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prepal.errors import PrepalError
-from prepal_workers.labelled.text_fields import Text
+from prepal.errors import PrepalError, cause
+from prepal_workers.labelled.fields import Text
 from prepal_workers.model.sequence_model import SequenceModel
 
 FILE = "model.onnx"
@@ -36,8 +37,8 @@ def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> di
 
     Args:
         model: the original.
-        folder: where it was saved.
-        texts: both are asked about these.
+        folder: the one that the original was saved to.
+        texts: what the original and its export are compared on.
 
     Raises:
         PrepalError: the model cannot be exported, or the export gives other numbers.
@@ -70,8 +71,7 @@ def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> di
         error: BaseException = failure
         while error.__cause__:
             error = error.__cause__
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise PrepalError(f"The model cannot be written as ONNX ({cause}): leave out --onnx.") from failure
+        raise PrepalError(f"The model cannot be written as ONNX ({cause(error)}): leave out --onnx.") from failure
     exported = _run(path, model, encoded)
     expected = model.logits(texts)
     model.model.to(device)
@@ -108,16 +108,14 @@ def _run(path: Path, model: SequenceModel, encoded: Sequence[dict[str, Any]]) ->
     return np.concatenate(found)
 
 
-class _silent:  # noqa: N801
+@contextlib.contextmanager
+def _silent(*names: str) -> Iterator[None]:
     """Without what some libraries log below errors."""
-
-    def __init__(self, *names: str) -> None:
-        self._levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
-
-    def __enter__(self) -> None:
-        for logger in self._levels:
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    try:
+        for logger in levels:
             logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in self._levels.items():
+        yield
+    finally:
+        for logger, level in levels.items():
             logger.setLevel(level)

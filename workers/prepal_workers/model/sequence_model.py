@@ -4,8 +4,6 @@ Linear probing, then fine-tuning: Kumar et al., Fine-Tuning can Distort Pretrain
 Out-of-Distribution (2022).
 """
 
-import copy
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,30 +11,20 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging as transformers_logging
-from transformers.utils.hub import cached_file
 
-from prepal.errors import PrepalError
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels, NothingToLearn
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.records import readable
-from prepal_workers.encoder.encoder import source
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.encoder import batches
+from prepal_workers.labelled.fields import Text
+from prepal_workers.model.head import last_layer, pool_like_the_encoder
+from prepal_workers.model.loading import is_classifier, load_pretrained, max_tokens, pooling
 
-# Models whose layers are BERT's and whose head looks at the first token.
-_BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert")
-# A layer that averages all tokens adds the average to the first token, so it must outweigh that.
-_POOL_GAIN = 100.0
-# Heads of such models squash by tanh; this far inside it a number stays what it was.
-_TANH_SCALE = 0.1
 # A class without any label starts this much less likely than the least likely one.
 _UNSEEN_LOGIT = 5.0
-# Texts longer than this cost too much for what their ends say.
-_MOST_TOKENS = 512
+# Places of a batch that nothing is learnt from, padding included.
 _PREDICTED_TOKENS = 8192
 # So many texts without a label say how texts differ; more say the same.
 _LEAST_UNLABELLED, _MOST_UNLABELLED = 300, 2000
@@ -47,33 +35,30 @@ class SequenceModel:
 
     Args:
         name: name on the Hugging Face hub, or a local folder.
-        n_classes: k.
-        multilabel: whether a text may have several classes.
-        seed: of what the head is drawn from, where it is not fitted.
+        n_classes: k, of a new head; None to take the model's own.
+        multilabel: whether a text may have several classes of a new head.
+        seed: decides how the head begins where it is not fitted.
 
     Attributes:
-        on_read: told, while many texts are read, how many of how many are.
+        on_read: called while many texts are read, with how many of how many are.
 
     Raises:
         PrepalError: the model cannot be loaded.
     """
 
-    on_read: Callable[[int, int], None]
-
-    def __init__(self, name: str, n_classes: int, *, multilabel: bool = False, seed: int = 0) -> None:
-        torch.manual_seed(seed)
-        self.name = name
-        self.n_classes = n_classes
-        self.multilabel = multilabel
-        self.on_read = _tell_nobody
-        self.tokenizer, self.model = _load(
-            name,
-            num_labels=n_classes,
-            problem_type="multi_label_classification" if multilabel else "single_label_classification",
-        )
-        self.max_tokens = _max_tokens(source(name), self.tokenizer, self.model.config)
-        if not any("Classification" in kind for kind in _said(source(name), "config.json").get("architectures") or ()):
-            _pool_like_the_encoder(self.model, _pooling(source(name)))
+    def __init__(self, name: str, n_classes: int | None = None, *, multilabel: bool = False, seed: int = 0) -> None:
+        head: dict[str, Any] = {}
+        if n_classes is not None:
+            torch.manual_seed(seed)
+            kind = "multi_label_classification" if multilabel else "single_label_classification"
+            head = {"num_labels": n_classes, "problem_type": kind}
+        self.on_read: Callable[[int, int], None] | None = None
+        self.tokenizer, self.model = load_pretrained(name, **head)
+        self.n_classes: int = self.model.config.num_labels
+        self.multilabel = self.model.config.problem_type == "multi_label_classification"
+        self.max_tokens = max_tokens(name, self.tokenizer, self.model.config)
+        if head and not is_classifier(name):
+            pool_like_the_encoder(self.model, pooling(name))
 
     @classmethod
     def load(cls, folder: Path) -> "SequenceModel":
@@ -82,14 +67,7 @@ class SequenceModel:
         Raises:
             PrepalError: the folder holds no model.
         """
-        found = cls.__new__(cls)
-        found.name = str(folder)
-        found.on_read = _tell_nobody
-        found.tokenizer, found.model = _load(str(folder))
-        found.n_classes = found.model.config.num_labels
-        found.multilabel = found.model.config.problem_type == "multi_label_classification"
-        found.max_tokens = _max_tokens(str(folder), found.tokenizer, found.model.config)
-        return found
+        return cls(str(folder))
 
     @property
     def parameters(self) -> int:
@@ -190,126 +168,20 @@ class SequenceModel:
         self.model.eval()
         head = last_layer(self.model)
         found = np.empty((len(encoded), head.in_features if hidden else self.n_classes), np.float32)
+        lengths = np.array([len(one["input_ids"]) for one in encoded], np.int64)
         done = 0
         caught: list[torch.Tensor] = []
         hook = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
         try:
             with torch.inference_mode():
-                for places in _batches([len(one["input_ids"]) for one in encoded]):
+                for places in batches.plan(lengths, _PREDICTED_TOKENS):
                     batch = self.tokenizer.pad([encoded[place] for place in places], return_tensors="pt")
                     caught.clear()
                     logits = self.model(**batch.to(self.model.device)).logits
                     found[places] = (caught[0] if hidden else logits).float().cpu().numpy()
                     done += len(places)
-                    self.on_read(done, len(encoded))
+                    if self.on_read:
+                        self.on_read(done, len(encoded))
         finally:
             hook.remove()
         return found
-
-
-def _tell_nobody(done: int, total: int) -> None:
-    del done, total
-
-
-def last_layer(model: nn.Module) -> nn.Linear:
-    """The layer that gives the logits."""
-    classes = model.config.num_labels  # type: ignore[union-attr]
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == classes]
-    return linear[-1]
-
-
-def _load(name: str, **config: Any) -> tuple[Any, Any]:  # noqa: ANN401
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # That the head is new is no news.
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source(name))
-        model = AutoModelForSequenceClassification.from_pretrained(
-            source(name), dtype=torch.float32, ignore_mismatched_sizes=bool(config), **config
-        )
-    except Exception as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise PrepalError(
-            f"The model {name} cannot be loaded ({cause}): give the folder of a downloaded model, or a name that the "
-            "Hugging Face hub has."
-        ) from error
-    finally:
-        transformers_logging.set_verbosity(before)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return tokenizer, model
-
-
-def _pooling(name: str) -> str:
-    """How an encoder turns tokens into a vector: `mean`, `first`, or another way; mean where it does not say."""
-    said = _said(name, "1_Pooling/config.json")
-    if said.get("pooling_mode_mean_tokens", not said):
-        return "mean"
-    return "first" if said.get("pooling_mode_cls_token") else "other"
-
-
-def _said(name: str, file: str) -> dict[str, Any]:
-    """A JSON file of a model, empty if it has none."""
-    path = cached_file(
-        name,
-        file,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
-    return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-
-
-def _max_tokens(name: str, tokenizer: Any, config: Any) -> int:  # noqa: ANN401
-    """The length that the model was made for."""
-    limits = [
-        _MOST_TOKENS,
-        tokenizer.model_max_length,
-        _said(name, "sentence_bert_config.json").get("max_seq_length"),
-        # RoBERTa counts its positions from the padding's number on.
-        (getattr(config, "max_position_embeddings", None) or _MOST_TOKENS + 2)
-        - (2 if "roberta" in config.model_type else 0),
-    ]
-    return min(int(limit) for limit in limits if limit)
-
-
-def _pool_like_the_encoder(model: Any, pooling: str) -> None:  # noqa: ANN401
-    """Make the head see the encoder's own vector, in the architecture's own form.
-
-    Heads of such models see the first token. A last layer whose queries and keys are zero attends to all tokens alike,
-    so that its first token is their mean; its normalisation gives all vectors one length. It stays as it is.
-    """
-    config = model.config
-    if config.model_type not in _BERT_LIKE or pooling == "other":
-        return
-    base = model.base_model
-    size = config.hidden_size
-    dense = base.pooler.dense if config.model_type == "bert" else model.classifier.dense
-    with torch.no_grad():
-        dense.weight.copy_(_TANH_SCALE * torch.eye(size))
-        dense.bias.zero_()
-        if pooling == "mean":
-            layer = copy.deepcopy(base.encoder.layer[-1])
-            for parameter in layer.parameters():
-                parameter.zero_()
-            layer.attention.self.value.weight.copy_(torch.eye(size))
-            layer.attention.output.dense.weight.copy_(_POOL_GAIN * torch.eye(size))
-            layer.attention.output.LayerNorm.weight.fill_(1)
-            layer.output.LayerNorm.weight.fill_(1)
-            base.encoder.layer.append(layer)
-            config.num_hidden_layers += 1
-    for module in (dense, *base.encoder.layer[config.num_hidden_layers - (pooling == "mean") :]):
-        module.requires_grad_(False)
-
-
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of texts of similar length, longest first."""
-    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
-    batches, start = [], 0
-    while start < len(order):
-        size = max(1, _PREDICTED_TOKENS // max(1, lengths[order[start]]))
-        batches.append(order[start : start + size])
-        start += size
-    return batches

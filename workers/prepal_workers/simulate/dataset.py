@@ -14,7 +14,8 @@ from prepal.errors import PrepalError
 from prepal.files import numbered_rows
 from prepal.learning.classifiers.decisions import marks
 from prepal.records import readable
-from prepal_workers.labelled.wording import named, same_labels, words_of
+from prepal_workers.labelled.fields import joined
+from prepal_workers.labelled.wording import marked, named, same_labels, words_of
 
 _PAIR = ("text_a", "text_b")
 # Which texts `pool` takes depends on the texts alone, so that all seeds and arms choose from the same ones.
@@ -43,7 +44,7 @@ class Dataset:
     """A pool whose labels are only looked at when a strategy asks for them, and texts to measure on.
 
     Attributes:
-        name: of the folder or the file of the pool.
+        name: the name of the pool's folder or file.
         choices: the k names of the labels, sorted.
         multilabel: whether a text may have several.
         train: the pool.
@@ -101,16 +102,13 @@ def read(train: Path, test: Path) -> Dataset:
     choices = sorted(set(same.values()))
     if len(choices) < 2:
         raise PrepalError(f"{train} has the label {named(choices) or '(none)'} only: two are needed.")
-    place = {name: at for at, name in enumerate(choices)}
     same_in_test = same_labels((name for names in tested for name in names), choices)
     unknown = set(same_in_test.values()) - set(choices)
     if unknown:
         raise PrepalError(f"{test} has the label {min(unknown)!r}, which {train} has not: use the same labels in both.")
 
     def labelled(part: Sequence[tuple[str, Any]], names: Sequence[Sequence[str]], same: Mapping[str, str]) -> Labelled:
-        chosen = np.zeros((len(part), len(choices)), bool)
-        for row, own in zip(chosen, names, strict=True):
-            row[[place[same[name]] for name in own]] = True
+        chosen = marked(names, same, choices)
         return Labelled([text for text, _ in part], chosen if multilabel else chosen.argmax(axis=1).astype(np.int64))
 
     name = readable(train.parent.name if train.stem == "train" and train.parent.name else train.stem)
@@ -157,13 +155,13 @@ def _drawn(dataset: Dataset, train: Path, pool: int | None) -> Dataset:
 
 
 def _rows(path: Path) -> list[tuple[str, Any]]:
-    found = []
+    rows = []
     for line, row in numbered_rows(path):
         fields = [*(_PAIR if _PAIR[0] in row else ("text",)), "label"]
         lacking = [name for name in fields if row.get(name) is None]
         if lacking:
             raise PrepalError(f"{path} line {line} has no {lacking[0]!r}: every line needs {' and '.join(fields)}.")
-        found.append(("\n".join(readable(str(row[name])) for name in fields[:-1]).strip(), row["label"]))
-    if not found:
+        rows.append((joined(row, fields[:-1]), row["label"]))
+    if not rows:
         raise PrepalError(f"{path} has no rows: give labelled texts.")
-    return found
+    return rows

@@ -1,8 +1,8 @@
 """One experiment: labels are asked for in batches, and after each one the classifier is measured on the test texts."""
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ class Setting:
         label_names: whether the choices' names are made use of.
         batch_size: labels between two retrainings.
         budget: labels in all.
-        seed: of everything that is random.
+        seed: decides everything that is random.
         judge: the encoder on whose vectors accuracy is measured, as with labels that were acquired for another model.
         final_model: fine-tuned on all labels at the end; "" for none.
     """
@@ -64,10 +64,26 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
     about = _about(setting, dataset)
     own = vectors[setting.encoder]
     chooser = _chooser(setting, dataset, own)
-    judge = chooser if not setting.judge else _judge(setting, dataset, vectors[setting.judge])
-    judging = own if not setting.judge else vectors[setting.judge]
+    judging = vectors[setting.judge] if setting.judge else own
+    at_random = replace(setting, strategy="random", classifier="logistic")
+    judge = _chooser(at_random, dataset, judging) if setting.judge else chooser
     labelled = np.empty(0, np.int64)
     number = 0
+
+    def row(
+        phase: str, probabilities: NDArray[np.float32] | None, fit_s: float, rank_s: float, picked: Sequence[int]
+    ) -> Row:
+        return {
+            **about,
+            "phase": phase,
+            "round": number,
+            "labels": len(labelled),
+            **scores(probabilities, dataset.test, how_many(dataset.train.labels[labelled])),
+            "fit_s": round(fit_s, 6),
+            "rank_s": round(rank_s, 6),
+            "picked": picked,
+        }
+
     while True:
         free = np.setdiff1d(np.arange(len(own.train)), labelled)
         began = time.perf_counter()
@@ -79,35 +95,16 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
         ranked = time.perf_counter()
         if judge is not chooser:
             judge.fit(labelled, free)
-        yield {
-            **about,
-            "phase": "round",
-            "round": number,
-            "labels": len(labelled),
-            **scores(judge.predict_proba(judging.test), dataset.test, how_many(dataset.train.labels[labelled])),
-            "fit_s": round(fitted - began, 6),
-            "rank_s": round(ranked - fitted, 6),
-            "picked": picked.tolist(),
-        }
+        yield row("round", judge.predict_proba(judging.test), fitted - began, ranked - fitted, picked.tolist())
         if not len(picked):
             break
         labelled = np.concatenate([labelled, picked])
         number += 1
     if setting.final_model:
         began = time.perf_counter()
-        probabilities = _fine_tuned(setting.final_model, dataset, labelled, setting.seed).predict_proba(
-            dataset.test.texts
-        )
-        yield {
-            **about,
-            "phase": "final",
-            "round": number,
-            "labels": len(labelled),
-            **scores(probabilities, dataset.test, how_many(dataset.train.labels[labelled])),
-            "fit_s": round(time.perf_counter() - began, 6),
-            "rank_s": 0.0,
-            "picked": [],
-        }
+        model = _fine_tuned(setting.final_model, dataset, labelled, setting.seed)
+        probabilities = model.predict_proba(dataset.test.texts)
+        yield row("final", probabilities, time.perf_counter() - began, 0.0, [])
 
 
 def scores(probabilities: NDArray[np.float32] | None, test: Labelled, each: HowMany) -> dict[str, float | None]:
@@ -190,12 +187,6 @@ def _chooser(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors
         name_vectors=vectors.names if setting.label_names else None,
         classifier=setting.classifier,
     )
-    return _OnVectors(learner, vectors, dataset)
-
-
-def _judge(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors:
-    names = vectors.names if setting.label_names else None
-    learner = ActiveLearner(len(dataset.choices), "random", multilabel=dataset.multilabel, name_vectors=names)
     return _OnVectors(learner, vectors, dataset)
 
 

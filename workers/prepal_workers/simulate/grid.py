@@ -70,8 +70,8 @@ def run_all(
 
     Args:
         settings: what is to be tried.
-        dataset: on which texts.
-        vectors: by encoder.
+        dataset: the texts that it is tried on.
+        vectors: the texts' vectors, by encoder.
         results: file of JSON lines.
         jobs: how many experiments run at the same time.
         advance: told, now and then, how many rows of `settings` there are.

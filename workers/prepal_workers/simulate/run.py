@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from prepal_workers.simulate.encoders import WORD_COUNTS, embed, word_counts
 from prepal_workers.simulate.experiment import Setting, Vectors
 from prepal_workers.simulate.grid import rows_of, run_all, set_apart
 from prepal_workers.simulate.presets import PRESETS
+from prepal_workers.training.bar import Bar
 
 _CLASSIFIERS = ("logistic", "network", "finetune")
 # What the options are where neither the command line nor a preset says.
@@ -45,9 +45,9 @@ def simulate(
         train: labelled texts of the pool.
         test: labelled texts to measure on.
         out: folder for `results.jsonl`, `report.html` and `curves.png`.
-        console: for progress and the table.
+        console: shows progress and the table.
         cache: the vector cache.
-        encoder: that of the settings.
+        encoder: the encoder of the settings.
         jobs: how many experiments run at the same time.
         preset: name of one of the paper's experiments.
         given: options of the command line; those that were not given are absent.
@@ -72,11 +72,11 @@ def simulate(
             markup=False,
         )
     needed = {s.encoder for s in settings} | {s.judge for s in settings if s.judge}
-    with _bar(console) as bar:
+    title = f"{len(settings)} runs"
+    with Bar(console) as bar:
         vectors = {name: _vectors(dataset, name, cache, bar) for name in sorted(needed)}
         total = sum(rows_of(setting, dataset) for setting in settings)
-        task = bar.add_task(f"{len(settings)} runs", total=total)
-        rows = run_all(settings, dataset, vectors, results, jobs, lambda done: bar.update(task, completed=done))
+        rows = run_all(settings, dataset, vectors, results, jobs, lambda done: bar.show(title, done, total))
     title = f"{dataset.name}: {len(dataset.train.texts)} texts, {len(dataset.choices)} choices"
     table = report.write(rows, title, shlex.join(["prepal", *sys.argv[1:]]), out, dataset.notes)
     console.print(_table(title, table))
@@ -125,24 +125,19 @@ def _check(settings: Sequence[Setting], dataset: Dataset) -> None:
             raise PrepalError(f"There is no classifier {setting.classifier!r}: choose from {', '.join(_CLASSIFIERS)}.")
 
 
-def _vectors(dataset: Dataset, encoder: str, cache: str, bar: Progress) -> Vectors:
+def _vectors(dataset: Dataset, encoder: str, cache: str, bar: Bar) -> Vectors:
     names = [name_text(choice) for choice in dataset.choices]
     parts = (dataset.train.texts, dataset.test.texts, names)
     if encoder == WORD_COUNTS:
         return Vectors(*word_counts(*parts))
-    task = bar.add_task(f"Embedding with {encoder.rsplit('/', 1)[-1]}", total=sum(map(len, parts)))
-    return Vectors(*(embed(part, encoder, cache, lambda done: bar.advance(task, done)) for part in parts))
+    title, done = f"Embedding with {encoder.rsplit('/', 1)[-1]}", 0
 
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        bar.show(title, done, sum(map(len, parts)))
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    return Vectors(*(embed(part, encoder, cache, advance) for part in parts))
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:

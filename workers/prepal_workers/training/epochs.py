@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from prepal.learning.classifiers.decisions import HowMany
+from prepal_workers.training.measures import macro_f1, right, score
 
 COMPLETE = "complete.json"
 _LOGITS = "logits.npz"
@@ -44,45 +47,37 @@ class Watch(Protocol):
         """After each epoch: what it gave."""
 
 
-class Measured:
-    """Measures, and remembers what was measured last; transformers' `compute_metrics`.
-
-    Args:
-        measure: of logits and labels, as a prediction has them.
-    """
-
-    def __init__(self, measure: Callable[[EvalPrediction], Mapping[str, float]]) -> None:
-        self._measure = measure
-        self.logits: NDArray[np.float32] = np.empty((0, 0), np.float32)
-
-    def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
-        """The measures, by name."""
-        self.logits = np.asarray(prediction.predictions, np.float32)
-        return dict(self._measure(prediction))
-
-
 class Progress(TrainerCallback):
-    """Tells the watch; marks checkpoints that are whole; remembers what was said of the texts to judge by.
+    """Measures, and tells the watch; marks checkpoints that are whole; remembers what was said of the judged texts.
 
     Args:
-        watch: is told.
-        tokens: of all texts that are learnt from.
-        checkpoint: that training goes on from, if it does.
-        measured: what is measured after each epoch.
+        watch: told what happens.
+        tokens: how many the texts that are learnt from have together.
+        checkpoint: the folder that training goes on from, if it does.
+        each: how many labels a text has.
     """
 
-    def __init__(self, watch: Watch | None, tokens: int, checkpoint: Path | None, measured: Measured) -> None:
+    def __init__(self, watch: Watch | None, tokens: int, checkpoint: Path | None, each: HowMany) -> None:
         before = json.loads((checkpoint / COMPLETE).read_text()) if checkpoint else {"seconds": {}, "learning": {}}
         self._seconds, self._learning = ({int(n): s for n, s in before[of].items()} for of in ("seconds", "learning"))
         self._watch = watch
         self._tokens = tokens
-        self._measured = measured
+        self._each = each
+        self._last_logits: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self.logits: dict[int, NDArray[np.float32]] = {}
         """`(v, k)`, of the texts to judge by: at the start, which is 0, and after each epoch."""
         if checkpoint and (checkpoint / _LOGITS).exists():
             with np.load(checkpoint / _LOGITS) as before_it:
                 self.logits = {int(number): before_it[number] for number in before_it.files}
         self._began = time.monotonic()
+
+    def measure(self, prediction: EvalPrediction) -> dict[str, float]:
+        """The measures, by name: transformers' `compute_metrics`."""
+        logits, labels = np.asarray(prediction.predictions, np.float32), np.asarray(prediction.label_ids)
+        self._last_logits = logits
+        labels = labels > 0 if labels.ndim == 2 else labels
+        accuracy, f1 = float(right(logits, labels, self._each).mean()), macro_f1(logits, labels, self._each)
+        return {"accuracy": accuracy, "macro_f1": f1, "score": score(logits, labels, self._each)}
 
     def epochs(self, history: Sequence[dict[str, Any]]) -> list[Epoch]:
         """What a trainer's log says of each epoch."""
@@ -121,7 +116,7 @@ class Progress(TrainerCallback):
                 self._watch.epoch(self.epochs(state.log_history)[-1])
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
-        self.logits[round(state.epoch or 0)] = self._measured.logits
+        self.logits[round(state.epoch or 0)] = self._last_logits
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"

@@ -1,6 +1,6 @@
 """How good predictions are: figures with their intervals, and a temperature that makes confidences honest."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,18 @@ from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, preci
 from prepal.learning.classifiers import decisions
 from prepal.learning.classifiers.decisions import HowMany, marks
 from prepal.learning.classifiers.labels import Labels
-from prepal.learning.quality.interval import independent
+from prepal.learning.quality.interval import independent, share_interval
 
 # A few texts that all happen to be right would otherwise make the model look infinitely sure.
 _TEMPERATURES = (0.25, 10.0)
 _BINS = 10
-# The normal quantile of a two-sided 95 % interval.
-_Z_95 = 1.959964
 # Of two models that are right equally often, the one whose wrong answers are less sure is better.
 _LOSS_WEIGHT, _LARGEST_LOSS = 0.01, 5.0
 
 
 @dataclass(frozen=True)
 class Share:
-    """A part of n texts, with its 95 % interval.
-
-    Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
-    """
+    """A part of n texts, with its 95 % interval."""
 
     estimate: float
     low: float
@@ -38,9 +33,8 @@ class Share:
     @classmethod
     def of(cls, right: int, n: int, independent: float | None = None) -> "Share":
         """Share of `right` among `n` texts, of which so many are `independent`: all, unless it is said."""
-        share, z2 = right / n, _Z_95**2 / (independent or n)
-        centre, reach = share + z2 / 2, (z2 * (share * (1 - share) + z2 / 4)) ** 0.5
-        return cls(share, max(0.0, (centre - reach) / (1 + z2)), min(1.0, (centre + reach) / (1 + z2)), n)
+        share, different = right / n, independent or n
+        return cls(share, *share_interval(share * different, different), n)
 
 
 def given(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.bool_]:
@@ -117,7 +111,7 @@ def report(
     each: HowMany,
     groups: NDArray[np.int64],
 ) -> dict[str, Any]:
-    """Accuracy, macro-F1, figures per class and the confusion matrix, as plain JSON; equal texts are a group `(n,)`."""
+    """Accuracy, macro-F1, figures per class and the confusion matrix, by name; equal texts are a group `(n,)`."""
     truth, predicted = marks(labels, logits.shape[1]), given(logits, each)
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, average=None, zero_division=0)
     matrix = (
@@ -126,7 +120,7 @@ def report(
         else confusion_matrix(labels, predicted.argmax(axis=1), labels=np.arange(len(label_names)))
     )
     return {
-        "accuracy": asdict(Share.of(int(right(logits, labels, each).sum()), len(labels), independent(groups))),
+        "accuracy": Share.of(int(right(logits, labels, each).sum()), len(labels), independent(groups)),
         "macro_f1": macro_f1(logits, labels, each),
         "log_loss": log_loss(logits, labels),
         "per_class": {

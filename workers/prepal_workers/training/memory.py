@@ -22,9 +22,9 @@ def tokens_at_once(config: Any, n_parameters: int, longest: int, memory_bytes: i
 
     Args:
         config: the model's: hidden size h, attention heads a, layers.
-        n_parameters: that are trained.
+        n_parameters: how many numbers are trained.
         longest: tokens of the longest text, s.
-        memory_bytes: of the GPU, or of the machine without one; asked of it when None.
+        memory_bytes: the GPU's memory, or the machine's without one; asked for when None.
     """
     hidden = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
     layers = getattr(config, "num_hidden_layers", None)

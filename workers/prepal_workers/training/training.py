@@ -1,9 +1,8 @@
 """Fine-tunes a pretrained model on labelled texts."""
 
 import contextlib
-import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,34 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
-from transformers import (
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    EvalPrediction,
-    PrinterCallback,
-    Trainer,
-    TrainingArguments,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback, Trainer
 
 from prepal.errors import PrepalError
-from prepal.learning.classifiers.decisions import HowMany, how_many
+from prepal.learning.classifiers.decisions import how_many
 from prepal.learning.classifiers.labels import Labels
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.fields import Text
+from prepal_workers.model.head import last_layer
+from prepal_workers.model.loading import quiet
 from prepal_workers.model.lora import add_lora, merge_lora
-from prepal_workers.model.sequence_model import SequenceModel, last_layer
+from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.contrastive import PairLoss
-from prepal_workers.training.epochs import Epoch, Measured, Progress, Watch, last_complete, start_score
-from prepal_workers.training.measures import macro_f1, right, score
-from prepal_workers.training.memory import tokens_at_once
-from prepal_workers.training.recipe import Recipe, Wishes, choose_recipe, precision
+from prepal_workers.training.epochs import Epoch, Progress, Watch, last_complete, start_score
+from prepal_workers.training.recipe import Recipe, Wishes, choose_recipe
+from prepal_workers.training.trainer import arguments_of, log_loss, rows_of
 
-log = logging.getLogger(__name__)
-
-_WARMUP, _WEIGHT_DECAY = 0.1, 0.01
-# Batches of similar length save padding; of fewer texts, batches would be the same in every epoch.
-_SORTED_FROM = 128
+_Labelled = tuple[Sequence[Text], Labels]
 
 
 @dataclass
@@ -74,7 +61,7 @@ def train(
     *,
     seed: int = 0,
     out: Path | None = None,
-    validation: tuple[Sequence[Text], Labels] | None = None,
+    validation: _Labelled | None = None,
     unlabelled: Sequence[Text] = (),
     label_names: Sequence[str] = (),
     wishes: Wishes | None = None,
@@ -88,15 +75,15 @@ def train(
         texts: n texts, or pairs of texts.
         labels: `(n,)` int64, or `(n, k)` bool where a text may have several classes.
         n_classes: k.
-        seed: of everything that is drawn.
+        seed: decides everything that is drawn.
         out: keeps what `resume` goes on from; nothing is kept when None.
         validation: texts and labels to judge by: training stops when it no longer becomes better for them, and the best
             epoch is taken. Without them all epochs are run and the last one is taken.
         unlabelled: texts without a label, in any order, which make the logistic regression better.
-        label_names: of the k classes, if they say something.
+        label_names: the k classes' names, if they say something.
         wishes: hyperparameters that are given; the others are chosen.
         resume: go on where a training with the same arguments was ended.
-        watch: is told of progress.
+        watch: told of progress.
 
     Raises:
         PrepalError: the model cannot be loaded, or its numbers overflow.
@@ -106,150 +93,75 @@ def train(
         began.on_read = watch.read
     recipe = choose_recipe(len(texts), began.parameters, wishes or Wishes())
     began.start_head(texts, labels, unlabelled, label_names)
+    trained = Trained(began, recipe, best_epoch=0)
     if recipe.method == "logistic":
-        return Trained(began, recipe, 0)
-    validation = validation if recipe.method == "fine-tune" else None
-    start = {name: tensor.clone() for name, tensor in began.model.state_dict().items()} if validation else {}
-    if recipe.lora:
-        add_lora(began)
-    with _folder(out) as folder, _quiet():
-        loss = PairLoss(last_layer(began.model)) if recipe.method == "contrast" else _loss(labels, n_classes)
-        rows = _rows(began, texts, labels)
-        each = how_many(labels)
-        measured = Measured(_measure(each))
-        trainer = _trainer(began, rows, validation, recipe, loss, measured, folder, seed, keeps=out is not None)
-        checkpoint = last_complete(folder) if resume else None
-        progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint, measured)
-        trainer.add_callback(progress)
-        interrupted = False
-        try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except KeyboardInterrupt:
-            interrupted = True
-            if trainer.state.best_model_checkpoint:
-                trainer._load_best_model()
-        trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        epochs = progress.epochs(trainer.state.log_history)
-        best = _best(epochs, trainer) if validation else len(epochs)
-        merge_lora(began, keep=bool(best))
-        if validation and not best:
-            began.model.load_state_dict(start)
-    if isinstance(loss, PairLoss):
-        loss.close()
+        return trained
+    judged_by = validation if recipe.method == "fine-tune" else None
+    with _folder(out) as folder, quiet():
+        _learn(trained, (texts, labels), judged_by, folder, seed, keeps=out is not None, resume=resume, watch=watch)
+    if recipe.method == "contrast":
         began.start_head(texts, labels, unlabelled, label_names)
     if not all(torch.isfinite(p).all() for p in began.model.parameters()):
         raise PrepalError(
             f"The numbers of {model} overflowed at the learning rate {recipe.learning_rate:.1e}: choose a smaller one."
         )
-    return Trained(began, recipe, best, epochs, interrupted, progress.logits)
+    return trained
 
 
-def _best(epochs: Sequence[Epoch], trainer: Trainer) -> int:
-    """The number of the best epoch; 0 if the model was better before the first one."""
-    scores = [start_score(trainer.state.log_history), *(epoch.score or 0.0 for epoch in epochs)]
-    return int(np.argmax(scores))
-
-
-def _trainer(
-    began: SequenceModel,
-    rows: list[dict[str, Any]],
-    validation: tuple[Sequence[Text], Labels] | None,
-    recipe: Recipe,
-    loss: Callable[..., torch.Tensor],
-    measured: Measured,
+def _learn(
+    trained: Trained,
+    learnt: _Labelled,
+    judged_by: _Labelled | None,
     folder: Path,
     seed: int,
     *,
     keeps: bool,
-) -> Trainer:
-    longest = max(len(row["input_ids"]) for row in rows)
-    trained = sum(p.numel() for p in began.model.parameters() if p.requires_grad)
-    at_once = tokens_at_once(began.model.config, trained, longest)
-    # Pairs are of one part; otherwise a batch may be taken in several where memory is short.
-    parts = 1 if recipe.method == "contrast" else max(1, -(-recipe.batch_size * longest // at_once))
-    arithmetic = precision()
-    saves = keeps or validation is not None
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        seed=seed,
-        data_seed=seed,
-        learning_rate=recipe.learning_rate,
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=-(-recipe.batch_size // parts),
-        gradient_accumulation_steps=parts,
-        per_device_eval_batch_size=max(1, at_once // longest),
-        warmup_steps=_WARMUP,
-        weight_decay=_WEIGHT_DECAY,
-        bf16=arithmetic == "bf16",
-        fp16=arithmetic == "fp16",
-        use_cpu=not torch.cuda.is_available(),
-        train_sampling_strategy="group_by_length" if len(rows) >= _SORTED_FROM else "random",
-        dataloader_pin_memory=torch.cuda.is_available(),
-        remove_unused_columns=False,
-        logging_strategy="epoch",
-        eval_strategy="epoch" if validation else "no",
-        eval_on_start=validation is not None,
-        save_strategy="epoch" if saves else "no",
-        save_total_limit=2,
-        save_only_model=not keeps,
-        load_best_model_at_end=validation is not None,
-        metric_for_best_model="score" if validation else None,
-        greater_is_better=True if validation else None,
-        restore_callback_states_from_checkpoint=True,
-        disable_tqdm=True,
-        report_to="none",
-    )
+    resume: bool,
+    watch: Watch | None,
+) -> None:
+    """Run the epochs, leave the model of the best one, and note what they gave."""
+    model, recipe = trained.model, trained.recipe
+    start = {name: tensor.clone() for name, tensor in model.model.state_dict().items()} if judged_by else {}
+    if recipe.lora:
+        add_lora(model)
+    contrast = PairLoss(last_layer(model.model)) if recipe.method == "contrast" else None
+    labels = learnt[1]
+    rows, judged = rows_of(model, *learnt), rows_of(model, *judged_by) if judged_by else None
+    arguments = arguments_of(model, recipe, rows, folder, seed, judges=judged is not None, keeps=keeps)
+    checkpoint = last_complete(folder) if resume else None
+    progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint, how_many(labels))
     trainer = Trainer(
-        model=began.model,
+        model=model.model,
         args=arguments,
         train_dataset=rows,
-        eval_dataset=_rows(began, *validation) if validation else None,
-        data_collator=DataCollatorWithPadding(began.tokenizer),
-        compute_loss_func=loss,
-        compute_metrics=measured,
-        callbacks=[EarlyStoppingCallback(recipe.patience)] if validation else None,
+        eval_dataset=judged,
+        data_collator=DataCollatorWithPadding(model.tokenizer),
+        compute_loss_func=contrast or log_loss(labels, model.n_classes),
+        compute_metrics=progress.measure,
+        callbacks=[*([EarlyStoppingCallback(recipe.patience)] if judged else []), progress],
     )
     trainer.loss_is_scaled_for_ga = False
     trainer.remove_callback(PrinterCallback)
-    return trainer
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except KeyboardInterrupt:
+        trained.interrupted = True
+        if trainer.state.best_model_checkpoint:
+            trainer._load_best_model()
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    history = trainer.state.log_history
+    trained.epochs, trained.logits = progress.epochs(history), progress.logits
+    trained.best_epoch = _best(trained.epochs, history) if judged_by else len(trained.epochs)
+    merge_lora(model, keep=bool(trained.best_epoch))
+    if judged_by and not trained.best_epoch:
+        model.model.load_state_dict(start)
+    if contrast:
+        contrast.close()
 
 
-def _rows(model: SequenceModel, texts: Sequence[Text], labels: Labels) -> list[dict[str, Any]]:
-    several = labels.ndim == 2
-    targets = labels.astype(np.float32).tolist() if several else labels.tolist()
-    return [{**row, "labels": target} for row, target in zip(model.tokenize(texts), targets, strict=True)]
-
-
-def _loss(labels: Labels, n_classes: int) -> Callable[..., torch.Tensor]:
-    """Log loss; where a text has one class, rare ones count more."""
-    class_weights = None if labels.ndim == 2 else _class_weights(labels, n_classes)
-
-    def loss(outputs: Any, labels: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: ANN401
-        logits = outputs.logits.float()
-        if class_weights is None:
-            return functional.binary_cross_entropy_with_logits(logits, labels.float())
-        return functional.cross_entropy(logits, labels, weight=class_weights.to(logits.device))
-
-    return loss
-
-
-def _class_weights(labels: Labels, n_classes: int) -> torch.Tensor:
-    """Weights by the root of how rare classes are: half-way to all classes counting the same."""
-    counts = np.bincount(labels, minlength=n_classes)
-    weights = 1 / np.sqrt(np.maximum(counts, 1))
-    return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
-
-
-def _measure(each: HowMany) -> Callable[[EvalPrediction], dict[str, float]]:
-    """What is measured after an epoch, of texts that have so many labels each."""
-
-    def measure(prediction: EvalPrediction) -> dict[str, float]:
-        logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-        labels = labels > 0 if labels.ndim == 2 else labels
-        accuracy, f1 = float(right(logits, labels, each).mean()), macro_f1(logits, labels, each)
-        return {"accuracy": accuracy, "macro_f1": f1, "score": score(logits, labels, each)}
-
-    return measure
+def _best(epochs: Sequence[Epoch], history: Sequence[dict[str, Any]]) -> int:
+    """The number of the best epoch; 0 if the model was better before the first one."""
+    return int(np.argmax([start_score(history), *(epoch.score or 0.0 for epoch in epochs)]))
 
 
 @contextlib.contextmanager
@@ -260,14 +172,3 @@ def _folder(out: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="prepal-") as folder:
         yield Path(folder)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what transformers tells of itself."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)

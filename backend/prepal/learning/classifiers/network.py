@@ -46,7 +46,7 @@ class Network:
         self._learnt: NDArray[np.bool_] = np.zeros(n_classes, bool)  # which choices the network tells about
         self._shares: NDArray[np.float32] = np.zeros(n_classes, np.float32)  # the probabilities of the others
 
-    def fit(self, vectors: NDArray[np.float32], labels: Labels, weights: NDArray[np.floating] | None = None) -> Self:
+    def fit(self, vectors: NDArray[np.float32], labels: Labels) -> Self:
         """Learn from labelled vectors.
 
         A choice that no label has gets probability 0. If multilabel, a choice that every label has, or none, gets what
@@ -55,15 +55,12 @@ class Network:
         Args:
             vectors: `(n, d)`, finite.
             labels: `(n,)` int64, or `(n, k)` bool if multilabel.
-            weights: `(n,)`, not negative; a label of weight 0 counts as absent.
 
         Raises:
             NothingToLearn: if the labels have fewer than two choices between them (none at all if multilabel).
             ValueError: if shapes or values do not fit.
         """
-        check_labels(vectors, labels, weights, self.n_classes, multilabel=self.multilabel)
-        importance = np.ones(len(vectors)) if weights is None else weights.astype(np.float64)
-        vectors, labels, importance = vectors[importance > 0], labels[importance > 0], importance[importance > 0]
+        check_labels(vectors, labels, None, self.n_classes, multilabel=self.multilabel)
         targets = labels if self.multilabel else labels[:, None] == np.arange(self.n_classes)
         seen = np.asarray(targets.any(axis=0))
         if self.multilabel and not seen.any():
@@ -75,9 +72,9 @@ class Network:
         self._learnt = seen & ~targets.all(axis=0)
         self._shares = np.zeros(self.n_classes, np.float32)
         if self.multilabel:
-            self._shares[:] = (importance @ targets + 1) / (importance.sum() + 2)
+            self._shares[:] = (targets.sum(axis=0) + 1) / (len(targets) + 2)
             labels = labels[:, self._learnt]
-        self._network = self._train(self._mapped(vectors), labels, importance) if self._learnt.any() else None
+        self._network = self._train(self._mapped(vectors), labels) if self._learnt.any() else None
         return self
 
     def predict_proba(self, vectors: Vectors) -> NDArray[np.float32]:
@@ -113,7 +110,7 @@ class Network:
     def _mapped(self, vectors: Vectors) -> NDArray[np.float32]:
         return as_float32(vectors) if self._map is None else self._map.map(vectors)
 
-    def _train(self, vectors: NDArray[np.float32], labels: Labels, weights: NDArray[np.float64]) -> "MLPClassifier":
+    def _train(self, vectors: NDArray[np.float32], labels: Labels) -> "MLPClassifier":
         # Scikit-learn is 160 MB in memory, which those who have the logistic regression do without.
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.neural_network import MLPClassifier
@@ -122,7 +119,7 @@ class Network:
         single = labels.ndim == 2 and labels.shape[1] == 1
         with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            network.fit(vectors.astype(np.float64), labels[:, 0] if single else labels, weights)
+            network.fit(vectors.astype(np.float64), labels[:, 0] if single else labels)
         # L-BFGS needs float64; prediction does not, and is twice as fast without.
         network.coefs_ = [c.astype(np.float32) for c in network.coefs_]
         network.intercepts_ = [c.astype(np.float32) for c in network.intercepts_]

@@ -29,11 +29,9 @@ def blobs(rng: np.random.Generator, n: int, k: int, d: int = 16) -> tuple[np.nda
     return (3 * np.eye(d)[labels] + rng.normal(size=(n, d))).astype(np.float32), labels
 
 
-def refusal_of(
-    classifier: Network | LogisticRegression, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> str | None:
+def refusal_of(classifier: Network | LogisticRegression, vectors: np.ndarray, labels: np.ndarray) -> str | None:
     try:
-        classifier.fit(vectors, labels, weights)
+        classifier.fit(vectors, labels)
     except NothingToLearn as refusal:
         return str(refusal)
     return None
@@ -66,11 +64,10 @@ def test_it_learns_and_refuses_where_the_logistic_regression_does(k: int, n: int
     vectors = rng.normal(size=(n, 4)).astype(np.float32)
     often = rng.random(k) ** 2
     labels = rng.random((n, k)) < often if multilabel else rng.choice(k, n, p=often / often.sum())
-    weights = rng.choice([0.0, 0.5, 2.0], n)
     reference = LogisticRegression(k, multilabel=multilabel)
-    refusal = refusal_of(reference, vectors, labels, weights)
+    refusal = refusal_of(reference, vectors, labels)
     network = Network(k, multilabel=multilabel)
-    assert refusal_of(network, vectors, labels, weights) == refusal
+    assert refusal_of(network, vectors, labels) == refusal
     if refusal is not None:
         return
     expected, probabilities = reference.predict_proba(vectors), network.predict_proba(vectors)
@@ -78,8 +75,7 @@ def test_it_learns_and_refuses_where_the_logistic_regression_does(k: int, n: int
     assert probabilities.shape == (n, k)
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
     if multilabel:
-        counted = labels[weights > 0]
-        constant = counted.all(axis=0) | ~counted.any(axis=0)
+        constant = labels.all(axis=0) | ~labels.any(axis=0)
         np.testing.assert_allclose(probabilities[:, constant], expected[:, constant], rtol=1e-5)
     else:
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -94,14 +90,6 @@ def test_several_choices_are_learnt_each_for_itself() -> None:
     assert ((probabilities > 0.5) == labels[300:]).mean(axis=0).min() > 0.9
     alone = Network(2, multilabel=True).fit(vectors[:300], labels[:300, 1:]).predict_proba(vectors[300:])
     assert ((alone > 0.5) == labels[300:, 1:]).mean() > 0.9
-
-
-def test_a_label_counts_as_much_as_its_weight() -> None:
-    rng = np.random.default_rng(2)
-    vectors, labels = blobs(rng, 60, 3)
-    flipped = np.where(np.arange(60) < 20, (labels + 1) % 3, labels)
-    ignored = Network(3).fit(vectors, flipped, np.where(np.arange(60) < 20, 0.0, 1.0)).predict_proba(vectors)
-    np.testing.assert_array_equal(ignored, Network(3).fit(vectors[20:], labels[20:]).predict_proba(vectors))
 
 
 def test_the_prior_maps_the_vectors_of_labels_and_texts() -> None:

@@ -4,17 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from label_studio_sdk.converter import Converter
 
 from prepal.errors import PrepalError
 from prepal.labels.label_config import parse
-from prepal_workers.final_model.judging import split
-from prepal_workers.labelled.labelled_data import LabelledData
-from prepal_workers.labelled.read_labelled import read_labelled
+from prepal_workers.labelled.data import LabelledData
+from prepal_workers.labelled.read import read_labelled
 
 CONFIG = """<View><Text name="t" value="$text"/>
 <Choices name="topic" toName="t" choice="{}"><Choice value="Billing"/><Choice value="Shipping"/></Choices>
@@ -236,34 +232,6 @@ def test_equal_texts_are_told_and_contradictory_ones_named() -> None:
     assert data.contradictory == [2, 8]
     assert any("equal ones with different labels are in the tasks 2, 8: correct these." in s for s in data.summary())
     assert not any("Equal texts" in line for line in read(three_annotators()).summary())
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.booleans()), min_size=2, max_size=140),
-    st.booleans(),
-    st.integers(0, 9),
-)
-@settings(deadline=None, max_examples=150)
-def test_what_is_learnt_from_and_what_judges_have_no_text_in_common(
-    tasks: list[tuple[int, int, bool]], multilabel: bool, seed: int
-) -> None:
-    rows = [
-        {"text": f"text {text}", "label": [str(label)] if multilabel else str(label), "audit": audit}
-        for text, label, audit in tasks
-    ]
-    try:
-        data = read_labelled(json.dumps(rows).encode(), "rows.json")
-        held_back, learnt, how = split(data, seed)
-    except PrepalError:
-        return
-    texts = np.array(data.texts)
-    assert held_back.any()
-    assert not set(texts[held_back]) & set(texts[learnt])
-    assert data.marks[learnt].any(axis=0).all()
-    if how == "the audit tasks":
-        assert data.is_audit[held_back].all()
-    else:
-        assert (held_back | learnt).all()
 
 
 FORMS = ("Café", "Cafe\u0301")  # one character, or a letter and its accent

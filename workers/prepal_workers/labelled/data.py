@@ -1,8 +1,7 @@
 """Labelled texts, and what was met while reading them."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import HowMany, how_many, marks
 from prepal.learning.quality.folds import equal
-from prepal_workers.labelled.text_fields import Text
+from prepal_workers.labelled.fields import Text
 from prepal_workers.labelled.wording import named, words_of
 
 _LEAST_EXAMPLES = 2
@@ -97,6 +96,10 @@ class LabelledData:
         found = self.labels.sum(axis=0) if self.multilabel else np.bincount(self.labels, minlength=k)
         return dict(zip(self.label_names, map(int, found), strict=True))
 
+    def texts_at(self, places: NDArray[np.int64]) -> list[Text]:
+        """The texts at some places."""
+        return [self.texts[place] for place in places]
+
     def summary(self) -> list[str]:
         """What was read, a line per fact."""
         what = "pairs" if self.pairs else "texts"
@@ -125,60 +128,40 @@ class LabelledData:
         return [f"{said}; equal ones with different labels are in the tasks {tasks}: correct these."]
 
 
-def assemble(
-    *,
-    kind: str,
-    name: str,
-    texts: list[Text],
-    chosen: NDArray[np.bool_],
-    label_names: tuple[str, ...],
-    multilabel: bool,
-    is_audit: NDArray[np.bool_],
-    task_ids: NDArray[np.int64],
-    tasks: int,
-    fields: tuple[str, ...],
-    choice: str,
-    disagreements: int,
-    left_out: Counter[str],
-    unlabelled: list[Text],
-    votes: NDArray[np.int64] | None = None,
-) -> LabelledData:
-    """Put together what was read, sorted by task, without labels that nothing has.
+def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
+    """The same sorted by task, without labels that no text has.
 
-    `chosen` `(n, k)` bool says which of `label_names` each text has, `votes` are places in these, and `name` is the
-    file's, for messages; all others are as in `LabelledData`.
+    Args:
+        data: as it was read: labels are `(n, k)` bool also where a text has one.
+        multilabel: whether a text may have several labels.
+        name: the file's name, for messages.
 
     Raises:
         PrepalError: there is nothing that could be told apart.
     """
-    if not texts:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
-        raise PrepalError(f"None of the {tasks} tasks of {name} has a label ({reasons}): label some, and export again.")
-    order = np.argsort(task_ids, kind="stable")
-    counts = chosen.sum(axis=0)
-    used = np.flatnonzero(counts > 0)
-    if len(used) < (1 if multilabel else 2):
+    left_out = {reason: count for reason, count in data.left_out.items() if count}
+    if not data.texts:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise PrepalError(
-            f"All {len(texts)} labels of {name} are {label_names[used[0]] if len(used) else 'empty'!r}: a model needs "
-            "examples of two."
+            f"None of the {data.tasks} tasks of {name} has a label ({reasons}): label some, and export again."
         )
-    kept = chosen[order][:, used]
-    names = [label_names[column] for column in used]
-    return LabelledData(
-        kind=kind,
-        texts=[texts[place] for place in order],
+    order = np.argsort(data.task_ids, kind="stable")
+    counts = data.labels.sum(axis=0)
+    used = np.flatnonzero(counts)
+    if len(used) < (1 if multilabel else 2):
+        only = data.label_names[used[0]] if len(used) else "empty"
+        raise PrepalError(f"All {len(data.texts)} labels of {name} are {only!r}: a model needs examples of two.")
+    kept = data.labels[order][:, used]
+    return replace(
+        data,
+        texts=data.texts_at(order),
         labels=kept if multilabel else kept.argmax(axis=1).astype(np.int64),
-        label_names=tuple(names),
-        is_audit=is_audit[order],
-        task_ids=task_ids[order],
-        tasks=tasks,
-        fields=fields,
-        choice=choice,
-        disagreements=disagreements,
-        left_out={reason: count for reason, count in left_out.items() if count},
-        unlabelled=unlabelled,
-        votes=None if votes is None else _renumbered(votes[order], used),
-        notes=tuple(_notes(label_names, counts)),
+        label_names=tuple(data.label_names[column] for column in used),
+        is_audit=data.is_audit[order],
+        task_ids=data.task_ids[order],
+        left_out=left_out,
+        votes=None if data.votes is None else _renumbered(data.votes[order], used),
+        notes=tuple(_notes(data.label_names, counts)),
     )
 
 

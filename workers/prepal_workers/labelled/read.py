@@ -1,0 +1,218 @@
+"""Reads labelled texts: Label Studio's exports, and JSONL or CSV files with texts and labels."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal import records
+from prepal.errors import PrepalError
+from prepal.files import FileKind, Row, parse_rows
+from prepal.labels.annotation import Annotation
+from prepal.labels.label_config import LabelConfig
+from prepal.labels.settle import settle, vote
+from prepal_workers.labelled.data import LabelledData, tidied
+from prepal_workers.labelled.exports import Export, ExportedTask, is_export, read_export
+from prepal_workers.labelled.fields import Text, TextFields
+from prepal_workers.labelled.wording import marked, named, same_labels
+
+_Votes = dict[int, tuple[ExportedTask, list[Annotation]]]
+"""The tasks that somebody chose something of, by id, with the annotations that say so."""
+
+
+def read_labelled(
+    source: bytes | Sequence[Row],
+    name: str,
+    *,
+    choice: str | None = None,
+    fields: Sequence[str] = (),
+    pair: bool | None = None,
+    config: LabelConfig | None = None,
+    audits: Collection[int] = (),
+) -> LabelledData:
+    """Read labelled texts from an export or a data file.
+
+    Args:
+        source: content of a file, which tells by itself what it is; or the tasks of a project, as in a JSON export.
+        name: the file's or the project's name, for messages.
+        choice: name of the `Choices` tag, where an export has several.
+        fields: names of the fields that are the text; found by themselves when empty.
+        pair: whether the two fields are a pair rather than one text; found by itself when None.
+        config: the project's label config, if known: it says which fields are text and which choices there are.
+        audits: ids of tasks that were drawn at random, beside those that the export marks itself.
+
+    Raises:
+        PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
+    """
+    parsed: tuple[FileKind, Sequence[Row]] = parse_rows(source, name) if isinstance(source, bytes) else ("JSON", source)
+    find = partial(TextFields.find, name=name, wanted=fields, pair=pair)
+    if not is_export(parsed[1]):
+        return tidied(*_of_data_file(*parsed, name, find), name)
+    config = replace(config, from_name=choice) if config and choice else config
+    wanted = config.from_name if config else choice
+    export = read_export(*parsed, name, wanted)
+    tag = _tag(export.choice_tags, wanted, name)
+    return tidied(*_of_export(export, tag, find, config, frozenset(audits)), name)
+
+
+def _of_export(
+    export: Export, tag: str, find: Callable[..., TextFields], config: LabelConfig | None, audits: frozenset[int]
+) -> tuple[LabelledData, bool]:
+    """What an export says, not tidied, and whether a text may have several labels."""
+    votes, left_out = _cast(export.tasks, tag)
+    votes = votes if config else _one_spelling(votes, tag)
+    annotations = [annotation for _, of_task in votes.values() for annotation in of_task]
+    settling = config or _config_of(tag, annotations)
+    settled = settle(dict(enumerate(annotations)), settling)
+    left_out["with choices that the label config no longer has"] += len(votes.keys() - settled.keys())
+    labels = {task: label for task, label in settled.items() if label.any()}
+    left_out["without a choice that most annotators share"] += len(settled) - len(labels)
+    fields = find([task.data for task, _ in votes.values()], config=config)
+    texts = {task: text for task in labels if (text := fields.text(votes[task][0].data))}
+    left_out["without a text"] += len(labels) - len(texts)
+    of_texts = [votes[task][1] for task in texts]
+    said = ({row.tobytes() for a in of_task if (row := vote(a, settling)) is not None} for of_task in of_texts)
+    data = LabelledData(
+        kind=export.kind,
+        texts=list(texts.values()),
+        labels=np.array([labels[task] for task in texts], bool).reshape(len(texts), len(settling.choices)),
+        label_names=settling.choices,
+        is_audit=np.array([votes[task][0].is_audit or task in audits for task in texts], bool),
+        task_ids=np.array(list(texts), np.int64),
+        tasks=len(export.tasks),
+        fields=fields.names,
+        choice=tag,
+        disagreements=sum(len(different) > 1 for different in said),
+        left_out=left_out,
+        unlabelled=[text for task in export.tasks if task.id not in labels and (text := fields.text(task.data))],
+        votes=None if settling.multiple else _by_annotator(of_texts, settling),
+    )
+    return data, settling.multiple
+
+
+def _tag(tags: Sequence[str], wanted: str | None, name: str) -> str:
+    if wanted is not None and wanted in tags:
+        return wanted
+    found = named(tags)
+    if not tags:
+        raise PrepalError(f"{name} has no labels: annotate tasks with Choices, and export again.")
+    if wanted is not None:
+        raise PrepalError(f"{name} has no choices of the tag {wanted!r} (found: {found}): name one of these.")
+    if len(tags) > 1:
+        raise PrepalError(f"{name} has several Choices tags ({found}): name one with --choice.")
+    return tags[0]
+
+
+def _cast(tasks: Sequence[ExportedTask], tag: str) -> tuple[_Votes, Counter[str]]:
+    """The votes for choices of a tag, and how many tasks have none, by reason."""
+    votes: _Votes = {}
+    left_out: Counter[str] = Counter()
+    for task in tasks:
+        chosen = [a for a in task.annotations if not a.skipped and a.choices.get(tag)]
+        if chosen:
+            votes[task.id] = (task, chosen)
+        else:
+            left_out[_why_none(task)] += 1
+    return votes, left_out
+
+
+def _one_spelling(votes: _Votes, tag: str) -> _Votes:
+    """The same votes, each label by one name; see `same_labels`."""
+    same = same_labels(c for _, of_task in votes.values() for a in of_task for c in a.choices[tag])
+    if all(name == label for name, label in same.items()):
+        return votes
+    return {
+        id: (task, [replace(a, choices={**a.choices, tag: [same[c] for c in a.choices[tag]]}) for a in of_task])
+        for id, (task, of_task) in votes.items()
+    }
+
+
+def _by_annotator(annotations: Sequence[Sequence[Annotation]], config: LabelConfig) -> NDArray[np.int64]:
+    """What each annotator chose of each task, `(n, a)`: the newest, if more than once."""
+    annotators = sorted({a.annotator for of in annotations for a in of})
+    column = {annotator: place for place, annotator in enumerate(annotators)}
+    votes = np.full((len(annotations), len(annotators)), -1, np.int64)
+    for row, of in zip(votes, annotations, strict=True):
+        if any(a.ground_truth for a in of):
+            continue
+        for a in sorted(of, key=lambda a: a.updated_at):
+            known = [place for choice in a.choices[config.from_name] if (place := config.place(choice)) is not None]
+            if known:
+                row[column[a.annotator]] = known[0]
+    return votes
+
+
+def _why_none(task: ExportedTask) -> str:
+    if not task.annotations:
+        return "with a draft only" if task.has_draft else "without an annotation"
+    return "skipped" if all(a.skipped for a in task.annotations) else "with nothing chosen"
+
+
+def _config_of(tag: str, annotations: Sequence[Annotation]) -> LabelConfig:
+    """The config that the annotations suggest: several may be chosen where somebody chose several."""
+    chosen = [a.choices[tag] for a in annotations]
+    choices = tuple(sorted({choice for of_one in chosen for choice in of_one}))
+    multiple = any(len(set(of_one)) > 1 for of_one in chosen)
+    return LabelConfig(
+        from_name=tag, to_name="", choices=choices, words=choices, multiple=multiple, fields=(), ignored=()
+    )
+
+
+def _of_data_file(
+    kind: str, rows: Sequence[Row], name: str, find: Callable[..., TextFields]
+) -> tuple[LabelledData, bool]:
+    """What a data file says, not tidied, and whether a text may have several labels."""
+    if not any("label" in row for row in rows):
+        columns = named(sorted({str(column) for row in rows for column in row}))
+        raise PrepalError(
+            f"{name} has no labels (found: {columns}): give a Label Studio export, or name the field of the labels "
+            "'label'."
+        )
+    fields = find([{column: value for column, value in row.items() if column != "label"} for row in rows])
+    left_out: Counter[str] = Counter()
+    texts: list[Text] = []
+    chosen: list[list[str]] = []
+    places: list[int] = []
+    unlabelled: list[Text] = []
+    given = [_label(row.get("label")) for row in rows]
+    for place, (row, label) in enumerate(zip(rows, given, strict=True)):
+        text = fields.text(row)
+        if label in (None, ""):
+            left_out["without a label"] += 1
+            unlabelled += [text] if text else []
+        elif text is None:
+            left_out["without a text"] += 1
+        else:
+            texts.append(text)
+            chosen.append([str(one).strip() for one in (label if isinstance(label, list) else [label])])
+            places.append(place)
+    same = same_labels(one for names in chosen for one in names)
+    label_names = sorted(set(same.values()))
+    data = LabelledData(
+        kind=kind,
+        texts=texts,
+        labels=marked(chosen, same, label_names),
+        label_names=tuple(label_names),
+        is_audit=np.array([rows[place].get("audit") in (True, "true", "True", "1") for place in places], bool),
+        task_ids=np.array(places, np.int64) + 1,
+        tasks=len(rows),
+        fields=fields.names,
+        choice="",
+        disagreements=0,
+        left_out=left_out,
+        unlabelled=unlabelled,
+    )
+    return data, any(isinstance(label, list) for label in given)
+
+
+def _label(value: object) -> object:
+    """A label, or a list of labels, also where a table holds the list as JSON."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return list(records.loads(value))
+        except ValueError:
+            return value
+    return value.strip() if isinstance(value, str) else value
