@@ -424,7 +424,7 @@ def predict(
 @click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 def serve(host: str, port: int) -> None:
     """Answer Label Studio: the backend alone."""
-    from prepal.server.app import serve as answer
+    from prepal.server.process import serve as answer
 
     answer(settings_table.load(), host, port)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 import redis
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from rq.job import Job
@@ -17,6 +17,7 @@ from prepal.queues.requests import LEARN, SYNC, queue
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.queues.waiting import WaitingTexts
 
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # Urgent jobs are put in front, so the oldest one is not always the first; it is among these but in a flood of names.
 _LOOKED_AT = 50
 

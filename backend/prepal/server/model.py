@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import redis
 
 from prepal.errors import PrepalError
 from prepal.labels import label_config
@@ -126,11 +125,6 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
             for field, known in (("label_config", info.label_config), ("model_version", info.model_version))
         ):
             request_sync(self.project.connection, self.project.id)
-
-
-def of(connection: redis.Redis, project: int) -> PrepalModel:
-    """The model of one project."""
-    return PrepalModel(Project(connection, project))
 
 
 def _ids(items: object) -> list[int]:

@@ -77,7 +77,7 @@ def test_every_line_of_the_log_can_be_an_object_and_one_warns_of_an_open_port(
     with serve("0.0.0.0", LOG_FORMAT="json") as served:
         pass
     lines = [json.loads(line) for line in served.lines()]
-    assert {line["logger"] for line in lines} >= {"gunicorn.error", "prepal.server.app"}
+    assert {line["logger"] for line in lines} >= {"gunicorn.error", "prepal.server.process"}
     for line in lines:
         assert datetime.fromisoformat(line["timestamp"]).tzinfo
     assert [line["message"] for line in lines if line["logger"].startswith("prepal")] == [
