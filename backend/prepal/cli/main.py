@@ -36,7 +36,7 @@ from prepal.project import Project, readable
 from prepal.settings import Settings
 
 if TYPE_CHECKING:
-    from prepal.doctor import Finding
+    from prepal.doctor.finding import Finding
 
 _SETTINGS_HELP = "Settings come from the environment:\n\n\b\n" + "\n".join(
     f"  {name:22} {text}{f' [{default}]' if default else ''}" for name, default, text in settings_table.table()
@@ -237,7 +237,7 @@ def status(project: int, home: Path, as_json: bool) -> None:
 @_json
 def doctor(project: int | None, fixing: bool, home: Path, as_json: bool) -> None:
     """Look for what keeps it from working; without PROJECT, in all. Exit status 1: there is a problem."""
-    from prepal.doctor import examine, mend
+    from prepal.doctor.examination import examine, mend
 
     settings = settings_table.load(home)
     findings = examine(settings, project)
