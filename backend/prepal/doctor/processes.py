@@ -11,7 +11,6 @@ from rq import Queue
 from prepal.doctor.case import Case, Check, is_loopback, without_login
 from prepal.doctor.finding import Finding, ok, problem, skipped, warning
 from prepal.errors import PrepalError
-from prepal.learning import strategies
 from prepal.queues.recovery import workers_of
 from prepal.queues.requests import LEARN, SYNC, queue
 from prepal.queues.rq_worker import readable_jobs
@@ -71,6 +70,8 @@ def queues(case: Case) -> Finding:
 
 def strategy(case: Case) -> Finding:
     """PREPAL_STRATEGY exists."""
+    from prepal.learning import strategies
+
     try:
         strategies.get(case.settings.prepal_strategy)
     except ValueError as error:
