@@ -6,6 +6,7 @@ import socket
 import uuid
 from pathlib import Path
 
+import psutil
 import redis
 from redis.client import Pipeline
 from redis.exceptions import WatchError
@@ -145,16 +146,6 @@ def _start(pid: int) -> str | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None if Path("/proc/self/stat").exists() or not _exists(pid) else ""
+        return None if Path("/proc/self/stat").exists() or not psutil.pid_exists(pid) else ""
     # The states of processes that were killed and that nobody has asked about yet.
     return None if fields[0] in "ZX" else fields[19]
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except ProcessLookupError:
-        return False
-    return True
