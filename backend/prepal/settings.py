@@ -12,6 +12,9 @@ from pydantic import BaseModel, Field, ValidationError
 from prepal import private
 from prepal.errors import PrepalError
 
+# pydantic would read what every installed package says of itself, in search of plugins that nothing here has.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 log = logging.getLogger(__name__)
 
 TABLE_BEGIN = "<!-- settings: made by `python -m prepal.settings README.md` -->"

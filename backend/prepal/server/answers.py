@@ -8,7 +8,6 @@ import redis
 from flask import Response
 
 from prepal.errors import PrepalError
-from prepal.labels import label_config
 from prepal.labels.events import as_list, number, project_of
 from prepal.project import MODEL_VERSION, Project, readable
 from prepal.queues.requests import request_sync
@@ -25,7 +24,10 @@ _LOOKED_AT = 10
 
 
 class Answers:
-    """What Label Studio asks: one method for each route."""
+    """What Label Studio asks: one method for each route.
+
+    What /health needs nothing of is loaded by the first request that does; see also `process.load_the_rest`.
+    """
 
     def __init__(self, connection: redis.Redis, encoder: str) -> None:
         self._connection = connection
@@ -37,6 +39,8 @@ class Answers:
 
     def setup(self) -> Response:
         """Register a project that somebody connects, or refuse one whose label config cannot be served."""
+        from prepal.labels import label_config
+
         body = json_body()
         project = project_of(body)
         if project is None:
@@ -90,7 +94,6 @@ class Answers:
         return json_response({"status": "ok"})
 
     def _model(self, project: int) -> "PrepalModel":
-        # label-studio-ml takes long to load; see `process.load_the_rest`.
         from prepal.server.model import PrepalModel
 
         return PrepalModel(Project(self._connection, project))

@@ -9,7 +9,6 @@ from werkzeug.exceptions import NotFound
 from prepal.errors import PrepalError
 from prepal.project import Project, all_projects, readable
 from prepal.queues.waiting import WaitingTexts
-from prepal.reports import page
 from prepal.server.http import json_response
 from prepal.settings import Settings
 
@@ -28,7 +27,10 @@ _SVG_HEADERS = {**_PAGE_HEADERS, "Content-Security-Policy": "default-src 'none';
 
 
 class Pages:
-    """What people and Prometheus look at."""
+    """What people and Prometheus look at: one method for each route.
+
+    What a page tells from is loaded when the first one is asked for; see also `process.load_the_rest`.
+    """
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._connection = connection
@@ -41,6 +43,8 @@ class Pages:
 
     def index(self) -> Response:
         """The page that lists all projects."""
+        from prepal.reports import page
+
         html = render_template("index.html", projects=page.overview(self._connection))
         return Response(html, headers=_PAGE_HEADERS, mimetype="text/html")
 
@@ -54,6 +58,8 @@ class Pages:
 
     def document(self, number: int) -> Response:
         """What that page shows, as JSON."""
+        from prepal.reports import page
+
         settings = self._settings
         label_studio = settings.label_studio_public_url or settings.label_studio_url
         waiting = self._waiting
@@ -62,6 +68,7 @@ class Pages:
 
     def accuracy(self, number: int) -> Response:
         """The chart of that page, as SVG."""
+        from prepal.reports import page
         from prepal.reports.chart import accuracy_svg
 
         project = self._project(number)

@@ -50,7 +50,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
 
 def load_the_rest() -> None:
     """Load what no application needs before it answers, so that no request waits for it: an event has one second."""
-    for module in ("server.model", "reports.metrics", "reports.chart"):
+    for module in ("server.model", "reports.page", "reports.metrics", "reports.chart"):
         import_module(f"prepal.{module}")
 
 
