@@ -6,7 +6,8 @@ import sys
 
 from prepal import logs, settings
 from prepal.errors import PrepalError
-from prepal.server.app import create_app, serve
+from prepal.server.app import create_app
+from prepal.server.process import load_the_rest, serve
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="PRepAL, as an ML backend of Label Studio")
@@ -23,4 +24,5 @@ if __name__ == "__main__":
     logs.configure(loaded.log_level, loaded.log_format)
     serve(loaded, arguments.host, arguments.port)
 else:
+    load_the_rest()
     app = create_app(settings.load())

@@ -5,8 +5,6 @@ import sys
 from types import TracebackType
 from typing import Literal
 
-from gunicorn.config import Config
-from gunicorn.glogging import Logger
 from pythonjsonlogger.json import JsonFormatter
 
 log = logging.getLogger(__name__)
@@ -32,14 +30,3 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     log.critical("ended by an error", exc_info=(kind, error, traceback))
-
-
-class GunicornLogger(Logger):  # type: ignore[misc]
-    """gunicorn's own lines, in the form of all others."""
-
-    def setup(self, cfg: Config) -> None:
-        """Take gunicorn's handlers away, so that lines reach those of `configure`."""
-        super().setup(cfg)
-        for logger in (self.error_log, self.access_log):
-            logger.handlers.clear()
-            logger.propagate = True

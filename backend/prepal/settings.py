@@ -1,16 +1,19 @@
 """All settings, in one table of name, default and help; README and `prepal --help` are made from it."""
 
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError
 
 from prepal import private
 from prepal.errors import PrepalError
+
+# pydantic would read what every installed package says of itself, in search of plugins that nothing here has.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +26,8 @@ _TOGETHER = (
 )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What the environment says; each field is the environment variable of the same name in capitals."""
-
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     label_studio_url: str = Field("http://127.0.0.1:8080", description="Where Label Studio answers.")
     label_studio_public_url: str = Field(
@@ -68,10 +69,11 @@ def load(home: Path | None = None) -> Settings:
     Raises:
         PrepalError: a variable has a value that cannot be used, or only half of the credentials are set.
     """
+    environment = {name.lower(): value for name, value in os.environ.items() if value}
     try:
-        settings = Settings()
+        settings = Settings.model_validate(environment)
         if home is not None:
-            settings = Settings(**_beside(_read(home / "env"), settings))  # type: ignore[arg-type]
+            settings = Settings.model_validate({**environment, **_beside(_read(home / "env"), settings)})
     except ValidationError as error:
         found = "; ".join(f"{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}" for e in error.errors())
         raise PrepalError(f"The environment has settings that cannot be used: {found}.") from error

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, free_port
 from tests.helpers.api import LabelStudioApi, wait_until
 
 DOCKER = ROOT / "docker"
@@ -34,8 +33,8 @@ class Stack:
         self.folder = folder
         self.name = f"prepal-test-{secrets.token_hex(3)}"
         self.secrets = {name: secrets.token_hex(20) for name in FILLED_IN}
-        self.label_studio_url = f"http://127.0.0.1:{_free_port()}"
-        self.backend_url = f"http://127.0.0.1:{_free_port()}"
+        self.label_studio_url = f"http://127.0.0.1:{free_port()}"
+        self.backend_url = f"http://127.0.0.1:{free_port()}"
         settings = {
             **self.secrets,
             "COMPOSE_PROJECT_NAME": self.name,
@@ -141,9 +140,3 @@ def compose() -> Sequence[str]:
     if program := shutil.which("docker-compose"):
         return [program]
     pytest.fail("Neither `docker compose` nor `docker-compose` is here: install Docker with its compose plugin.")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

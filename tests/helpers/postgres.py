@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.helpers import free_port
 
 START_S = 60.0
 PASSWORD = "only-for-this-test"
@@ -32,7 +33,7 @@ def throw_away_postgres() -> Iterator[dict[str, str]]:
         if user:
             shutil.chown(folder, user)
             shutil.chown(folder / "password", user)
-        data, port = folder / "data", _free_port()
+        data, port = folder / "data", free_port()
         made = [
             *(programs / "initdb", "-D", data, "-U", "prepal", "-A", "scram-sha-256"),
             *("--pwfile", folder / "password", "-E", "UTF8", "--no-sync"),
@@ -69,12 +70,6 @@ def _programs() -> Path:
     if not folders:
         pytest.skip("no PostgreSQL server here: install Debian's package postgresql")
     return folders[-1].parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait(server: "subprocess.Popen[bytes]", programs: Path, port: int, log: Path) -> None:

@@ -1,13 +1,13 @@
 """A real Redis server for a session, and an empty database of it for each test."""
 
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import redis as redis_client
+from tests.helpers import free_port
 
 from prepal.learner import jobs
 from prepal.machine import redis_server
@@ -19,9 +19,7 @@ WAIT_S = 120.0
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Redis server that keeps an append-only file, as `prepal up` starts it."""
     folder = tmp_path_factory.mktemp("redis")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     password = secrets.token_hex(8)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(redis_server.command(folder, port, password), stdout=log)

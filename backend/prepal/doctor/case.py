@@ -7,7 +7,6 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
 import redis
 
 from prepal.doctor.finding import Finding
@@ -21,14 +20,22 @@ from prepal.settings import Settings
 from prepal.vectors import encoders
 
 if TYPE_CHECKING:
+    import httpx
+
     from prepal.vectors import VectorTable
 
+CONNECT = "Run `prepal connect {}`, or the doctor with --fix."
+"""What mends most of what is wrong with a project, by its number."""
 _REDIS_TIMEOUT_S = 5
 _LABEL_STUDIO_TIMEOUT_S = 15.0
 # Label Studio itself gives /health no longer than 1 s.
 _BACKEND_TIMEOUT_S = 3.0
 # No event has this name, and no number reads like this: Label Studio looks at the address, then refuses the rest.
 NO_EVENT, _NO_NUMBER = "PREPAL_DOCTOR", "none"
+
+
+class NoAnswerError(OSError):
+    """Nothing answers at an address; says what happened instead, in one word."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,14 @@ class Check:
 class Case:
     """An installation as its settings describe it, and one of its projects."""
 
-    def __init__(self, settings: Settings, project: int = 0) -> None:
+    def __init__(self, settings: Settings, number: int = 0) -> None:
         self.settings = settings
-        self.project = project
+        self.number = number
         self.backend_url = settings.prepal_backend_url.rstrip("/")
 
-    def of(self, project: int) -> "Case":
+    def of(self, number: int) -> "Case":
         """The same installation, with one of its projects."""
-        return Case(self.settings, project)
+        return Case(self.settings, number)
 
     # -- the installation ---------------------------------------------------------------------------------------
 
@@ -68,7 +75,7 @@ class Case:
         return dict(info)
 
     @cached_property
-    def version_answer(self) -> httpx.Response:
+    def version_answer(self) -> "httpx.Response":
         """Label Studio's answer to who it is; needs no token."""
         return _get(f"{self.settings.label_studio_url.rstrip('/')}/api/version", _LABEL_STUDIO_TIMEOUT_S)
 
@@ -97,31 +104,31 @@ class Case:
         """The texts that wait for the encoder."""
         return WaitingTexts(self.connection, self.encoder)
 
-    def backend_answer(self, path: str, *, signed_in: bool = False) -> httpx.Response | None:
+    def backend_answer(self, path: str, *, signed_in: bool = False) -> "httpx.Response | None":
         """The backend's answer to this machine, or None when it gives none."""
         settings = self.settings
         login = (settings.basic_auth_user, settings.basic_auth_pass) if signed_in else None
         try:
             return _get(f"{self.backend_url}{path}", _BACKEND_TIMEOUT_S, login)
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except NoAnswerError:
             return None
 
     # -- the project --------------------------------------------------------------------------------------------
 
     @cached_property
-    def known(self) -> Project:
+    def project(self) -> Project:
         """The project as Redis has it."""
-        return Project(self.connection, self.project)
+        return Project(self.connection, self.number)
 
     @cached_property
     def described(self) -> dict[str, Any]:
         """The project as Label Studio has it."""
-        return self.label_studio.project(self.project)
+        return self.label_studio.project(self.number)
 
     @cached_property
     def backends(self) -> list[dict[str, Any]]:
         """The project's ML backends; Label Studio calls each one before it answers."""
-        return self.label_studio.backends(self.project)
+        return self.label_studio.backends(self.number)
 
     @property
     def backend(self) -> dict[str, Any] | None:
@@ -131,25 +138,25 @@ class Case:
     @cached_property
     def webhooks(self) -> list[dict[str, Any]]:
         """The webhooks that send events to us."""
-        hooks = self.label_studio.webhooks(self.project)
+        hooks = self.label_studio.webhooks(self.number)
         return [hook for hook in hooks if hook["url"].rstrip("/") == f"{self.backend_url}/webhook"]
 
     @cached_property
     def predictions(self) -> list[dict[str, Any]]:
         """Our predictions in Label Studio."""
-        found = self.label_studio.predictions(project=self.project)
+        found = self.label_studio.predictions(project=self.number)
         return [row for row in found if row.get("model_version") == MODEL_VERSION]
 
     @cached_property
     def webhook_refusal(self) -> str:
         """Why Label Studio refuses a webhook of ours whose event does not exist; nothing is stored."""
-        fields = {"project": self.project, "url": f"{self.backend_url}/webhook", "actions": [NO_EVENT]}
+        fields = {"project": self.number, "url": f"{self.backend_url}/webhook", "actions": [NO_EVENT]}
         return _refusal(lambda: self.label_studio.save_webhook(None, fields))
 
     @cached_property
     def backend_refusal(self) -> str:
         """Why Label Studio refuses a backend of ours whose time limit is no number; nothing is stored."""
-        fields = {"project": self.project, "url": self.backend_url, "timeout": _NO_NUMBER}
+        fields = {"project": self.number, "url": self.backend_url, "timeout": _NO_NUMBER}
         return _refusal(lambda: self.label_studio.save_backend(None, fields))
 
     # -- what mends it ------------------------------------------------------------------------------------------
@@ -158,7 +165,7 @@ class Case:
         """Do what `prepal connect` does."""
         settings = self.settings
         connect(
-            self.known,
+            self.project,
             self.label_studio,
             settings.prepal_backend_url,
             settings.basic_auth_user,
@@ -170,7 +177,7 @@ class Case:
         """Tell Label Studio the backend's user and password again."""
         assert self.backend is not None
         fields = {
-            "project": self.project,
+            "project": self.number,
             "url": self.backend["url"],
             "auth_method": "BASIC_AUTH",
             "basic_auth_user": self.settings.basic_auth_user,
@@ -188,7 +195,7 @@ class Case:
 
     def try_again(self) -> None:
         """Let what fails be tried again at once."""
-        self.known.end_trouble()
+        self.project.end_trouble()
         self._request("reconcile")
         self.run_round()
 
@@ -202,9 +209,9 @@ class Case:
 
     def _request(self, job: str) -> None:
         # A mark without its job, as a lost queue leaves it, would keep the request away, and so would a pause.
-        self.connection.delete(requests.mark(job, self.project))
-        self.known.end_trouble()
-        requests.request(self.connection, job, self.project)
+        self.connection.delete(requests.mark(job, self.number))
+        self.project.end_trouble()
+        requests.request(self.connection, job, self.number)
 
 
 @cache
@@ -228,9 +235,14 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _get(url: str, timeout_s: float, login: tuple[str, str] | None = None) -> httpx.Response:
-    # A proxy of the user's is for what is outside.
-    return httpx.get(url, timeout=timeout_s, auth=login, follow_redirects=True, trust_env=not is_loopback(url))
+def _get(url: str, timeout_s: float, login: tuple[str, str] | None = None) -> "httpx.Response":
+    import httpx
+
+    try:
+        # A proxy of the user's is for what is outside.
+        return httpx.get(url, timeout=timeout_s, auth=login, follow_redirects=True, trust_env=not is_loopback(url))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NoAnswerError(type(error).__name__) from error
 
 
 def _refusal(request: Callable[[], object]) -> str:

@@ -97,10 +97,8 @@ def _used_texts(projects: list[Project]) -> NDArray[np.bytes_]:
     """(n,) S32: ids of the texts of all projects, and of the names of their choices."""
     used = [project.task_texts()[1] for project in projects]
     for project in projects:
-        try:
-            words = label_config.parse(project.info.label_config).words
-        except PrepalError:
-            continue
-        used.append(text_ids([text_id(name_text(word)) for word in words]))
+        config = label_config.parse_or_none(project.info.label_config)
+        if config is not None:
+            used.append(text_ids([text_id(name_text(word)) for word in config.words]))
     texts: NDArray[np.bytes_] = np.unique(np.concatenate([np.empty(0, "S32"), *used]))
     return texts

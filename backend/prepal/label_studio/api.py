@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from prepal import records
 from prepal.errors import PrepalError
+
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT_S = 60.0
 _JSON = {"content-type": "application/json"}
@@ -55,6 +56,7 @@ class Api:
         json: object = None,
         timeout: float = TIMEOUT_S,
     ) -> Any:  # noqa: ANN401
+        import httpx
         from label_studio_sdk.core.api_error import ApiError
 
         # What changes something is not repeated by itself: an import that timed out may have happened.
@@ -80,7 +82,7 @@ class Api:
         return body
 
 
-def _error(url: str, method: str, path: str, answer: httpx.Response, body: Any) -> PrepalError:  # noqa: ANN401
+def _error(url: str, method: str, path: str, answer: "httpx.Response", body: Any) -> PrepalError:  # noqa: ANN401
     status = answer.status_code
     detail = answer.reason_phrase if body is None else _detail(body)
     if status == 401:
@@ -101,7 +103,7 @@ def _error(url: str, method: str, path: str, answer: httpx.Response, body: Any) 
     return UnavailableError(said) if status in (404, 408, 429) or status >= 500 else PrepalError(said)
 
 
-def _json(answer: httpx.Response) -> Any:  # noqa: ANN401
+def _json(answer: "httpx.Response") -> Any:  # noqa: ANN401
     """The content of an answer; None where it has none, or none that is JSON."""
     try:
         return records.loads(answer.content) if answer.content else None

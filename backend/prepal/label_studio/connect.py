@@ -97,7 +97,7 @@ def is_to_be_connected(
     backends = {_url(backend): backend for backend in label_studio.backends(project.id)}
     if url in backends:
         project.left, project.backend_url = "", url
-        wanted = _headers(user, password)
+        wanted = authorization(user, password)
         hooks = [hook for hook in label_studio.webhooks(project.id) if _url(hook) == f"{url}/webhook"]
         outdated = any(hook.get("headers") != wanted for hook in hooks[:1])
         return outdated or str(backends[url].get("basic_auth_user") or "") != user
@@ -175,7 +175,7 @@ def _webhook(project: Project, label_studio: LabelStudio, url: str, user: str, p
     wanted = {
         "url": url,
         "project": project.id,
-        "headers": _headers(user, password),
+        "headers": authorization(user, password),
         "is_active": True,
         "send_payload": True,
         "send_for_all_actions": False,
@@ -194,8 +194,8 @@ def _webhook(project: Project, label_studio: LabelStudio, url: str, user: str, p
     return [f"Set the events and credentials of the webhook {url}."]
 
 
-def _headers(user: str, password: str) -> dict[str, str]:
-    """What the webhook sends to show who it is."""
+def authorization(user: str, password: str) -> dict[str, str]:
+    """The headers by which the webhook shows who it is."""
     if not user:
         return {}
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}

@@ -204,6 +204,14 @@ def parse(xml: str) -> LabelConfig:
     )
 
 
+def parse_or_none(xml: str) -> LabelConfig | None:
+    """Read a label config; None where nothing in it can be served."""
+    try:
+        return parse(xml)
+    except PrepalError:
+        return None
+
+
 def _why_not(control: Element) -> str:
     if control.get("perRegion") == "true" or control.get("perItem") == "true":
         return "are per region or per item"

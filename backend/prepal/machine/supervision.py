@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
 
 from prepal.errors import PrepalError
@@ -47,7 +48,7 @@ def sole_use(home: Path, progress: Callable[[str], None]) -> Iterator[IO[str]]:
         while not _locked(lock):
             lock.seek(0)
             owner = int(lock.read() or 0)
-            if _alive(owner):
+            if psutil.pid_exists(owner):
                 raise PrepalError(f"prepal already runs on {home} (process {owner}): end it, or choose another --home.")
             if time.monotonic() > deadline:
                 raise PrepalError(
@@ -131,16 +132,6 @@ def _locked(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
 
 
 def _socket(home: Path) -> Path:

@@ -145,16 +145,10 @@ def _start(pid: int) -> str | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None if Path("/proc/self/stat").exists() or not _exists(pid) else ""
+        if Path("/proc/self/stat").exists():
+            return None
+        import psutil
+
+        return "" if psutil.pid_exists(pid) else None
     # The states of processes that were killed and that nobody has asked about yet.
     return None if fields[0] in "ZX" else fields[19]
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except ProcessLookupError:
-        return False
-    return True

@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import redis
-from rq import Queue
-from rq.serializers import JSONSerializer
 
 from prepal.project import Project
+
+if TYPE_CHECKING:
+    from rq import Queue
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +77,12 @@ def function(job: str) -> str:
     return f"prepal.learner.{job}"
 
 
-def queue(connection: redis.Redis, name: str) -> Queue:
+def queue(connection: redis.Redis, name: str) -> "Queue":
     """One of the queues; jobs are JSON, so that who can write to Redis cannot run code."""
+    # Whoever only looks at a project does not wait for RQ to be loaded.
+    from rq import Queue
+    from rq.serializers import JSONSerializer
+
     return Queue(name, connection=connection, serializer=JSONSerializer)
 
 

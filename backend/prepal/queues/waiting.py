@@ -4,17 +4,17 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import redis
 from redis.exceptions import LockError
-from rq import Queue
-from rq.job import Job
-from rq.serializers import JSONSerializer
 
-from prepal.queues.requests import vectors_arrived
-from prepal.queues.rq_worker import readable_jobs
+from prepal.queues.requests import queue, vectors_arrived
 from prepal.vectors import encoders, table_name
+
+if TYPE_CHECKING:
+    from rq import Queue
+    from rq.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +82,15 @@ class WaitingTexts:
     """
 
     def __init__(self, connection: redis.Redis, encoder: str) -> None:
-        self.queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer)
         self._name = encoder
         self._connection = connection
         self._add = connection.register_script(_ADD)
         self._done = connection.register_script(_DONE)
+
+    @cached_property
+    def queue(self) -> "Queue":
+        """The jobs that embed texts."""
+        return queue(self._connection, QUEUE)
 
     @cached_property
     def encoder(self) -> str:
@@ -248,7 +252,7 @@ class WaitingTexts:
         rate = self.rate
         size = CHUNK_TEXTS if rate is None else round(min(max(rate * _CHUNK_S, _FEWEST), _MOST))
         chunks = [
-            Queue.prepare_data(
+            self.queue.prepare_data(
                 JOB,
                 args=[self.encoder, chunk],
                 timeout=_JOB_TIMEOUT_S,
@@ -262,8 +266,10 @@ class WaitingTexts:
         if chunks:
             self.queue.enqueue_many(chunks)
 
-    def _chunk_jobs(self, job_ids: Sequence[str]) -> Iterator[tuple[Job, list[str]]]:
+    def _chunk_jobs(self, job_ids: Sequence[str]) -> "Iterator[tuple[Job, list[str]]]":
         """Those of the jobs that embed texts with this encoder, and the ids of their texts."""
+        from prepal.queues.rq_worker import readable_jobs
+
         for job in readable_jobs(job_ids, self._connection):
             match job.func_name, job.args:
                 case [name, [encoder, [*ids]]] if name == JOB and encoder == self.encoder:

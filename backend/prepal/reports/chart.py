@@ -11,6 +11,8 @@ from pygal.style import Style
 # pygal hooks into every later import, for maps that nobody draws here, in a way that Python 3.11 warns of.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, PluginImportFixer)]
 
+Estimates = Sequence[tuple[int, float, float, float]]
+"""Number of labels, accuracy, lower and upper end of its interval; by number of labels."""
 Theme = Literal["light", "dark"]
 Width = Literal["wide", "narrow"]
 
@@ -25,19 +27,42 @@ _BAND = "inline:.serie-0 .line { fill-opacity: .22; stroke: none } .axis .guide.
 _MOST_LABELS_SHOWN = {"wide": 8, "narrow": 4}
 
 
-def accuracy_svg(
-    estimates: Sequence[tuple[int, float, float, float]], theme: Theme, width: Width, *, expected: float | None = None
-) -> bytes:
+def accuracy_svg(estimates: Estimates, theme: Theme, width: Width, *, expected: float | None = None) -> bytes:
     """Accuracy and its band over the number of labels, and a dashed line for what was expected at the start.
 
     Args:
-        estimates: number of labels, accuracy, lower and upper end of its interval; by number of labels.
+        estimates: what it was, at one number of labels after another.
         theme: of the page.
         width: of the page.
         expected: accuracy that was expected at the start.
     """
+    chart = XY(
+        style=_style(theme),
+        css=["file://style.css", "file://graph.css", _BAND],
+        js=[],
+        no_prefix=True,
+        width=_SIZES[width][0],
+        height=_SIZES[width][1],
+        margin=8,
+        show_legend=False,
+        x_title="labels",
+        x_value_formatter=lambda labels: f"{labels:,.0f}",
+        value_formatter=lambda share: f"{share:.0%}".replace("%", " %"),
+        no_data_text="No estimate yet",
+        dots_size=2.5 if len(estimates) < 40 else 1,
+        max_scale=6,
+    )
+    if estimates:
+        first, last = estimates[0][0], estimates[-1][0]
+        chart.x_labels = _ticks(first, last, _MOST_LABELS_SHOWN[width])
+        _draw(chart, estimates, expected, (first, max(last, first + 1)))
+    chart.add_xml_filter(_without_scripts)
+    return cast(bytes, chart.render())
+
+
+def _style(theme: Theme) -> Style:
     text, guide, line = _COLOURS[theme]
-    style = Style(
+    return Style(
         background="transparent",
         plot_background="transparent",
         foreground=text,
@@ -54,38 +79,20 @@ def accuracy_svg(
         stroke_opacity="1",
         colors=(line, line, guide),
     )
-    chart = XY(
-        style=style,
-        css=["file://style.css", "file://graph.css", _BAND],
-        js=[],
-        no_prefix=True,
-        width=_SIZES[width][0],
-        height=_SIZES[width][1],
-        margin=8,
-        show_legend=False,
-        x_title="labels",
-        x_value_formatter=lambda labels: f"{labels:,.0f}",
-        value_formatter=lambda share: f"{share:.0%}".replace("%", " %"),
-        no_data_text="No estimate yet",
-        dots_size=2.5 if len(estimates) < 40 else 1,
-        max_scale=6,
-    )
-    if estimates:
-        lowest = min([low for _, _, low, _ in estimates] + ([] if expected is None else [expected]))
-        first, last = estimates[0][0], estimates[-1][0]
-        chart.range = (int(lowest * 10) / 10, 1.0)
-        chart.xrange = (first, max(last, first + 1))
-        chart.x_labels = _ticks(first, last, _MOST_LABELS_SHOWN[width])
-        there = [(labels, high) for labels, _, _, high in estimates]
-        back = [(labels, low) for labels, _, low, _ in reversed(estimates)]
-        # It ends where it begins, so that filling it down to the axis adds nothing.
-        chart.add("band", [*reversed(back[-1:]), *there, *back], fill=True, show_dots=False)
-        chart.add("accuracy", [(labels, accuracy) for labels, accuracy, _, _ in estimates])
-        if expected is not None:
-            ends = [(first, expected), (max(last, first + 1), expected)]
-            chart.add("expected", ends, show_dots=False, stroke_style={"dasharray": "7, 6", "width": 2})
-    chart.add_xml_filter(_without_scripts)
-    return cast(bytes, chart.render())
+
+
+def _draw(chart: XY, estimates: Estimates, expected: float | None, ends: tuple[int, int]) -> None:
+    """Put the band, the line and what was expected into a chart that goes from one number of labels to another."""
+    lowest = min([low for _, _, low, _ in estimates] + ([] if expected is None else [expected]))
+    chart.range, chart.xrange = (int(lowest * 10) / 10, 1.0), ends
+    there = [(labels, high) for labels, _, _, high in estimates]
+    back = [(labels, low) for labels, _, low, _ in reversed(estimates)]
+    # It ends where it begins, so that filling it down to the axis adds nothing.
+    chart.add("band", [*reversed(back[-1:]), *there, *back], fill=True, show_dots=False)
+    chart.add("accuracy", [(labels, accuracy) for labels, accuracy, _, _ in estimates])
+    if expected is not None:
+        dashes = {"dasharray": "7, 6", "width": 2}
+        chart.add("expected", [(end, expected) for end in ends], show_dots=False, stroke_style=dashes)
 
 
 def _ticks(first: int, last: int, most: int) -> list[int]:

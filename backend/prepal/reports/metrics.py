@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 import redis
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from rq.job import Job
@@ -16,7 +16,9 @@ from prepal.project import Project, all_projects, readable
 from prepal.queues.requests import LEARN, SYNC, queue
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.queues.waiting import WaitingTexts
+from prepal.reports.view import View
 
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # Urgent jobs are put in front, so the oldest one is not always the first; it is among these but in a flood of names.
 _LOOKED_AT = 50
 
@@ -98,14 +100,14 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
     low = gauge("accuracy_low", "Lower end of the accuracy's 95 % interval.")
     high = gauge("accuracy_high", "Upper end of the accuracy's 95 % interval.")
 
-    def add(project: Project) -> None:
-        of, record, info = [str(project.id)], project.round, project.info
+    def add(view: View) -> None:
+        of, record, project = [str(view.project.id)], view.record, view.project
         rounds.add_metric(of, record.number if record else 0)
-        behind.add_metric(of, project.facts - (record.facts if record else 0))
-        tasks.add_metric(of, info.task_count)
+        behind.add_metric(of, view.facts - (record.facts if record else 0))
+        tasks.add_metric(of, view.info.task_count)
         known.add_metric(of, project.task_count())
-        for found in project.troubles():
-            trouble.add_metric([*of, found.job], found.count)
+        for failing in view.troubles:
+            trouble.add_metric([*of, failing.job], failing.count)
         annotations.add_metric(of, _annotations(project))
         labels.add_metric(of, record.labels if record else 0)
         pool.add_metric(of, record.ranked if record else 0)
@@ -119,12 +121,12 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
             low.add_metric(of, record.accuracy["low"])
             high.add_metric(of, record.accuracy["high"])
             judged.add_metric(of, record.accuracy["audit_tasks"])
-        problem.add_metric(of, bool(info.problem or project.left))
+        problem.add_metric(of, bool(view.problem))
 
     for project in projects:
         try:
             with readable(project):
-                add(project)
+                add(View.of(project))
         except PrepalError:
             problem.add_metric([str(project.id)], True)
     yield from (rounds, seconds, finished, labels, annotations, pool, tasks, known, embedded, behind, problem)

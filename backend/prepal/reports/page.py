@@ -1,7 +1,6 @@
 """What the project page tells, read from Redis alone, and the list of projects."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,13 +9,12 @@ import redis
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal.labels import label_config
 from prepal.labels.annotation import Annotation
-from prepal.labels.label_config import LabelConfig
-from prepal.labels.settle import settle, vote
-from prepal.project import Project, Ranking, RoundRecord, all_projects, readable
+from prepal.labels.settle import vote
+from prepal.project import Project, all_projects, readable
 from prepal.queues.waiting import WaitingTexts
-from prepal.reports.status import report, told
+from prepal.reports.status import report_of, told
+from prepal.reports.view import View
 
 # Tasks that annotators disagree on; nobody works through more of them on one page.
 _DISPUTED = 20
@@ -31,36 +29,30 @@ def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio
         PrepalError: what Redis has of the project cannot be read.
     """
     with readable(project):
-        return _document(project, waiting, encoder, label_studio_url)
+        return _document(View.of(project), waiting, encoder, label_studio_url)
 
 
-def _document(project: Project, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
-    base = without_credentials(label_studio_url)
-    state = report(project, waiting, encoder)
-    record, ranking, annotations = project.round, project.ranking(), project.annotations()
-    try:
-        config = label_config.parse(project.info.label_config)
-    except PrepalError:
-        config = None
-    settled = {} if config is None else settle(annotations, config)
+def _document(view: View, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
+    state, config, labels = report_of(view, waiting, encoder), view.config, view.labels
+    tasks_url = f"{without_credentials(label_studio_url)}/projects/{view.project.id}/data"
 
     def entry(task: int, **more: object) -> dict[str, Any]:
-        return {"task": task, "url": f"{base}/projects/{project.id}/data?task={task}", **more}
+        return {"task": task, "url": f"{tasks_url}?task={task}", **more}
 
     return {
         **state,
-        "label_studio_url": f"{base}/projects/{project.id}/data",
-        "facts_behind": project.facts - (record.facts if record else 0),
-        "accuracies": _accuracies(project),
-        "expected": project.expected,
-        "choices": [] if config is None else _balance(config, settled, ranking),
-        "next": [entry(task, **what) for task, what in _next(state["next"], config, ranking, record)],
+        "label_studio_url": tasks_url,
+        "facts_behind": view.facts - (view.record.facts if view.record else 0),
+        "accuracies": _newest(view.accuracies),
+        "expected": view.project.expected,
+        "choices": _balance(view),
+        "next": [entry(task, **what) for task, what in _next(view, state["next"])],
         "suspected": [
-            entry(task, choices=config.names(settled[task]))
+            entry(task, choices=config.names(labels[task]))
             for task in state["suspected"]
-            if config is not None and task in settled
+            if config is not None and task in labels
         ],
-        "disputed": [entry(task, votes=votes) for task, votes in _disputed(annotations, config)],
+        "disputed": [entry(task, votes=votes) for task, votes in _disputed(view)],
     }
 
 
@@ -71,7 +63,7 @@ def overview(connection: redis.Redis) -> list[dict[str, Any]]:
 
 def estimates(project: Project) -> list[tuple[int, float, float, float]]:
     """Number of labels, accuracy, and both ends of its interval, by number of labels."""
-    return [(int(known["labels"]), known["estimate"], known["low"], known["high"]) for known in _accuracies(project)]
+    return [(int(one["labels"]), one["estimate"], one["low"], one["high"]) for one in _newest(project.accuracies())]
 
 
 def without_credentials(url: str) -> str:
@@ -85,13 +77,14 @@ def without_credentials(url: str) -> str:
 def _line(project: Project) -> dict[str, Any]:
     try:
         with readable(project):
-            info, record = project.info, project.round
+            view = View.of(project)
+            record = view.record
             return {
                 "project": project.id,
-                "title": info.title,
-                "problem": project.left or info.problem,
-                "troubles": [told(trouble) for trouble in project.troubles()],
-                "tasks": info.task_count,
+                "title": view.info.title,
+                "problem": view.problem,
+                "troubles": [told(trouble) for trouble in view.troubles],
+                "tasks": view.info.task_count,
                 "labels": record.labels if record else 0,
                 "accuracy": record.accuracy["estimate"] if record and record.accuracy else None,
             }
@@ -100,63 +93,53 @@ def _line(project: Project) -> dict[str, Any]:
         return {"project": project.id, "problem": str(error), **nothing}
 
 
-def _accuracies(project: Project) -> list[dict[str, float]]:
+def _newest(estimates: list[dict[str, float]]) -> list[dict[str, float]]:
     """The newest estimate for each number of labels; evenly spaced ones, and the last, where there are many."""
-    newest = {known["labels"]: known for known in project.accuracies()}
+    newest = {estimate["labels"]: estimate for estimate in estimates}
     counts = sorted(newest)
     step = -(-len(counts) // _POINTS) or 1
     return [newest[count] for count in counts[::-1][::step][::-1]]
 
 
-def _balance(
-    config: LabelConfig, settled: Mapping[int, NDArray[np.bool_]], ranking: Ranking | None
-) -> list[dict[str, Any]]:
+def _balance(view: View) -> list[dict[str, Any]]:
     """How often each choice is the label, and how often it is predicted for tasks without one."""
+    config, predictions = view.config, view.predictions
+    if config is None:
+        return []
     count = len(config.choices)
-    labelled = np.sum([*settled.values(), np.zeros(count, bool)], axis=0, dtype=int)
-    predicted: list[int | None] = [None] * count
-    if ranking is not None and _predicts(ranking, config):
-        predicted = ranking.chosen.sum(axis=0).tolist()
+    labelled = np.sum([*view.labels.values(), np.zeros(count, bool)], axis=0, dtype=int)
+    predicted: list[int | None] = [None] * count if predictions is None else predictions.chosen.sum(axis=0).tolist()
     return [
         {"choice": choice, "labelled": int(there), "predicted": elsewhere}
         for choice, there, elsewhere in zip(config.choices, labelled, predicted, strict=True)
     ]
 
 
-def _predicts(ranking: Ranking, config: LabelConfig) -> bool:
-    """Whether a classifier made the ranking, of the choices that there are now."""
-    return config.understands(ranking.meaning, ranking.chosen.shape[1]) and ranking.predicts
-
-
-def _next(
-    tasks: list[int], config: LabelConfig | None, ranking: Ranking | None, record: RoundRecord | None
-) -> list[tuple[int, dict[str, Any]]]:
-    """The next tasks with what is predicted for them, and why they come next."""
-    if ranking is None:
-        return []
-    predicts = config is not None and _predicts(ranking, config)
-    audits = set(record.head_audit if record else [])
-    head = set(record.head if record else [])
+def _next(view: View, tasks: list[int]) -> list[tuple[int, dict[str, Any]]]:
+    """The first tasks of the ranking with what is predicted for them, and why they come next."""
+    config, record, predictions = view.config, view.record, view.predictions
+    audits, head = (set(record.head_audit), set(record.head)) if record else (set(), set())
     found = []
     for place, task in enumerate(tasks):
-        confidence = float(ranking.confidence[place]) if predicts else None
+        choices, confidence, reason = [], None, "random"
+        if config is not None and predictions is not None:
+            choices, reason = config.names(predictions.chosen[place]), "unsure"
+            confidence = float(predictions.confidence[place])
         if task in audits:
             reason = "audit"
         elif task in head:
             reason = "strategy"
-        else:
-            reason = "unsure" if predicts else "random"
-        choices = config.names(ranking.chosen[place]) if config is not None and predicts else []
         found.append((task, {"choices": choices, "confidence": confidence, "reason": reason}))
     return found
 
 
-def _disputed(annotations: Mapping[int, Annotation], config: LabelConfig | None) -> list[tuple[int, list[list[str]]]]:
+def _disputed(view: View) -> list[tuple[int, list[list[str]]]]:
     """Tasks for which annotators chose differently and nobody said what is true; the newest first."""
+    config = view.config
     if config is None:
         return []
     votes: dict[int, list[tuple[Annotation, NDArray[np.bool_]]]] = defaultdict(list)
-    for annotation in annotations.values():
+    for annotation in view.annotations.values():
         row = vote(annotation, config)
         if row is not None:
             votes[annotation.task].append((annotation, row))

@@ -2,27 +2,23 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import redis
-from numpy.typing import NDArray
 
 from prepal import records
 from prepal.errors import PrepalError
-from prepal.labels import label_config
-from prepal.labels.annotation import Annotation
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.serving import serving
-from prepal.labels.settle import settle
 from prepal.learning.quality.acceptance import acceptance
 from prepal.learning.quality.stopping import Stability, advise, hardly_predicted
-from prepal.project import Project, Ranking, RoundRecord, Trouble, readable
+from prepal.project import Project, Trouble, readable
 from prepal.queues.requests import LEARN, SYNC, queue
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.queues.waiting import WaitingTexts
+from prepal.reports.view import View
 from prepal.vectors import text_ids
 
 # `next` lists this many places of the ranking.
@@ -38,13 +34,12 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
         PrepalError: what Redis has of the project cannot be read.
     """
     with readable(project):
-        return _report(project, waiting, encoder)
+        return report_of(View.of(project), waiting, encoder)
 
 
-def _report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, Any]:
-    facts, info, record, ranking = project.facts, project.info, project.round, project.ranking()
-    config, annotations = _config(info.label_config), project.annotations()
-    settled = {} if config is None else settle(annotations, config)
+def report_of(view: View, waiting: WaitingTexts, encoder: str) -> dict[str, Any]:
+    """The same of a project that is being read."""
+    project, info, record, ranking = view.project, view.info, view.record, view.ranking
     tasks, texts = project.task_texts()
     unembeddable = project.unembeddable()
     failures = waiting.all_failures()
@@ -52,16 +47,16 @@ def _report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, 
     waits = np.isin(texts, text_ids(list(waiting.ids())))
     reasons = Counter(unembeddable.values())
     reasons.update(failures[key] for key in failed)
-    accepts = _acceptance(project, config, settled)
+    accepts = _acceptance(view)
     return {
         "project": project.id,
         "title": info.title,
-        "problem": project.left or info.problem or None,
-        "troubles": [_trouble(trouble) for trouble in project.troubles()],
+        "problem": view.problem or None,
+        "troubles": [{**asdict(trouble), "told": told(trouble)} for trouble in view.troubles],
         "notes": [
             *info.drift,
             *(record.notes if record else []),
-            *_ignored(config),
+            *_ignored(view.config),
             *_switching(project, encoder),
             *_accepted(accepts),
         ],
@@ -74,9 +69,9 @@ def _report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, 
         "texts_per_s": waiting.rate,
         "waiting": len(np.unique(texts[waits])),
         "not_embeddable": dict(reasons),
-        "labelled": len(settled),
-        "passed": _passed(project, annotations, settled),
-        "up_to_date": record is not None and record.facts == facts and project.facts == facts,
+        "labelled": len(view.labels),
+        "passed": _passed(view),
+        "up_to_date": record is not None and record.facts == view.facts == project.facts,
         "rounds": record.number if record else 0,
         "round": None
         if record is None
@@ -92,7 +87,7 @@ def _report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, 
         },
         "accuracy": record.accuracy if record else None,
         "acceptance": accepts,
-        "advice": None if record is None or config is None else _advice(project, record, config, ranking),
+        "advice": _advice(view),
         "suspected": record.suspected if record else [],
         "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
         "next_audit": record.head_audit if record else [],
@@ -106,10 +101,10 @@ def wait_for(connection: redis.Redis, project: int, timeout_s: float) -> None:
     Raises:
         PrepalError: it took longer than `timeout_s`.
     """
-    known = Project(connection, project)
+    waited_for = Project(connection, project)
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
-        facts, record = known.facts, known.round
+        facts, record = waited_for.facts, waited_for.round
         if record is not None and record.facts == facts:
             return
         time.sleep(0.02)
@@ -123,23 +118,12 @@ def told(trouble: Trouble) -> str:
     return f"{trouble.job} failed {times}, and is tried again in {again_s:.0f} s: {trouble.what}"
 
 
-def _trouble(trouble: Trouble) -> dict[str, Any]:
-    return {**asdict(trouble), "told": told(trouble)}
-
-
-def _config(xml: str) -> LabelConfig | None:
-    try:
-        return label_config.parse(xml)
-    except PrepalError:
-        return None
-
-
-def _passed(
-    project: Project, annotations: Mapping[int, Annotation], settled: Mapping[int, NDArray[np.bool_]]
-) -> dict[str, int]:
+def _passed(view: View) -> dict[str, int]:
     """How many tasks without a label were skipped, postponed or submitted empty, and what that means for them."""
-    found = serving(annotations, settled.keys(), project.rules, project.postponed())
-    passed = {a.task for a in annotations.values() if a.task not in settled} | found.passed | found.closed
+    project = view.project
+    found = serving(view.annotations, view.labels.keys(), project.rules, project.postponed())
+    without_label = {a.task for a in view.annotations.values() if a.task not in view.labels}
+    passed = without_label | found.passed | found.closed
     return {
         "tasks": len(passed),
         "left_to_others": len(found.passed),
@@ -148,14 +132,13 @@ def _passed(
     }
 
 
-def _acceptance(
-    project: Project, config: LabelConfig | None, settled: Mapping[int, NDArray[np.bool_]]
-) -> dict[str, Any] | None:
+def _acceptance(view: View) -> dict[str, Any] | None:
     """How often people agree with predictions that they see, and with ones that they do not see."""
-    shown = {task: what for task, what in project.shown().items() if task in settled}
+    config, labels = view.config, view.labels
+    shown = {task: what for task, what in view.project.shown().items() if task in labels}
     if not shown or config is None:
         return None
-    agreed = [set(config.names(settled[task])) == set(chosen) for task, (chosen, _, _) in shown.items()]
+    agreed = [set(config.names(labels[task])) == set(chosen) for task, (chosen, _, _) in shown.items()]
     confidence, hidden = zip(*((sure, hides) for _, sure, hides in shown.values()), strict=True)
     found = acceptance(np.array(agreed), np.array(confidence, float), np.array(hidden, bool))
     return None if found is None else asdict(found)
@@ -172,13 +155,16 @@ def _accepted(found: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _advice(project: Project, record: RoundRecord, config: LabelConfig, ranking: Ranking | None) -> dict[str, str]:
-    """Whether to go on labelling, and why."""
-    accuracies = [(int(known["labels"]), known["estimate"]) for known in project.accuracies()]
+def _advice(view: View) -> dict[str, str] | None:
+    """Whether to go on labelling, and why; None before the first round."""
+    record, config, predictions = view.record, view.config, view.predictions
+    if record is None or config is None:
+        return None
+    accuracies = [(int(estimate["labels"]), estimate["estimate"]) for estimate in view.accuracies]
     stability = records.fill(Stability, record.stability) or Stability()
     unseen: list[str] = []
-    if ranking is not None and ranking.predicts and config.understands(ranking.meaning, ranking.chosen.shape[1]):
-        unseen = [config.choices[place] for place in hardly_predicted(ranking.chosen)]
+    if predictions is not None:
+        unseen = [config.choices[place] for place in hardly_predicted(predictions.chosen)]
     return asdict(advise(stability.kappas, record.labels / len(config.choices), accuracies, unseen))
 
 

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import redis
 
-from prepal.errors import PrepalError
 from prepal.labels import label_config
 from prepal.labels.events import as_list, number, read_annotation
 from prepal.project import MODEL_VERSION, Project
@@ -52,26 +50,17 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
     ) -> list[dict[str, Any]]:
         """One prediction per task, in their order, empty where the newest round knows none."""
         del context
-        info = self.project.info
-        ranking = self.project.ranking()
-        try:
-            config = label_config.parse(info.label_config)
-        except PrepalError:
-            ranking = None
-        if ranking is not None and not config.understands(ranking.meaning, ranking.chosen.shape[1]):
-            ranking = None
-        place = {} if ranking is None else {task: at for at, task in enumerate(ranking.task_ids.tolist())}
-        results = []
-        for task in tasks:
-            at = place.get(number(task.get("id")) or 0)
-            result: list[dict[str, Any]] = []
-            if ranking is not None and at is not None and not np.isnan(ranking.confidence[at]):
-                chosen = np.flatnonzero(ranking.chosen[at]).tolist()
-                hides = ranking.hidden is not None and bool(ranking.hidden[at])
-                if not hides:
-                    result = config.result(chosen, float(ranking.confidence[at]))
-            results.append({"result": result, "score": _UNPLACED, "model_version": MODEL_VERSION})
-        return results
+        config, ranking = label_config.parse_or_none(self.project.info.label_config), self.project.ranking()
+        results: list[list[dict[str, Any]]] = [[] for _ in tasks]
+        if config and ranking and config.understands(ranking.meaning, ranking.chosen.shape[1]):
+            places = {task: place for place, task in enumerate(ranking.task_ids.tolist())}
+            for result, task in zip(results, tasks, strict=True):
+                at = places.get(number(task.get("id")) or 0)
+                hidden = at is not None and ranking.hidden is not None and ranking.hidden[at]
+                if at is not None and not hidden and not np.isnan(ranking.confidence[at]):
+                    chosen = np.flatnonzero(ranking.chosen[at]).tolist()
+                    result += config.result(chosen, float(ranking.confidence[at]))
+        return [{"result": result, "score": _UNPLACED, "model_version": MODEL_VERSION} for result in results]
 
     def fit(self, event: str, data: Mapping[str, Any], **_: object) -> bool:
         """Write down one event of Label Studio, and let a round or a reading of Label Studio follow.
@@ -126,11 +115,6 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
             for field, known in (("label_config", info.label_config), ("model_version", info.model_version))
         ):
             request_sync(self.project.connection, self.project.id)
-
-
-def of(connection: redis.Redis, project: int) -> PrepalModel:
-    """The model of one project."""
-    return PrepalModel(Project(connection, project))
 
 
 def _ids(items: object) -> list[int]:

@@ -2,89 +2,23 @@
 
 import base64
 import json
-import os
-import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import httpx
 import pytest
 import redis
 from click.testing import CliRunner, Result
-from tests.helpers.api import LabelStudioApi, wait_until
-from tests.helpers.projects import Loop, tickets
+from tests.helpers import free_port
+from tests.helpers.api import wait_until
+from tests.helpers.ward import Fault, Ward, found_and_mended, webhook_with
 
 from prepal.cli.main import main
-from prepal.doctor import Case, Finding, check, examine
-from prepal.label_studio.connect import connect
-from prepal.machine.up import Installation
-from prepal.project import Project
+from prepal.doctor.examination import examine
 from prepal.queues.requests import LEARN, queue
-from prepal.settings import Settings
-
-TASKS = 30
-USER, PASSWORD = "prepal", "secret-pass-of-the-backend"
-
-
-@dataclass(frozen=True)
-class Ward:
-    """A project, and the settings with which the doctor looks at it."""
-
-    loop: Loop
-    settings: Settings
-    project: int
-
-    def look(self, name: str, **settings: Any) -> Finding:
-        return check(self.settings.model_copy(update=settings), self.project, name)
-
-    def wrong(self, **settings: Any) -> list[Finding]:
-        found = examine(self.settings.model_copy(update=settings), self.project)
-        return [finding for finding in found if finding.is_wrong]
-
-    def patch(self, **changes: Any) -> None:
-        self.loop.api.call("PATCH", f"/api/projects/{self.project}/", json=changes)
-
-    def described(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.loop.api.call("GET", f"/api/projects/{self.project}/")
-        return found
-
-    def webhook(self) -> dict[str, Any]:
-        hooks = self.loop.api.call("GET", "/api/webhooks/", params={"project": self.project})
-        return next(hook for hook in hooks if hook["url"] == f"{self.settings.prepal_backend_url}/webhook")
-
-    def backend(self) -> dict[str, Any]:
-        backends = self.loop.api.call("GET", "/api/ml", params={"project": self.project})
-        return next(backend for backend in backends if backend["url"] == self.settings.prepal_backend_url)
-
-
-@pytest.fixture(scope="module")
-def ward(installation: Installation, label_studio: LabelStudioApi) -> Ward:
-    texts, answers = tickets(TASKS, mark="doctor")
-    loop = Loop.of(installation, label_studio, [{"text": text} for text in texts])
-    loop.wait_until_ranked(TASKS)
-    for _ in range(2):
-        loop.annotate_next(answers)
-    loop.api.annotate(loop.api.next(loop.id)["id"], was_cancelled=True)
-    loop.wait_for_round()
-    settings = Settings(
-        label_studio_url=installation.label_studio_url,
-        label_studio_api_key=installation.label_studio_token,
-        redis_url=installation.redis_url,
-        prepal_backend_url=installation.backend_url,
-        basic_auth_user=installation.backend_user,
-        basic_auth_pass=installation.backend_password,
-        prepal_vectors=str(installation.home / "vectors"),
-    )
-    return Ward(loop, settings, loop.id)
 
 
 def test_on_a_healthy_installation_nothing_is_wrong(ward: Ward) -> None:
@@ -96,25 +30,6 @@ def test_on_a_healthy_installation_nothing_is_wrong(ward: Ward) -> None:
     assert len(shown.output.splitlines()) == len(found)
     for secret in (ward.settings.label_studio_api_key, ward.settings.redis_url, ward.settings.basic_auth_pass):
         assert secret not in shown.output
-
-
-@contextmanager
-def nothing(_: Ward) -> Iterator[None]:
-    yield
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something that is wrong: how it comes about, which check tells, and what its remedy says."""
-
-    name: str
-    remedy: str
-    plant: Callable[[Ward], AbstractContextManager[None]] = nothing
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Environment of the doctor."""
-    fixed: bool = False
-    """Whether `--fix` mends it; if not, the end of `plant` is the remedy."""
-    state: str = "problem"
 
 
 def changed(**changes: Any) -> Callable[[Ward], AbstractContextManager[None]]:
@@ -137,19 +52,6 @@ def redis_with(name: str, value: str) -> Callable[[Ward], AbstractContextManager
         ward.loop.redis.config_set(name, value)
         yield
         ward.loop.redis.config_set(name, before)
-
-    return plant
-
-
-def webhook_with(**changes: Any) -> Callable[[Ward], AbstractContextManager[None]]:
-    """A changed webhook; Label Studio forgets the events of one when they are not sent along."""
-
-    @contextmanager
-    def plant(ward: Ward) -> Iterator[None]:
-        hook = ward.webhook()
-        body = {"url": hook["url"], "actions": hook["actions"], **changes}
-        ward.loop.api.call("PATCH", f"/api/webhooks/{hook['id']}/", json=body)
-        yield
 
     return plant
 
@@ -203,12 +105,6 @@ def a_forgotten_annotation(ward: Ward) -> Iterator[None]:
     forgotten = next(key for key, annotation in annotations.items() if not annotation.skipped)
     ward.loop.redis.hdel(ward.loop.known.key("annotations"), str(forgotten))
     yield
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def jwt(**claims: Any) -> str:
@@ -316,67 +212,6 @@ def test_a_project_that_the_token_does_not_see_is_found(ward: Ward) -> None:
     assert "member of its organisation" in found.remedy
 
 
-GUARDED_FAULTS = [
-    Fault("webhook credentials", "prepal connect", webhook_with(headers={}), fixed=True),
-    Fault("Basic auth", "the same BASIC_AUTH_USER", settings={"basic_auth_pass": "a wrong one"}),
-]
-
-
-def test_faults_of_a_backend_that_asks_for_credentials_are_found(ward: Ward) -> None:
-    def with_password(password: str, url: str) -> Settings:
-        changes = {"basic_auth_user": USER, "basic_auth_pass": password, "prepal_backend_url": url}
-        return ward.settings.model_copy(update=changes)
-
-    url = f"http://127.0.0.1:{free_port()}"
-    project = ward.loop.api.create_project(ward.described()["label_config"])
-    guarded = Ward(ward.loop, with_password(PASSWORD, url), project)
-    known = Project(ward.loop.redis, project)
-    # Without this the learner connects what it does not know to the installation's own backend.
-    known.set_info(replace(known.info, connected=True))
-    with backend_of(guarded.settings):
-        connect(known, Case(guarded.settings).label_studio, url, USER, PASSWORD)
-        for fault in GUARDED_FAULTS:
-            found_and_mended(guarded, fault)
-            assert guarded.look(fault.name).state == "ok"
-        assert guarded.look("backend reachable").state == "ok"
-    gone = guarded.look("backend reachable")
-    assert gone.state == "problem"
-    assert "prepal serve" in gone.remedy
-    guarded = replace(guarded, settings=with_password("another password", url))
-    with backend_of(guarded.settings):
-        locked_out = guarded.look("backend reachable")
-        assert locked_out.state == "problem"
-        assert "--fix" in locked_out.remedy
-        assert locked_out.fix is not None
-        locked_out.fix()
-        assert guarded.look("backend reachable").state == "ok"
-        ward.loop.api.call("DELETE", f"/api/projects/{project}/")
-
-
-@pytest.mark.parametrize(
-    ("name", "remedy", "path", "answer"),
-    [
-        ("Label Studio version", "1.23", "/api/version", {"body": {"release": "1.13.1"}}),
-        ("clock", "NTP", "/api/version", {"late": timedelta(minutes=10)}),
-        (
-            "private addresses",
-            "SSRF_PROTECTION_ENABLED=false",
-            "/api/webhooks/",
-            {"status": 403, "body": {"detail": "URL resolves to a reserved network address (block: 127.0.0.0/8)"}},
-        ),
-        ("rights", "may change", "/api/ml", {"status": 403, "body": {"detail": "You do not have permission."}}),
-    ],
-)
-def test_what_this_label_studio_cannot_be_made_to_answer_is_found_when_it_does(
-    ward: Ward, name: str, remedy: str, path: str, answer: dict[str, Any]
-) -> None:
-    with altered(ward.settings.label_studio_url, path, **answer) as url:
-        found = ward.look(name, label_studio_url=url)
-    assert found.state == "problem"
-    assert remedy in found.remedy
-    assert ward.look(name).state == "ok"
-
-
 def test_the_command_says_what_it_mended_and_is_content_then(ward: Ward) -> None:
     ward.patch(sampling="Uniform sampling", start_training_on_annotation_update=True)
     with without_webhook(ward):
@@ -395,79 +230,7 @@ def test_after_all_that_nothing_is_wrong(ward: Ward) -> None:
     wait_until(lambda: not ward.wrong(), 30, 1)
 
 
-def found_and_mended(ward: Ward, fault: Fault) -> None:
-    """The reconciler may mend some faults before they are looked at: those are planted again."""
-    for attempt in range(3):
-        with fault.plant(ward):
-            finding = ward.look(fault.name, **fault.settings)
-            if finding.state == "ok" and fault.fixed and attempt < 2:
-                continue
-            assert finding.state == fault.state
-            assert fault.remedy in finding.remedy
-            assert "hidden" not in finding.what + finding.remedy
-            assert (finding.fix is not None) == fault.fixed
-            if finding.fix is not None:
-                finding.fix()
-                wait_until(lambda: ward.look(fault.name).state == "ok", 30, 0.2)
-        return
-
-
 def command(ward: Ward, *options: str) -> Result:
     """`prepal doctor`, without the seconds that a process takes to start."""
     home = str(ward.loop.installation.home)
     return CliRunner().invoke(main, ["doctor", str(ward.project), "--home", home, *options])
-
-
-@contextmanager
-def backend_of(settings: Settings) -> Iterator[None]:
-    """A backend that asks for these credentials."""
-    names = ("redis_url", "basic_auth_user", "basic_auth_pass")
-    environment = {**os.environ, **{name.upper(): str(getattr(settings, name)) for name in names}}
-    port = settings.prepal_backend_url.rpartition(":")[2]
-    process = subprocess.Popen([sys.executable, "-m", "prepal.cli", "serve", "--port", port], env=environment)
-    try:
-        wait_until(lambda: Case(settings).backend_answer("/health"), 90)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@contextmanager
-def altered(
-    url: str, path: str, *, status: int = 0, body: object = None, late: timedelta = timedelta()
-) -> Iterator[str]:
-    """The Label Studio at `url`, behind something that alters its answers to writing requests, or about its version."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.answer("GET", alter=self.path.startswith(path) and "version" in path)
-
-        def do_POST(self) -> None:
-            self.answer("POST", alter=self.path.startswith(path))
-
-        def answer(self, method: str, *, alter: bool) -> None:
-            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            headers = {k: v for k, v in self.headers.items() if k.lower() in ("authorization", "content-type")}
-            real = httpx.request(
-                method, url + self.path, headers=headers, content=sent, follow_redirects=True, timeout=30
-            )
-            content = json.dumps(body).encode() if alter and body else real.content
-            self.send_response_only(status if alter and status else real.status_code)
-            self.send_header("Date", format_datetime(datetime.now(UTC) - (late if alter else timedelta()), usegmt=True))
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()

@@ -2,25 +2,18 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.helpers import ROOT
+from tests.helpers import ROOT, free_port
 from tests.helpers.api import wait_until
 
 from prepal.machine.up import Installation
 
 COMMANDS = ["up", "demo", "connect", "status", "export", "serve", "worker learn", "worker embed"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

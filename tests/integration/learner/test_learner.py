@@ -17,7 +17,7 @@ from rq.exceptions import NoSuchJobError
 from tests.helpers.installation import CHOICES, Installation, Subject
 from tests.helpers.label_studio_in_memory import BACKEND_URL
 
-from prepal.doctor import examine
+from prepal.doctor.examination import examine
 from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.learner import jobs
 from prepal.learner.process import LearnerJob, LearnerWorker

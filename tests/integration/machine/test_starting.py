@@ -119,14 +119,14 @@ def test_what_is_written_by_what_was_started_is_private(tmp_path: Path) -> None:
 RUN = """
 import os, sys
 from pathlib import Path
-from prepal.cli.main import _ended_by_signals
+from prepal.cli.options import ended_by_signals
 from prepal.machine.starting import Process
 from prepal.machine.supervision import logs_of, sole_use, supervised
 home = Path(sys.argv[1])
 logs_of(home).mkdir()
 command = ["sh", "-c", "trap '' INT; sleep 1000 & wait"]
 process = Process("it", "The thing", 10, command, lambda _: False)
-with _ended_by_signals():
+with ended_by_signals():
     print("begun", flush=True)
     with sole_use(home, print) as lock, supervised(home, [process], os.environ, lock, lambda _: None):
         pass

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tests.helpers import free_port
 
 LIMIT = 256 * 1024 * 1024
 JSON = {"Content-Type": "application/json"}
@@ -41,9 +41,7 @@ class Served:
 def serve(redis_url: str, tmp_path: Path, wait_until: Callable[..., None]) -> Callable[..., "contextmanager[Served]"]:
     @contextmanager
     def started(host: str = "127.0.0.1", **environment: str) -> Iterator[Served]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         served = Served(port, tmp_path / "log")
         command = [sys.executable, "-m", "prepal.cli", "serve", "--host", host, "--port", str(port)]
         with (tmp_path / "log").open("wb") as log:
@@ -77,7 +75,7 @@ def test_every_line_of_the_log_can_be_an_object_and_one_warns_of_an_open_port(
     with serve("0.0.0.0", LOG_FORMAT="json") as served:
         pass
     lines = [json.loads(line) for line in served.lines()]
-    assert {line["logger"] for line in lines} >= {"gunicorn.error", "prepal.server.app"}
+    assert {line["logger"] for line in lines} >= {"gunicorn.error", "prepal.server.process"}
     for line in lines:
         assert datetime.fromisoformat(line["timestamp"]).tzinfo
     assert [line["message"] for line in lines if line["logger"].startswith("prepal")] == [

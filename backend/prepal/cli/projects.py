@@ -1,0 +1,167 @@
+"""Commands about projects of Label Studio, and about what all of them share."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prepal import records
+from prepal.cli import screen
+from prepal.cli.options import audit_tasks, connected_redis, json_option, out_option, started_home_option
+from prepal.errors import PrepalError
+from prepal.files import write_whole
+from prepal.settings import Settings
+from prepal.settings import load as load_settings
+
+if TYPE_CHECKING:
+    from prepal.label_studio.client import LabelStudio
+
+_number = click.argument("number", metavar="PROJECT", type=click.IntRange(min=1))
+
+
+@click.command()
+@_number
+@started_home_option
+@json_option
+def connect(number: int, home: Path, as_json: bool) -> None:
+    """Make a Label Studio project ready. Safe to repeat."""
+    from prepal.label_studio.connect import connect as make_ready
+    from prepal.project import Project
+    from prepal.queues.requests import request_sync
+
+    settings = load_settings(home)
+    connection = connected_redis(settings)
+    changes = make_ready(
+        Project(connection, number),
+        _label_studio(settings),
+        settings.prepal_backend_url,
+        settings.basic_auth_user,
+        settings.basic_auth_pass,
+    )
+    request_sync(connection, number, full=True)
+    _show_changes(number, changes, "Nothing to change: the project was ready.", as_json=as_json)
+
+
+@click.command()
+@_number
+@click.option("--predictions/--no-predictions", default=False, help="Delete the predictions that were made, too.")
+@started_home_option
+@json_option
+def disconnect(number: int, predictions: bool, home: Path, as_json: bool) -> None:
+    """Undo `connect`: webhook, backend, and sampling as it was. Labels stay in Label Studio. Safe to repeat."""
+    from prepal.label_studio.connect import disconnect as undo
+    from prepal.project import Project
+
+    settings = load_settings(home)
+    label_studio, project = _label_studio(settings), Project(connected_redis(settings), number)
+    with screen.messages().status(f"Disconnecting project {number}"):
+        changes = undo(project, label_studio, settings.prepal_backend_url, predictions=predictions)
+    _show_changes(number, changes, "Nothing to change: the project was not connected.", as_json=as_json)
+
+
+@click.command()
+@_number
+@started_home_option
+@json_option
+def status(number: int, home: Path, as_json: bool) -> None:
+    """Tasks, embedded, labelled, rounds, accuracy with its interval."""
+    from prepal.project import Project, readable
+    from prepal.queues.waiting import WaitingTexts
+    from prepal.reports.status import report
+
+    settings = load_settings(home)
+    connection = connected_redis(settings)
+    project = Project(connection, number)
+    with readable(project):
+        if not project.info.label_config:
+            raise PrepalError(f"Project {number} is not connected: run `prepal connect {number}`.")
+    waiting = WaitingTexts(connection, settings.prepal_encoder)
+    told = report(project, waiting, waiting.encoder)
+    if as_json:
+        click.echo(json.dumps(told))
+    else:
+        screen.show_status(told)
+
+
+@click.command()
+@click.argument("number", metavar="[PROJECT]", type=click.IntRange(min=1), required=False)
+@click.option("--fix", "fixing", is_flag=True, help="Do the remedies that are safe, then look again.")
+@started_home_option
+@json_option
+def doctor(number: int | None, fixing: bool, home: Path, as_json: bool) -> None:
+    """Look for what keeps it from working; without PROJECT, in all. Exit status 1: there is a problem."""
+    from prepal.doctor.examination import examine, mend
+
+    settings = load_settings(home)
+    findings = examine(settings, number)
+    treated: list[str] = []
+    if fixing:
+        treated, findings = mend(findings, lambda: examine(settings, number))
+    healthy = all(finding.state != "problem" for finding in findings)
+    if as_json:
+        rows = [{name: getattr(f, name) for name in ("project", "name", "state", "what", "remedy")} for f in findings]
+        click.echo(json.dumps({"healthy": healthy, "treated": treated, "findings": rows}))
+    else:
+        screen.show_findings(treated, findings)
+    sys.exit(0 if healthy else 1)
+
+
+@click.command()
+@click.option("--prune", "pruning", is_flag=True, help="Delete the vectors that no project of this Redis uses.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting.")
+@started_home_option
+@json_option
+def vectors(pruning: bool, yes: bool, home: Path, as_json: bool) -> None:
+    """Show what the vector cache holds, and who uses it."""
+    from prepal.doctor import upkeep
+
+    settings = load_settings(home)
+    connection, uri = connected_redis(settings), settings.prepal_vectors
+    with screen.messages().status(f"Looking into {uri}"):
+        stored = upkeep.survey(connection, uri, settings.prepal_encoder)
+    spare = sum(one.rows if one.encoder is None else one.unused for one in stored)
+    if pruning and spare and (yes or click.confirm(f"Delete {spare:,} vectors that no project uses?", err=True)):
+        with screen.messages().status("Deleting") as shown:
+            upkeep.prune(connection, uri, stored, shown.update)
+        stored = upkeep.survey(connection, uri, settings.prepal_encoder)
+    if as_json:
+        click.echo(json.dumps({"vectors": uri, "tables": [asdict(one) for one in stored]}))
+    else:
+        screen.show_vectors(uri, stored)
+
+
+@click.command()
+@_number
+@out_option("Where it goes.")
+@started_home_option
+def export(number: int, out: Path, home: Path) -> None:
+    """Write Label Studio's JSON export, in which `meta` marks the audit tasks."""
+    from prepal.labels.events import AUDIT_MARK
+
+    settings = load_settings(home)
+    with screen.messages().status(f"Exporting project {number}"):
+        tasks = _label_studio(settings).export(number)
+    audits = audit_tasks(settings, number)
+    for task in tasks:
+        if task["id"] in audits:
+            task["meta"] = {**(task.get("meta") or {}), AUDIT_MARK: True}
+    write_whole(out, records.dumps(tasks))
+    screen.messages().print(f"{len(tasks)} annotated tasks in {out}")
+
+
+def _label_studio(settings: Settings) -> "LabelStudio":
+    from prepal.label_studio.client import LabelStudio
+
+    return LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
+
+
+def _show_changes(number: int, changes: Sequence[str], none: str, *, as_json: bool) -> None:
+    """Show what was changed, a sentence each, or that there was nothing to change."""
+    if as_json:
+        click.echo(json.dumps({"project": number, "changes": changes}))
+    else:
+        click.echo("\n".join(changes or [none]))

@@ -1,0 +1,193 @@
+"""Checks of how one project is connected: that we may change it, and that it and the backend reach each other."""
+
+import hmac
+from typing import Any
+
+from prepal.doctor.case import CONNECT, NO_EVENT, Case, Check, without_login
+from prepal.doctor.finding import Finding, ok, problem, warning
+from prepal.errors import PrepalError
+from prepal.label_studio.api import NotFoundError
+from prepal.label_studio.connect import WEBHOOK_EVENTS, authorization
+from prepal.labels import label_config
+from prepal.project import MODEL_VERSION
+
+_WEBHOOKS = "the project's Settings, Webhooks"
+# Label Studio's words for a backend that it reached, and for one that it trains with or asks right now.
+_REACHED = ("CO", "TR", "PR")
+
+
+def project(case: Case) -> Finding:
+    """The token's user sees the project."""
+    try:
+        title = case.described.get("title")
+    except NotFoundError:
+        return problem(
+            f"The token's user sees no project {case.number} in Label Studio.",
+            "Check the number in the project's address, or use the token of a member of its organisation.",
+        )
+    except PrepalError as error:
+        return problem(str(error), "Use the token of a user who may change the project.")
+    return ok(f"Label Studio shows project {case.number}, {title!r}.")
+
+
+def rights(case: Case) -> Finding:
+    """The token's user may change the project."""
+    if " answered 403 " in case.webhook_refusal or " answered 403 " in case.backend_refusal:
+        return problem(
+            f"The token's user may not change project {case.number}.",
+            "Use the token of a user who may change the project.",
+        )
+    return ok("The token's user may change the project.")
+
+
+def private_addresses(case: Case) -> Finding:
+    """Label Studio is willing to call the backend's address, as a backend and as a webhook."""
+    url = without_login(case.backend_url)
+    for what, refusal, switch, expected in (
+        ("backend", case.backend_refusal, "ML_BLOCK_LOCAL_IP=false", "timeout"),
+        ("webhook", case.webhook_refusal, "SSRF_PROTECTION_ENABLED=false", NO_EVENT),
+    ):
+        if "blocks private addresses" in refusal:
+            return problem(
+                f"Label Studio refuses {url} as a {what}, because it is a private address.",
+                f"Start Label Studio with {switch}, or give the backend a public address.",
+            )
+        if expected not in refusal:
+            return problem(
+                f"Label Studio cannot use the address {url} for a {what}.",
+                "Set PREPAL_BACKEND_URL to an address that Label Studio can resolve, and whose name has a dot.",
+            )
+    return ok(f"Label Studio is willing to call {url}.")
+
+
+def config(case: Case) -> Finding:
+    """The label config can be served."""
+    try:
+        found = label_config.parse(str(case.described["label_config"]))
+    except PrepalError as error:
+        return problem(str(error), "Change the label config in the project's Settings, Labeling Interface.")
+    return ok(f"{found.from_name!r} is learnt, with {len(found.choices)} choices.")
+
+
+def connected(case: Case) -> Finding:
+    """The backend is connected to the project, under a title that does not hold annotators up, and we know of it."""
+    url = without_login(case.backend_url)
+    if case.backend is None:
+        return problem(f"The backend {url} is not connected to the project.", CONNECT.format(case.number), case.connect)
+    if case.backend["title"] == MODEL_VERSION:
+        return problem(
+            f"The backend's title is the predictions' version, {MODEL_VERSION!r}: annotators wait while it is down.",
+            CONNECT.format(case.number),
+            case.connect,
+        )
+    if case.project.left:
+        return problem(case.project.left, CONNECT.format(case.number), case.connect)
+    if not case.project.info.connected:
+        return problem("PRepAL does not know the project.", CONNECT.format(case.number), case.connect)
+    return ok(f"The backend {url} is connected as {case.backend['title']!r}.")
+
+
+def reachable(case: Case) -> Finding:
+    """Label Studio's own answer to whether it reaches the backend."""
+    assert case.backend is not None
+    url, state, said = without_login(case.backend_url), case.backend["state"], str(case.backend.get("error_message"))
+    if state in _REACHED:
+        return ok(f"Label Studio reaches the backend at {url}.")
+    if state == "ER" and "401" in said:
+        if not case.settings.basic_auth_user:
+            return problem(
+                "The backend asks Label Studio for credentials, and none are set here.",
+                "Set BASIC_AUTH_USER and BASIC_AUTH_PASS to the backend's, then run `prepal connect` again.",
+            )
+        return problem(
+            "The backend does not accept the credentials that Label Studio has for it.",
+            "Run the doctor with --fix, which gives Label Studio those of BASIC_AUTH_USER and BASIC_AUTH_PASS.",
+            case.give_credentials,
+        )
+    if state == "ER":
+        return problem(
+            f"The backend at {url} refuses the project.", "Read why on the project's Settings, Model, or in its log."
+        )
+    if case.backend_answer("/health") is None:
+        return problem(
+            f"Label Studio does not reach the backend at {url}, and neither does this machine.",
+            "Run `prepal serve` (or `prepal up`), or set PREPAL_BACKEND_URL to where it listens and connect again.",
+        )
+    return problem(
+        f"Label Studio does not reach the backend at {url}, though this machine does.",
+        "Let the backend listen on an address that Label Studio's machine reaches, open the firewall, and set "
+        "PREPAL_BACKEND_URL to it.",
+    )
+
+
+def other_backends(case: Case) -> Finding:
+    """No dead backend of earlier days takes a second of every save."""
+    dead = [backend for backend in case.backends if backend is not case.backend and backend["state"] not in _REACHED]
+    if dead:
+        titles = ", ".join(repr(backend["title"]) for backend in dead)
+        return warning(
+            f"Label Studio does not reach another backend of the project ({titles}), which delays every save.",
+            f"Delete it on the project's Settings, Model, and its webhook on {_WEBHOOKS}.",
+        )
+    return ok("No other backend is in the way.")
+
+
+def webhook(case: Case) -> Finding:
+    """Events are sent to us, once."""
+    active = [hook for hook in case.webhooks if hook["is_active"]]
+    remedy = CONNECT.format(case.number)
+    if not case.webhooks:
+        return problem("The project has no webhook to the backend, so labels arrive late.", remedy, case.connect)
+    if not active:
+        return problem("The webhook to the backend is switched off, so labels arrive late.", remedy, case.connect)
+    if len(active) > 1:
+        return warning(f"{len(active)} webhooks send every event to the backend.", remedy, case.connect)
+    return ok("One webhook sends events to the backend.")
+
+
+def webhook_events(case: Case) -> Finding:
+    """The webhook sends all that is needed."""
+    for hook in _active(case):
+        lacking = [] if hook["send_for_all_actions"] else sorted(set(WEBHOOK_EVENTS) - set(hook["actions"] or []))
+        if lacking:
+            return problem(
+                f"The webhook does not send {', '.join(lacking)}.", CONNECT.format(case.number), case.connect
+            )
+        if not hook["send_payload"]:
+            return problem("The webhook sends events without content.", CONNECT.format(case.number), case.connect)
+    return ok("The webhook sends all events that are needed.")
+
+
+def webhook_credentials(case: Case) -> Finding:
+    """The webhook says who it is to a backend that asks."""
+    user, password = case.settings.basic_auth_user, case.settings.basic_auth_pass
+    if not user:
+        return ok("The webhook needs no credentials.")
+    expected = authorization(user, password)["Authorization"]
+    for hook in _active(case):
+        given = str((hook["headers"] or {}).get("Authorization", ""))
+        if not hmac.compare_digest(given.encode(), expected.encode()):
+            return problem(
+                "The webhook has no credentials, or other ones, so the backend refuses every event.",
+                CONNECT.format(case.number),
+                case.connect,
+            )
+    return ok("The webhook has the backend's credentials.")
+
+
+CHECKS = [
+    Check("project", project, ("token",)),
+    Check("rights", rights, ("project",)),
+    Check("private addresses", private_addresses, ("rights",)),
+    Check("label config", config, ("project",)),
+    Check("backend connected", connected, ("project", "Redis", "label config")),
+    Check("backend reachable", reachable, ("backend connected",)),
+    Check("other backends", other_backends, ("project",)),
+    Check("webhook", webhook, ("project",)),
+    Check("webhook events", webhook_events, ("webhook",)),
+    Check("webhook credentials", webhook_credentials, ("webhook",)),
+]
+
+
+def _active(case: Case) -> list[dict[str, Any]]:
+    return [hook for hook in case.webhooks if hook["is_active"]]

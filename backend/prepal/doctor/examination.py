@@ -1,0 +1,104 @@
+"""The examination: all checks in their order, one of them, and the remedies."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+
+import redis
+
+from prepal.doctor import connection, processes, ranking, servers
+from prepal.doctor.case import Case, Check
+from prepal.doctor.finding import Finding, skipped
+from prepal.doctor.finding import problem as wrong
+from prepal.errors import PrepalError
+from prepal.project import all_projects
+from prepal.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_INSTALLATION = [*servers.CHECKS, *processes.CHECKS]
+_PROJECT = [*connection.CHECKS, *ranking.CHECKS]
+# What is asked of the learner, such as a round, takes it less than this.
+_MENDED_S = 60.0
+_LOOK_AGAIN_S = 0.5
+
+
+def examine(settings: Settings, number: int | None = None) -> list[Finding]:
+    """Look at the installation and at one project, or at all that PRepAL knows."""
+    case = Case(settings, number or 0)
+    findings = _look(case, _INSTALLATION, [])
+    for one in [number] if number else _projects(case, findings):
+        findings += _look(case.of(one), _PROJECT, findings[: len(_INSTALLATION)])
+    return findings
+
+
+def check(settings: Settings, number: int, name: str) -> Finding:
+    """Make one check alone, after those that it needs."""
+    checks = [*_INSTALLATION, *_PROJECT]
+    wanted = {name}
+    for one in reversed(checks):
+        if one.name in wanted:
+            wanted.update(one.needs)
+    found = _look(Case(settings, number), [one for one in checks if one.name in wanted], [])
+    return next(finding for finding in found if finding.name == name)
+
+
+def mend(findings: Iterable[Finding], look_again: Callable[[], list[Finding]]) -> tuple[list[str], list[Finding]]:
+    """Do the remedies that are safe, then look again until they have told.
+
+    Returns:
+        A sentence for each finding that was treated; what is found afterwards.
+    """
+    treated = [finding for finding in findings if finding.is_wrong and finding.fix is not None]
+    failures = {fix: _treat(fix) for fix in dict.fromkeys(finding.fix for finding in treated)}
+    said = [f"{finding.name}: {failures[finding.fix] or 'treated'}" for finding in treated]
+    keys = {(finding.project, finding.name) for finding in treated if not failures[finding.fix]}
+    end = time.monotonic() + _MENDED_S
+    while True:
+        found = look_again()
+        still = any(finding.is_wrong and (finding.project, finding.name) in keys for finding in found)
+        if not still or time.monotonic() > end:
+            return said, found
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _look(case: Case, checks: Sequence[Check], before: Collection[Finding]) -> list[Finding]:
+    """Make the checks in their order; one whose needs did not turn out well is skipped."""
+    failed = {finding.name for finding in before if finding.state in ("problem", "skipped")}
+    findings = []
+    for one in checks:
+        in_the_way = next((need for need in one.needs if need in failed), None)
+        finding = skipped(f"Not looked at because of {in_the_way!r}.") if in_the_way else _careful(one, case)
+        if finding.state in ("problem", "skipped"):
+            failed.add(one.name)
+        of_project = case.number if one in _PROJECT else None
+        findings.append(replace(finding, name=one.name, project=of_project))
+    return findings
+
+
+def _careful(one: Check, case: Case) -> Finding:
+    """A finding, also when an answer is nothing that the check understands."""
+    try:
+        return one.look(case)
+    except PrepalError as error:
+        return wrong(str(error), "Mend what it says, and look again.")
+    except (redis.RedisError, OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        log.debug("the check %r failed", one.name, exc_info=error)
+        return wrong(f"The check failed ({type(error).__name__}).", "Run it again with LOG_LEVEL=DEBUG to see why.")
+
+
+def _projects(case: Case, findings: Collection[Finding]) -> list[int]:
+    if any(finding.name == "Redis" and finding.state == "problem" for finding in findings):
+        return []
+    return [project.id for project in all_projects(case.connection)]
+
+
+def _treat(fix: Callable[[], object] | None) -> str:
+    """Do it; returns why it could not be done, or ""."""
+    assert fix is not None
+    try:
+        fix()
+    except (PrepalError, redis.RedisError) as error:
+        return f"could not be treated ({error})"
+    return ""
