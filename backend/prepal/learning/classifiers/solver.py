@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -94,8 +95,9 @@ def minimise(
     condition = float(weights.sum() * geometry.eigenvalues.max())
     curvature_at = objective.curvature(np.float32 if condition < SINGLE_PRECISION_CONDITION else np.float64)
 
-    coefficients = start
-    value, probabilities = objective.at(coefficients)
+    # A start that is sure of what the labels deny is worse than none: nothing curves there, and steps lead nowhere.
+    begins = start, np.zeros_like(start)
+    value, probabilities, coefficients = min(((*objective.at(one), one) for one in begins), key=operator.itemgetter(0))
     for _ in range(MAX_NEWTON_STEPS):
         gradient = objective.gradient(coefficients, probabilities)
         precondition = objective.preconditioner(geometry, probabilities)

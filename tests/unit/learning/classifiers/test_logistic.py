@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import logsumexp
@@ -72,6 +72,7 @@ def test_several_choices_agree_with_one_scikit_learn_classifier_each() -> None:
     multilabel=st.booleans(),
     weighted=st.booleans(),
 )
+@example(seed=2, n=4, d=13, k=2, scale=10.0, c=1000.0, multilabel=True, weighted=True)
 def test_a_warm_fit_finds_what_a_cold_one_finds(
     seed: int, n: int, d: int, k: int, scale: float, c: float, multilabel: bool, weighted: bool
 ) -> None:
