@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -95,21 +94,35 @@ def minimise(
     condition = float(weights.sum() * geometry.eigenvalues.max())
     curvature_at = objective.curvature(np.float32 if condition < SINGLE_PRECISION_CONDITION else np.float64)
 
-    # A start that is sure of what the labels deny is worse than none: nothing curves there, and steps lead nowhere.
-    begins = start, np.zeros_like(start)
-    value, probabilities, coefficients = min(((*objective.at(one), one) for one in begins), key=operator.itemgetter(0))
+    # From a start that is sure of what the labels deny, where nothing curves, steps may lead nowhere.
+    for begin in (start, np.zeros_like(start)):
+        coefficients, decrement = _newton(objective, geometry, curvature_at, begin, tolerance)
+        if decrement <= tolerance:
+            return coefficients
+    logger.warning("classifier stopped at decrement %.1e after %d Newton steps", decrement, MAX_NEWTON_STEPS)
+    return coefficients
+
+
+def _newton(
+    objective: "_Objective",
+    geometry: Geometry,
+    curvature_at: Callable[[Floats], Callable[[Floats], Floats]],
+    coefficients: Floats,
+    tolerance: float,
+) -> tuple[Floats, float]:
+    """Go from coefficients down to where the decrement is small enough; returns where that is, and the decrement."""
+    value, probabilities = objective.at(coefficients)
     for _ in range(MAX_NEWTON_STEPS):
         gradient = objective.gradient(coefficients, probabilities)
         precondition = objective.preconditioner(geometry, probabilities)
         decrement = max(0.0, float(np.vdot(gradient, precondition(gradient)))) ** 0.5
         if decrement <= tolerance:
-            return coefficients
+            break
         residual = max(min(FORCING, decrement**0.5) * decrement, 0.25 * tolerance)
         step = _conjugate_gradients(curvature_at(probabilities), -gradient, precondition, residual)
         slope = float(np.vdot(gradient, step))
         coefficients, value, probabilities = _descend(objective, coefficients, value, step, slope)
-    logger.warning("classifier stopped at decrement %.1e after %d Newton steps", decrement, MAX_NEWTON_STEPS)
-    return coefficients
+    return coefficients, decrement
 
 
 def _descend(
