@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
-from prepal.doctor.finding import Finding
+from prepal.doctor.finding import Finding, problem
 from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.connect import connect
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from prepal.vectors import VectorTable
 
-CONNECT = "Run `prepal connect {}`, or the doctor with --fix."
-"""What mends most of what is wrong with a project, by its number."""
 _REDIS_TIMEOUT_S = 5
 _LABEL_STUDIO_TIMEOUT_S = 15.0
 # Label Studio itself gives /health no longer than 1 s.
@@ -172,6 +170,10 @@ class Case:
             settings.basic_auth_pass,
         )
         self.read_again()
+
+    def by_connecting(self, what: str, say: Callable[..., Finding] = problem) -> Finding:
+        """What is wrong with the project, where connecting it mends that."""
+        return say(what, f"Run `prepal connect {self.number}`, or the doctor with --fix.", self.connect)
 
     def give_credentials(self) -> None:
         """Tell Label Studio the backend's user and password again."""

@@ -3,7 +3,7 @@
 import hmac
 from typing import Any
 
-from prepal.doctor.case import CONNECT, NO_EVENT, Case, Check, without_login
+from prepal.doctor.case import NO_EVENT, Case, Check, without_login
 from prepal.doctor.finding import Finding, ok, problem, warning
 from prepal.errors import PrepalError
 from prepal.label_studio.api import NotFoundError
@@ -73,17 +73,15 @@ def connected(case: Case) -> Finding:
     """The backend is connected to the project, under a title that does not hold annotators up, and we know of it."""
     url = without_login(case.backend_url)
     if case.backend is None:
-        return problem(f"The backend {url} is not connected to the project.", CONNECT.format(case.number), case.connect)
+        return case.by_connecting(f"The backend {url} is not connected to the project.")
     if case.backend["title"] == MODEL_VERSION:
-        return problem(
-            f"The backend's title is the predictions' version, {MODEL_VERSION!r}: annotators wait while it is down.",
-            CONNECT.format(case.number),
-            case.connect,
+        return case.by_connecting(
+            f"The backend's title is the predictions' version, {MODEL_VERSION!r}: annotators wait while it is down."
         )
     if case.project.left:
-        return problem(case.project.left, CONNECT.format(case.number), case.connect)
+        return case.by_connecting(case.project.left)
     if not case.project.info.connected:
-        return problem("PRepAL does not know the project.", CONNECT.format(case.number), case.connect)
+        return case.by_connecting("PRepAL does not know the project.")
     return ok(f"The backend {url} is connected as {case.backend['title']!r}.")
 
 
@@ -135,13 +133,12 @@ def other_backends(case: Case) -> Finding:
 def webhook(case: Case) -> Finding:
     """Events are sent to us, once."""
     active = [hook for hook in case.webhooks if hook["is_active"]]
-    remedy = CONNECT.format(case.number)
     if not case.webhooks:
-        return problem("The project has no webhook to the backend, so labels arrive late.", remedy, case.connect)
+        return case.by_connecting("The project has no webhook to the backend, so labels arrive late.")
     if not active:
-        return problem("The webhook to the backend is switched off, so labels arrive late.", remedy, case.connect)
+        return case.by_connecting("The webhook to the backend is switched off, so labels arrive late.")
     if len(active) > 1:
-        return warning(f"{len(active)} webhooks send every event to the backend.", remedy, case.connect)
+        return case.by_connecting(f"{len(active)} webhooks send every event to the backend.", warning)
     return ok("One webhook sends events to the backend.")
 
 
@@ -150,11 +147,9 @@ def webhook_events(case: Case) -> Finding:
     for hook in _active(case):
         lacking = [] if hook["send_for_all_actions"] else sorted(set(WEBHOOK_EVENTS) - set(hook["actions"] or []))
         if lacking:
-            return problem(
-                f"The webhook does not send {', '.join(lacking)}.", CONNECT.format(case.number), case.connect
-            )
+            return case.by_connecting(f"The webhook does not send {', '.join(lacking)}.")
         if not hook["send_payload"]:
-            return problem("The webhook sends events without content.", CONNECT.format(case.number), case.connect)
+            return case.by_connecting("The webhook sends events without content.")
     return ok("The webhook sends all events that are needed.")
 
 
@@ -167,10 +162,8 @@ def webhook_credentials(case: Case) -> Finding:
     for hook in _active(case):
         given = str((hook["headers"] or {}).get("Authorization", ""))
         if not hmac.compare_digest(given.encode(), expected.encode()):
-            return problem(
-                "The webhook has no credentials, or other ones, so the backend refuses every event.",
-                CONNECT.format(case.number),
-                case.connect,
+            return case.by_connecting(
+                "The webhook has no credentials, or other ones, so the backend refuses every event."
             )
     return ok("The webhook has the backend's credentials.")
 

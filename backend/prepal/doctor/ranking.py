@@ -1,6 +1,6 @@
 """Checks of what one project is served: by the newest ranking, of all its tasks and labels, and in its order."""
 
-from prepal.doctor.case import CONNECT, Case, Check
+from prepal.doctor.case import Case, Check
 from prepal.doctor.finding import Finding, ok, problem, skipped, warning
 from prepal.label_studio.client import UNCERTAINTY_SAMPLING
 from prepal.label_studio.publish import stands_first, usable_score
@@ -13,11 +13,7 @@ def sampling(case: Case) -> Finding:
     """Label Studio serves by score."""
     found = case.described.get("sampling")
     if found != UNCERTAINTY_SAMPLING:
-        return problem(
-            f"Label Studio serves by {found!r}, not by {UNCERTAINTY_SAMPLING!r}.",
-            CONNECT.format(case.number),
-            case.connect,
-        )
+        return case.by_connecting(f"Label Studio serves by {found!r}, not by {UNCERTAINTY_SAMPLING!r}.")
     return ok("Label Studio serves by the scores of predictions.")
 
 
@@ -27,10 +23,8 @@ def model_version(case: Case) -> Finding:
     if found == MODEL_VERSION:
         return ok(f"Label Studio serves by the predictions of {MODEL_VERSION!r}.")
     if case.label_studio.has_predictions(case.number, MODEL_VERSION):
-        return problem(
-            f"Label Studio serves by the predictions of {found!r}, not of {MODEL_VERSION!r}, so in random order.",
-            CONNECT.format(case.number),
-            case.connect,
+        return case.by_connecting(
+            f"Label Studio serves by the predictions of {found!r}, not of {MODEL_VERSION!r}, so in random order."
         )
     ranked = case.project.ranking() is not None
     return warning(
@@ -43,19 +37,15 @@ def model_version(case: Case) -> Finding:
 def shown_predictions(case: Case) -> Finding:
     """Annotators see what is predicted, and `next` goes by it."""
     if not case.described.get("show_collab_predictions"):
-        return problem(
-            "The project does not use predictions to prelabel tasks.", CONNECT.format(case.number), case.connect
-        )
+        return case.by_connecting("The project does not use predictions to prelabel tasks.")
     return ok("Annotators see what is predicted.")
 
 
 def training_switch(case: Case) -> Finding:
     """Saving an annotation does not wait for a training."""
     if case.described.get("start_training_on_annotation_update"):
-        return problem(
-            "Start model training on annotation submission is on, so annotators wait at every save.",
-            CONNECT.format(case.number),
-            case.connect,
+        return case.by_connecting(
+            "Start model training on annotation submission is on, so annotators wait at every save."
         )
     return ok("Saving does not wait for a training.")
 
