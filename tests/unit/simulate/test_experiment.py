@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from prepal.cli import main
+from prepal.cli import models
 from prepal_workers.simulate.dataset import Dataset, Labelled
 from prepal_workers.simulate.experiment import Setting, Vectors, run, scores
 from prepal_workers.simulate.grid import rows_of
@@ -76,6 +76,6 @@ def test_where_all_texts_that_were_labelled_have_some_label_each_is_given_one() 
 
 
 def test_the_presets_that_help_lists_are_those_there_are() -> None:
-    assert {name: preset.help for name, preset in PRESETS.items()} == main._PRESETS
+    assert {name: preset.help for name, preset in PRESETS.items()} == models._PRESETS
     for preset in PRESETS.values():
         assert [Setting(**{"encoder": "e", **arm}) for arm in preset.arms_for("e")]
