@@ -9,7 +9,7 @@ import redis
 
 from prepal.labels.events import read_annotation
 from prepal.learner import jobs
-from prepal.learner.jobs import Learner
+from prepal.learner.learner import Learner
 from prepal.learner.process import LearnerWorker
 from prepal.project import Project
 from prepal.queues.requests import LEARN, QUEUES, SYNC, mark, queue, request_sync
@@ -106,7 +106,7 @@ class Installation:
         own, everything = connection or self.connection, cast(Any, _Everything(self.subjects))
         waiting = WaitingTexts(own, "encoder")
         found = Learner(self.settings, own, everything, self.table, waiting, patience_s=0.1)
-        jobs.learner_of_this_process = found
+        Learner.of_this_process = found
         return found
 
     def compare(self) -> None:

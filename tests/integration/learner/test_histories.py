@@ -20,9 +20,9 @@ from prepal.labels.events import read_annotation
 from prepal.labels.label_config import UnembeddableError
 from prepal.labels.settle import settle
 from prepal.learner import jobs, judging
-from prepal.learner.jobs import Learner
+from prepal.learner.fitting import Choosing
+from prepal.learner.learner import Learner
 from prepal.learner.memory import Memory
-from prepal.learner.round import Choosing
 from prepal.project import Project
 from prepal.queues.requests import QUEUES, mark, queue, request_sync
 from prepal.queues.waiting import WaitingTexts
@@ -210,11 +210,11 @@ class History:
             if not waiting:
                 return
             job = self.random.choice(waiting)
-            jobs.learner_of_this_process = self.random.choice(self.learners)
+            Learner.of_this_process = self.random.choice(self.learners)
             try:
                 getattr(jobs, job)(PROJECT)
             except Killed:
-                place = self.learners.index(jobs.learner_of_this_process)
+                place = self.learners.index(Learner.of_this_process)
                 self.learners[place] = self._learner()
         raise AssertionError(f"there is no end to {waiting}")
 

@@ -20,6 +20,7 @@ from tests.helpers.label_studio_in_memory import BACKEND_URL
 from prepal.doctor.examination import examine
 from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.learner import jobs
+from prepal.learner.learner import Learner
 from prepal.learner.process import LearnerJob, LearnerWorker
 from prepal.project import Project, all_projects, mend
 from prepal.queues import locks
@@ -536,7 +537,7 @@ def test_a_process_may_be_killed_at_any_command_of_its(
     here.maintain()
     here.work()
     it.check()
-    now = jobs.learner_of_this_process
+    now = Learner.of_this_process
     assert now is not None
     with_text = [task for task in it.tasks if it.label_studio.data[task]["text"]]
     assert now.memories.of(1).task_ids.tolist() == with_text
