@@ -31,8 +31,8 @@ from prepal.label_studio.client import LabelStudio
 from prepal.labels.annotation import Annotation
 from prepal.learner import judging
 from prepal.learner import round as rounds
+from prepal.learner.fitting import Choosing
 from prepal.learner.memory import Memory
-from prepal.learner.round import Choosing
 from prepal.learning.classifiers.label_names import name_text
 from prepal.project import Info, Project
 from prepal.vectors import VectorTable, text_id

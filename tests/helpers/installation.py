@@ -9,16 +9,19 @@ import redis
 
 from prepal.labels.events import read_annotation
 from prepal.learner import jobs
-from prepal.learner.jobs import Learner
+from prepal.learner.learner import Learner
 from prepal.learner.process import LearnerWorker
 from prepal.project import Project
 from prepal.queues.requests import LEARN, QUEUES, SYNC, mark, queue, request_sync
 from prepal.queues.waiting import WaitingTexts
+from prepal.server.app import create_app
 from prepal.server.model import PrepalModel
 from prepal.settings import Settings
 from prepal.vectors import VectorTable
 from tests.helpers.label_studio_in_memory import BACKEND_URL, LabelStudioInMemory
 
+# Of the numbers from 1 on, this project is the healthy one.
+WELL = 999
 CHOICES = "AB"
 CONFIG = (
     '<View><Text name="text" value="$text"/><Choices name="topic" toName="text">'
@@ -106,7 +109,7 @@ class Installation:
         own, everything = connection or self.connection, cast(Any, _Everything(self.subjects))
         waiting = WaitingTexts(own, "encoder")
         found = Learner(self.settings, own, everything, self.table, waiting, patience_s=0.1)
-        jobs.learner_of_this_process = found
+        Learner.of_this_process = found
         return found
 
     def compare(self) -> None:
@@ -167,3 +170,37 @@ def _number_of(name: str, args: Any, kwargs: Any) -> int:
     if "task" in kwargs:
         return int(kwargs["task"]) // 10_000
     return int(args[0] if args else kwargs["project"])
+
+
+def check_well(here: Installation) -> None:
+    """The healthy project goes on: a label leads to a round, and what is served is its head."""
+    here.subjects[WELL].label_next()
+    here.work()
+    here.subjects[WELL].check()
+
+
+def look(here: Installation, *numbers: int) -> dict[int, Any]:
+    """Everything that people look at; returns what the pages of some projects tell."""
+    client = create_app(here.settings).test_client()
+    for path in ("/", "/metrics", f"/projects/{WELL}.json"):
+        assert client.get(path).status_code == 200, path
+    for number in numbers:
+        for path in (f"/projects/{number}", f"/projects/{number}.json", f"/projects/{number}/accuracy.svg"):
+            assert client.get(path).status_code == 200, path
+        tasks = [{"id": task} for task in [*here.subjects[number].tasks, 4711]]
+        asked = {"project": f"{number}.1", "tasks": tasks}
+        assert len(client.post("/predict", json=asked).json["results"]) == len(tasks)
+    return {number: client.get(f"/projects/{number}.json").json for number in numbers}
+
+
+def give_reasons_for_every_call(it: Subject) -> None:
+    tasks, label_studio = it.tasks, it.label_studio
+    it.label(tasks[0], "A")
+    label_studio.import_tasks([{"text": "new"}])
+    label_studio.edit_task(tasks[1], {"text": "edited"})
+    for row in label_studio.predictions(project=it.number)[:2]:
+        label_studio.update_prediction(row["id"], {"score": None})
+    label_studio.create_prediction({**label_studio.predictions(task=tasks[2])[0], "score": 0.1})
+    for task in tasks[3:]:
+        label_studio.delete_prediction(label_studio.predictions(task=task)[0]["id"])
+    it.project.set_overtaken({tasks[4]: [1.0, 0.0]})

@@ -9,7 +9,7 @@ import pytest
 import redis as redis_client
 from tests.helpers import free_port
 
-from prepal.learner import jobs
+from prepal.learner.learner import Learner
 from prepal.machine import redis_server
 
 WAIT_S = 120.0
@@ -45,7 +45,7 @@ def redis(redis_url: str) -> Iterator[redis_client.Redis]:
 def nobody_learns_afterwards() -> Iterator[None]:
     """Jobs of the learner find no process that a test before this one left."""
     yield
-    jobs.learner_of_this_process = None
+    Learner.of_this_process = None
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # Places that are published beyond the head while nothing else is to do; there the least confident come first.
 _FRESHENED = 512
+# The first tail is made when this many tasks are ranked, and again whenever their number has doubled.
+_FIRST_TAIL = 2000
 
 
 def entries(ranking: Ranking, count: int) -> list[Entry]:
@@ -65,6 +67,21 @@ def without_prediction(project: Project) -> int:
     never = _never_ranked(project)
     wanted = np.concatenate([tasks, np.fromiter(never, np.int64, len(never))])
     return int((~np.isin(wanted, project.predictions()[0])).sum())
+
+
+def tail_is_due(project: Project, ranked: int, *, more_come: bool) -> bool:
+    """Tell whether enough tasks are ranked and have no prediction yet.
+
+    Args:
+        project: whose tasks.
+        ranked: how many tasks the newest round ranked.
+        more_come: whether texts wait for the encoder; of another project, the tail comes a little later.
+    """
+    # Counting is done at once, where looking at a million tasks takes as long as a round.
+    if project.prediction_count() >= project.task_count():
+        return False
+    lacking = without_prediction(project)
+    return bool(lacking) and (not more_come or lacking >= max(_FIRST_TAIL, ranked - lacking))
 
 
 def verify(project: Project, published: Published, label_studio: LabelStudio) -> bool:

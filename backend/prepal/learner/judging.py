@@ -5,7 +5,6 @@ another one, so that figures never rest on labels that are no more.
 """
 
 import hashlib
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 from prepal.errors import PrepalError
 from prepal.labels import label_config
 from prepal.labels.settle import settle
+from prepal.learner.fitting import Choosing, Labelled, learn
 from prepal.learner.memory import Memory
-from prepal.learner.round import Choosing, Labelled, among, learn
-from prepal.learning.active_learner import ActiveLearner
-from prepal.learning.classifiers.labels import Labels, NothingToLearn
+from prepal.learning.active_learner import prior_of
+from prepal.learning.classifiers.labels import Labels
 from prepal.learning.classifiers.prior import Prior
 from prepal.learning.quality.accuracy import Accuracy, estimate_accuracy
 from prepal.learning.quality.folds import alike
@@ -29,8 +28,6 @@ from prepal.vectors import VectorTable
 _SUSPECTED = 20
 # Of larger pools so many texts tell what is believed before any label.
 _POOL = 50_000
-# A strategy must be named, and chooses nothing here.
-_ANY_STRATEGY = "random"
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,7 @@ class Evidence:
     def prior(self) -> Prior | None:
         """What a classifier believes before any label; unlike the live one's, it depends on nothing else."""
         several = self.labels.ndim == 2
-        learner = ActiveLearner(self.choices, _ANY_STRATEGY, multilabel=several, name_vectors=self.names)
-        with suppress(NothingToLearn):
-            learner.fit(self.vectors, self.labels, self.pool)
-        return learner.prior
+        return prior_of(self.vectors, self.pool, self.choices, self.names, multilabel=several)
 
 
 @dataclass(frozen=True)
@@ -105,15 +99,15 @@ def evidence(
     if memory.learnt[:2] != (config.meaning, config.words):
         # The choices are others since; a round of these is due.
         return None
-    known = settle(project.annotations(), config)
-    labelled = Labelled.of(memory.task_ids, known, len(config.choices))
+    labelled = Labelled.of(memory, settle(project.annotations(), config), len(config.choices))
     places = labelled.places
     tasks, rows = memory.task_ids[places], memory.rows[places]
-    is_audit = among(memory.task_ids, project.audits())[places]
+    is_audit = memory.among(project.audits())[places]
     texts = memory.texts[1][np.searchsorted(memory.texts[0], tasks)]
     by = repr(memory.learnt).encode("utf-8", "replace")
     judged = _digest(by, tasks, labelled.rows, is_audit, texts)
-    content = f"{judged}-{_digest(b'', *memory.texts, memory.task_ids)}"
+    memory.content = memory.content or _digest(b"", *memory.texts, memory.task_ids)
+    content = f"{judged}-{memory.content}"
     if content == project.judged or (more_come and project.judged.startswith(f"{judged}-")):
         return None
     vectors = memory.vectors[rows].astype(np.float32)
@@ -123,7 +117,7 @@ def evidence(
     pool = pool[:: -(-len(pool) // _POOL) or 1]
     names = None if memory.names is None else memory.names[1]
     targets, k = labelled.targets(config), len(config.choices)
-    return Evidence(content, tasks, vectors, targets, is_audit, groups, k, memory.vectors[pool], names)
+    return Evidence(content, tasks, vectors, targets, is_audit, groups, k, memory.vectors.take(pool, axis=0), names)
 
 
 def _digest(by: bytes, *parts: NDArray[np.generic]) -> str:

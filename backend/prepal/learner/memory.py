@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from prepal.label_studio.publish import Published
 from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.numerics.rows import Rows
 from prepal.learning.quality.audit import audit_priority
 from prepal.project import Project
 from prepal.vectors import VectorTable, text_ids
@@ -35,6 +36,8 @@ class Memory:
     """All tasks that have a text, ascending, and their text ids (m,) S32."""
     versions: tuple[int, int] = (-1, -1)
     """Of the project's tasks and of its vectors."""
+    content: str = ""
+    """A hash of tasks and texts, once somebody has asked for one."""
     lot: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """(n,): places in `task_ids` in a uniformly random order that is the project's own."""
     priority: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
@@ -46,8 +49,8 @@ class Memory:
     """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy."""
     names: tuple[tuple[object, ...], NDArray[np.float32]] | None = None
     """Which names, of which encoder, and their vectors (k, d)."""
-    predicted: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]] | None = None
-    """Of the last round: `task_ids`, places of the pool among them (p,), and what was predicted (n, k)."""
+    predicted: tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]] | None = None
+    """Of the last round: `task_ids`, which of them were the pool (n,), and what was predicted of it (p, k)."""
     published: Published = field(default_factory=Published)
     annotated: frozenset[int] | None = None
     """The tasks that had an annotation in the last round; None before the first one."""
@@ -56,6 +59,25 @@ class Memory:
     def vectors(self) -> NDArray[np.float16]:
         """(r, d): the vectors of all texts that are known."""
         return self.matrix.vectors
+
+    def vectors_at(self, places: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
+        """The vectors (p, d) of some tasks, by their places in `task_ids` (p,), or by which these are (n,)."""
+        return Rows(self.vectors, self.rows[places])
+
+    def places(self, tasks: Collection[int]) -> NDArray[np.int64]:
+        """The place in `task_ids` of each task (m,); -1 where its vector is not known."""
+        wanted = np.fromiter(tasks, np.int64, len(tasks))
+        if not len(self.task_ids):
+            return np.full(len(wanted), -1)
+        at = np.minimum(np.searchsorted(self.task_ids, wanted), len(self.task_ids) - 1)
+        return np.where(self.task_ids[at] == wanted, at, -1)
+
+    def among(self, tasks: Collection[int]) -> NDArray[np.bool_]:
+        """Which of all tasks (n,) are among these."""
+        found = np.zeros(len(self.task_ids), bool)
+        places = self.places(tasks)
+        found[places[places >= 0]] = True
+        return found
 
     def refresh(self, project: Project, table: VectorTable) -> None:
         """Follow the project's tasks and the vector cache, reading only what is new."""
@@ -77,6 +99,7 @@ class Memory:
         self.matrix.load(table, text_ids(arrived or []) if known else texts)
         rows = self.matrix.rows(texts)
         self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]
+        self.content = ""
         self.draw_lots(project.id)
         self.versions = (tasks_now, vectors_now)
 

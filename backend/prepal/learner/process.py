@@ -11,8 +11,10 @@ import redis
 
 from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
+from prepal.label_studio.order import tail_is_due
 from prepal.learner import jobs
-from prepal.learner.jobs import Learner, tail_is_due, trouble_told
+from prepal.learner.learner import Learner
+from prepal.learner.running import trouble_told
 from prepal.learning import strategies
 from prepal.learning.numerics.threads import one_blas_thread
 from prepal.project import Project, all_projects
@@ -83,7 +85,7 @@ def run_learner(settings: Settings) -> bool:
         table=VectorTable(settings.prepal_vectors, waiting.encoder),
         waiting=waiting,
     )
-    jobs.learner_of_this_process = learner
+    Learner.of_this_process = learner
     worker = LearnerWorker(learner)
     with one_blas_thread(), _readers(learner):
         worker.work(logging_level="WARNING")
@@ -101,7 +103,8 @@ def _maintain(learner: Learner, project: Project, interval_s: float, *, is_first
             if "round" not in troubles:
                 request_round(connection, project.id)
         elif project.fresh_round < last.number:
-            due = "tail" if tail_is_due(learner, project, last.ranked) else "freshen"
+            more_come = bool(len(learner.waiting))
+            due = "tail" if tail_is_due(project, last.ranked, more_come=more_come) else "freshen"
             if due not in troubles:
                 request(connection, due, project.id)
     # The first maintenance of a process always compares: whatever died may have missed events.

@@ -13,7 +13,7 @@ from prepal.learning.classifiers.labels import Labels
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.learning.classifiers.network import Network
 from prepal.learning.classifiers.prior import Prior, spread_power
-from prepal.learning.numerics.float16 import Vectors
+from prepal.learning.numerics.rows import AnyVectors
 from prepal.learning.numerics.threads import one_blas_thread
 from prepal.learning.pool import Pool
 
@@ -75,7 +75,7 @@ class ActiveLearner:
         """What the classifier believes of its weights before any label; None before the first fit."""
         return self.classifier.prior
 
-    def fit(self, vectors: NDArray[np.float32], labels: Labels, pool: Vectors) -> None:
+    def fit(self, vectors: NDArray[np.float32], labels: Labels, pool: AnyVectors) -> None:
         """Learn from all labels so far.
 
         Args:
@@ -94,12 +94,12 @@ class ActiveLearner:
         self.classifier.fit(vectors, labels)
         self.can_predict = True
 
-    def predict_proba(self, vectors: Vectors) -> NDArray[np.float32] | None:
+    def predict_proba(self, vectors: AnyVectors) -> NDArray[np.float32] | None:
         """Return the probability `(n, k)` of each choice, or None while nothing can be predicted."""
         return self.classifier.predict_proba(vectors) if self.can_predict else None
 
     def select(
-        self, pool: Vectors, n: int, rng: np.random.Generator, probabilities: NDArray[np.float32] | None = None
+        self, pool: AnyVectors, n: int, rng: np.random.Generator, probabilities: NDArray[np.float32] | None = None
     ) -> NDArray[np.int64]:
         """Return the `(min(n, len(pool)),)` places in the pool to be labelled next, best first.
 
@@ -122,7 +122,7 @@ class ActiveLearner:
         with one_blas_thread():
             return self.strategy.select(seen, n, rng)
 
-    def _measure(self, vectors: NDArray[np.float32], pool: Vectors) -> None:
+    def _measure(self, vectors: NDArray[np.float32], pool: AnyVectors) -> None:
         count, before = len(vectors) + len(pool), self._count
         self._count = count
         none_came = count == before and count != self._measured
@@ -132,7 +132,7 @@ class ActiveLearner:
         self._prior = prior_of(vectors, pool, self.n_classes)
         self._examples = None
 
-    def _understand_names(self, vectors: NDArray[np.float32], labels: Labels, pool: Vectors) -> None:
+    def _understand_names(self, vectors: NDArray[np.float32], labels: Labels, pool: AnyVectors) -> None:
         """Ask the names anew when the space was measured, or other texts are the choices' first ones."""
         if self._prior is None or self._name_vectors is None:
             return
@@ -146,7 +146,7 @@ class ActiveLearner:
 
 def prior_of(
     vectors: NDArray[np.float32],
-    pool: Vectors,
+    pool: AnyVectors,
     n_classes: int,
     name_vectors: NDArray[np.float32] | None = None,
     *,

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from prepal.learning.classifiers.labels import Labels
 from prepal.learning.classifiers.prior import Prior
 from prepal.learning.numerics.float16 import Vectors
+from prepal.learning.numerics.rows import AnyVectors
 
 
 class Predicts(Protocol):
     """What a strategy may ask of a classifier."""
 
-    def predict_proba(self, vectors: Vectors) -> NDArray[np.float32]:
+    def predict_proba(self, vectors: AnyVectors) -> NDArray[np.float32]:
         """Return the probability `(n, k)` of each choice for each vector `(n, d)`."""
         ...
 
@@ -35,7 +36,7 @@ class Pool:
         knows_names: whether the probabilities rest on the choices' names too.
     """
 
-    vectors: Vectors
+    vectors: AnyVectors
     probabilities: NDArray[np.float32] | None
     labelled_vectors: NDArray[np.float32]
     labelled: Labels

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prepal import records
 from prepal.project.part import Value
@@ -47,7 +48,7 @@ class Rounds(Predictions):
             self.key("ranking"),
             mapping={
                 "task_ids": ranking.task_ids.tobytes(),
-                "chosen": np.packbits(ranking.chosen, axis=1).tobytes(),
+                "chosen": _packed(ranking.chosen).tobytes(),
                 "choices": str(ranking.chosen.shape[1]),
                 "confidence": ranking.confidence.astype(np.float32).tobytes(),
                 "hidden": np.packbits(hidden).tobytes(),
@@ -166,3 +167,11 @@ class Rounds(Predictions):
     def end_job(self, job: str) -> None:
         """Note that a job ended, well or not."""
         self.connection.hdel(self.key("begun"), job)
+
+
+def _packed(chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """What `numpy.packbits` makes of each row (n, k); by columns, which is many times faster where rows are short."""
+    packed = np.zeros((len(chosen), -(-chosen.shape[1] // 8)), np.uint8)
+    for choice, column in enumerate(chosen.T):
+        packed[:, choice // 8] |= column.astype(np.uint8) << np.uint8(7 - choice % 8)
+    return packed

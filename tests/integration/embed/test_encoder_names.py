@@ -20,7 +20,7 @@ from prepal import records
 from prepal.doctor import upkeep
 from prepal.label_studio.client import LabelStudio
 from prepal.learner import jobs
-from prepal.learner.jobs import Learner
+from prepal.learner.learner import Learner
 from prepal.project import Project
 from prepal.queues.waiting import WaitingTexts
 from prepal.settings import Settings

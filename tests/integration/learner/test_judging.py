@@ -12,6 +12,7 @@ from tests.helpers.installation import CHOICES, Installation, Subject
 
 from prepal.labels.annotation import Annotation
 from prepal.learner import jobs, judging
+from prepal.learner.learner import Learner
 from prepal.learner.memory import Memory
 from prepal.learning.quality.acceptance import LEAST_HIDDEN, LEAST_SHOWN
 from prepal.learning.quality.stopping import WINDOW
@@ -173,9 +174,9 @@ def test_whichever_process_judges_a_round_finds_the_same(install: Callable[..., 
     it.project.add_audits(it.tasks)
     for place, task in enumerate(it.tasks):
         it.label(task, truth(here, it, task))
-        jobs.learner_of_this_process = other if knows == "an older round" and place == 20 else one
+        Learner.of_this_process = other if knows == "an older round" and place == 20 else one
         jobs.round(1)
-    jobs.learner_of_this_process = one if knows == "the newest round" else other
+    Learner.of_this_process = one if knows == "the newest round" else other
     jobs.judge(1)
     assert figures(it)[0] is not None
     assert figures(it)[0]["audit_tasks"] == 40
@@ -291,7 +292,7 @@ def test_what_another_process_published_is_not_said_to_have_been_shown(install: 
     it.project.add_fact()
     jobs.round(1)
     before = it.project.shown()
-    jobs.learner_of_this_process = one
+    Learner.of_this_process = one
     it.label(it.label_studio.next(1) or 0, "A")
     request_round(here.connection, 1)
     jobs.round(1)

@@ -1,12 +1,16 @@
 """Redis' copy of a project: what is news, what is gone, what a round must know of."""
 
+from typing import Literal
+
+import numpy as np
+import pytest
 import redis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from prepal.labels.annotation import Annotation
-from prepal.project import Info, Project, RoundRecord, all_projects
+from prepal.project import Info, Project, Ranking, RoundRecord, all_projects
 from prepal.records import dumps, loads
 
 
@@ -90,6 +94,20 @@ def test_records_of_a_newer_or_an_older_release_are_read(redis: redis.Redis) -> 
     assert project.round is not None
     assert (project.round.facts, project.round.notes) == (2, [])
     assert project.put_annotations({6: annotation()}) == 1
+
+
+@pytest.mark.parametrize("choices", [1, 4, 8, 9, 77])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_ranking_is_read_as_it_was_written(redis: redis.Redis, choices: int, order: Literal["C", "F"]) -> None:
+    rng, project = np.random.default_rng(choices), Project(redis, 1)
+    chosen = np.array(rng.random((11, choices)) < 0.5, order=order)
+    written = Ranking(rng.permutation(11), chosen, rng.random(11, np.float32), rng.random(11) < 0.5, "what it means")
+    project.put_ranking(written)
+    assert redis.hget(project.key("ranking"), "chosen") == np.packbits(chosen, axis=1).tobytes()
+    read = project.ranking()
+    assert read is not None
+    for name, array in vars(written).items():
+        np.testing.assert_array_equal(getattr(read, name), array)
 
 
 def test_a_lone_surrogate_in_an_annotation_is_kept_and_is_no_news_twice(redis: redis.Redis) -> None:

@@ -13,7 +13,7 @@ import redis
 from prepal.doctor import upkeep
 from prepal.label_studio.client import LabelStudio
 from prepal.learner import jobs as learning
-from prepal.learner.jobs import Learner
+from prepal.learner.learner import Learner
 from prepal.learner.memory import Memory
 from prepal.project import Project
 from prepal.queues.waiting import WaitingTexts

@@ -37,9 +37,14 @@ def decide(scores: NDArray[np.floating], each: HowMany, boundary: float = 0.5) -
         each: how many labels a text has.
         boundary: the score of a label that is as likely as not: 0 for logits.
     """
-    k = scores.shape[1]
     if each == "one":
-        return np.asarray(scores.argmax(axis=1)[:, None] == np.arange(k))
+        given = np.asarray(scores == scores.max(axis=1, keepdims=True))
+        # Of equal ones the first. Columns are what lies together in memory, where there are many texts.
+        taken = given[:, 0].copy()
+        for column in given.T[1:]:
+            column &= ~taken
+            taken |= column
+        return given
     given = np.asarray(scores > boundary)
     if each == "some":
         none = np.flatnonzero(~given.any(axis=1))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.numerics.float16 import Vectors, as_float32
+from prepal.learning.numerics.rows import AnyVectors
 
 _WORD_BREAK = re.compile(r"[\s_\-/.:|&+]+|(?<=[a-z])(?=[A-Z])")
 # So many texts nearest to a name stand for it: names are words, and texts are rarely like single words.
@@ -37,7 +38,7 @@ class Names:
         pool: `(n, d)` of the texts without a label; a part of many is looked at.
     """
 
-    def __init__(self, names: NDArray[np.float32], pool: Vectors) -> None:
+    def __init__(self, names: NDArray[np.float32], pool: AnyVectors) -> None:
         self._names = names
         # A copy: a view of a part would keep all of a large pool in memory.
         self._pool = pool[:: math.ceil(max(len(pool), 1) / _NAMED_ON)].copy()

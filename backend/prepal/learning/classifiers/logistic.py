@@ -9,7 +9,8 @@ from prepal.learning.classifiers.labels import Labels, NothingToLearn, check_lab
 from prepal.learning.classifiers.losses import Floats, Sigmoids, Softmax
 from prepal.learning.classifiers.prior import Prior
 from prepal.learning.classifiers.solver import Geometry, minimise
-from prepal.learning.numerics.float16 import Vectors, as_float32
+from prepal.learning.numerics.float16 import as_float32
+from prepal.learning.numerics.rows import AnyVectors
 from prepal.learning.numerics.threads import by_chunks, one_blas_thread
 
 # Geometry of this many times fewer or more labels still halves the steps, and taking it anew costs half a fit.
@@ -114,7 +115,7 @@ class LogisticRegression:
         self._classes_seen = seen if believed is None else np.ones(self.n_classes, bool)
         return self
 
-    def predict_proba(self, vectors: Vectors) -> NDArray[np.float32]:
+    def predict_proba(self, vectors: AnyVectors) -> NDArray[np.float32]:
         """Return the probability of each choice for each vector.
 
         Args:

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from prepal.learning.classifiers.labels import Labels, NothingToLearn, check_labels
 from prepal.learning.classifiers.prior import Prior
 from prepal.learning.numerics.float16 import Vectors, as_float32
+from prepal.learning.numerics.rows import AnyVectors
 from prepal.learning.numerics.threads import CHUNK_ROWS
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Network:
         self._network = self._train(self._mapped(vectors), labels) if self._learnt.any() else None
         return self
 
-    def predict_proba(self, vectors: Vectors) -> NDArray[np.float32]:
+    def predict_proba(self, vectors: AnyVectors) -> NDArray[np.float32]:
         """Return the probability of each choice for each vector.
 
         Args:

@@ -3,14 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.numerics.float16 import Vectors, as_float32
+from prepal.learning.numerics.float16 import as_float32
+from prepal.learning.numerics.rows import AnyVectors
 from prepal.learning.numerics.threads import by_chunks
 
 
 class SquaredDistances:
     """Squared Euclidean distances from each of `(n, d)` vectors."""
 
-    def __init__(self, vectors: Vectors) -> None:
+    def __init__(self, vectors: AnyVectors) -> None:
         self.vectors = vectors
         self.lengths = np.empty(len(vectors), np.float32)
 

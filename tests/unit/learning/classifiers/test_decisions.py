@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -23,6 +24,12 @@ def test_texts_that_all_have_some_label_are_given_one() -> None:
     assert how_many(any_number) == "any"
     assert how_many(np.array([0, 1])) == "one"
     assert right(some, any_number).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_of_choices_that_are_as_likely_a_text_is_given_the_first(order: Literal["C", "F"]) -> None:
+    scores = np.array(np.random.default_rng(0).integers(3, size=(200, 5)), np.float32, order=order)
+    np.testing.assert_array_equal(decide(scores, "one"), marks(scores.argmax(axis=1), 5))
 
 
 # No two alike, and none on the boundary.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prepal.learning import strategies
 from prepal.learning.classifiers.logistic import LogisticRegression
+from prepal.learning.numerics.rows import Rows
 from prepal.learning.pool import Pool, Strategy
 
 SINGLE, MULTIPLE = False, True
@@ -83,6 +84,18 @@ def test_it_takes_probabilities_in_either_memory_order(strategy: Strategy) -> No
     for pool in each_pool(strategy, 200):
         turned = replace(pool, probabilities=np.asfortranarray(pool.probabilities))
         first, second = (strategy.select(p, 20, np.random.default_rng(7)) for p in (pool, turned))
+        np.testing.assert_array_equal(first, second)
+
+
+def test_it_picks_the_same_wherever_the_vectors_lie(strategy: Strategy) -> None:
+    for pool in each_pool(strategy, 200, dtype=np.float16):
+        rows = np.random.default_rng(1).permutation(300)[:200]
+        room = np.zeros((300, 6), np.float16)
+        room[rows] = pool.vectors[:]
+        first, second = (
+            strategy.select(replace(pool, vectors=vectors), 20, np.random.default_rng(7))
+            for vectors in (pool.vectors, Rows(room, rows))
+        )
         np.testing.assert_array_equal(first, second)
 
 

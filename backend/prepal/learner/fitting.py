@@ -1,0 +1,143 @@
+"""What a round goes by: the labels, whom other tasks can be given, and a learner that has learnt from all labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prepal.labels.label_config import LabelConfig
+from prepal.labels.serving import Serving, serving
+from prepal.labels.settle import settle
+from prepal.learner.memory import Memory
+from prepal.learning import strategies
+from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.classifiers.label_names import name_text
+from prepal.learning.classifiers.labels import Labels, NothingToLearn
+from prepal.learning.numerics.float16 import as_float32
+from prepal.project import Project
+from prepal.vectors import VectorTable, text_id
+
+# What chooses where the strategy of the settings cannot.
+_ALWAYS_POSSIBLE = "auto"
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How tasks are chosen."""
+
+    strategy: str
+    audit_fraction: float
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The tasks that have a label, in the order in which they got it.
+
+    Attributes:
+        places: `(m,)` int64, places in the memory's `task_ids`.
+        rows: `(m, k)` bool, the label of each.
+        mask: `(n,)` bool, which of all tasks they are.
+    """
+
+    places: NDArray[np.int64]
+    rows: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, memory: Memory, labels: dict[int, NDArray[np.bool_]], choices: int) -> "Labelled":
+        """Return those of the tasks in memory that have a label.
+
+        Args:
+            memory: of the project.
+            labels: `(k,)` bool by task.
+            choices: k.
+        """
+        places = memory.places(labels)
+        there = places >= 0
+        rows = np.array(list(labels.values()), bool).reshape(len(labels), choices)
+        mask = np.zeros(len(memory.task_ids), bool)
+        mask[places[there]] = True
+        return cls(places[there], rows[there], mask)
+
+    def targets(self, config: LabelConfig) -> Labels:
+        """Return the labels as classifiers want them: `(m,)` int64, or `(m, k)` bool where a text may have several."""
+        return self.rows if config.multiple else self.rows.argmax(axis=1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round goes by.
+
+    Attributes:
+        project: whose round it is.
+        memory: what is kept of it.
+        config: its label config.
+        choosing: how tasks are chosen.
+        learner: the project's, which has learnt from the labels.
+        labelled: the tasks that have a label.
+        served: whom the others can be given.
+        new: tasks that were annotated since the last round of this process; empty in its first one.
+        notes: what is to be said of the round.
+    """
+
+    project: Project
+    memory: Memory
+    config: LabelConfig
+    choosing: Choosing
+    learner: ActiveLearner
+    labelled: Labelled
+    served: Serving
+    new: frozenset[int]
+    notes: list[str]
+
+
+def learn(project: Project, memory: Memory, table: VectorTable, config: LabelConfig, choosing: Choosing) -> Round:
+    """Let a project's learner learn from all labels that there are, and return what a round goes by then."""
+    facts = project.facts
+    memory.refresh(project, table)
+    annotations = project.annotations()
+    labels = settle(annotations, config)
+    project.labels_before(len(labels))
+    annotated = frozenset(annotation.task for annotation in annotations.values())
+    new = annotated - memory.annotated if memory.annotated is not None else frozenset()
+    memory.annotated = annotated
+    labelled = Labelled.of(memory, labels, len(config.choices))
+    served = serving(annotations, labels.keys(), project.rules, project.postponed())
+    learner, notes = _learner(memory, config, table, choosing)
+    if len(memory.task_ids):
+        try:
+            learner.fit(
+                as_float32(memory.vectors_at(labelled.places)[:]),
+                labelled.targets(config),
+                memory.vectors_at(~labelled.mask),
+            )
+        except NothingToLearn as error:
+            notes.append(str(error))
+    memory.facts = facts
+    return Round(project, memory, config, choosing, learner, labelled, served, new, notes)
+
+
+def _learner(
+    memory: Memory, config: LabelConfig, table: VectorTable, choosing: Choosing
+) -> tuple[ActiveLearner, list[str]]:
+    """The project's learner, begun anew when it is to learn something else; and what is to be said of it."""
+    strategy, notes = choosing.strategy, []
+    if config.multiple and not strategies.get(strategy).multilabel:
+        notes = [f"The strategy {strategy!r} needs a single choice per text; {_ALWAYS_POSSIBLE!r} chooses instead."]
+        strategy = _ALWAYS_POSSIBLE
+    names = _names(memory, config, table)
+    learnt = (config.meaning, config.words, table.encoder, strategy, names is not None)
+    if memory.learner is None or memory.learnt != learnt:
+        memory.learner = ActiveLearner(len(config.choices), strategy, multilabel=config.multiple, name_vectors=names)
+        memory.learnt = learnt
+        memory.predicted = None
+    return memory.learner, notes
+
+
+def _names(memory: Memory, config: LabelConfig, table: VectorTable) -> NDArray[np.float32] | None:
+    """The vectors of the choices' names, `(k, d)`, once all are embedded."""
+    wanted = (config.words, table.encoder)
+    if memory.names is None or memory.names[0] != wanted:
+        found, vectors = table.find([text_id(name_text(words)) for words in config.words])
+        memory.names = (wanted, vectors.astype(np.float32)) if found.all() else None
+    return None if memory.names is None else memory.names[1]
