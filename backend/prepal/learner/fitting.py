@@ -45,13 +45,7 @@ class Labelled:
 
     @classmethod
     def of(cls, memory: Memory, labels: dict[int, NDArray[np.bool_]], choices: int) -> "Labelled":
-        """Return those of the tasks in memory that have a label.
-
-        Args:
-            memory: of the project.
-            labels: `(k,)` bool by task.
-            choices: k.
-        """
+        """Return those of the tasks in memory that have a label, of labels `(choices,)` bool by task."""
         places = memory.places(labels)
         there = places >= 0
         rows = np.array(list(labels.values()), bool).reshape(len(labels), choices)

@@ -10,14 +10,12 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.errors import PrepalError
 from prepal.labels import label_config
 from prepal.labels.settle import settle
 from prepal.learner.fitting import Choosing, Labelled, learn
 from prepal.learner.memory import Memory
 from prepal.learning.active_learner import prior_of
 from prepal.learning.classifiers.labels import Labels
-from prepal.learning.classifiers.prior import Prior
 from prepal.learning.quality.accuracy import Accuracy, estimate_accuracy
 from prepal.learning.quality.folds import alike
 from prepal.learning.quality.label_issues import suspected
@@ -56,11 +54,6 @@ class Evidence:
     pool: NDArray[np.float16]
     names: NDArray[np.float32] | None
 
-    def prior(self) -> Prior | None:
-        """What a classifier believes before any label; unlike the live one's, it depends on nothing else."""
-        several = self.labels.ndim == 2
-        return prior_of(self.vectors, self.pool, self.choices, self.names, multilabel=several)
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -80,16 +73,11 @@ def evidence(
 ) -> Evidence | None:
     """Gather what the newest round is judged by; None when its figures are known, or there is nothing to judge.
 
-    Args:
-        project: whose round it is.
-        memory: what this process keeps of it; if another one ran the round, that is learnt first.
-        table: the vectors that the ranking rests on.
-        choosing: how tasks are chosen.
-        more_come: whether texts come in right now; as long as they do, figures of the same labels stay.
+    If another process ran the round, that is learnt first. As long as more texts come in, figures of the same labels
+    stay.
     """
-    try:
-        config = label_config.parse(project.info.label_config)
-    except PrepalError:
+    config = label_config.parse_or_none(project.info.label_config)
+    if config is None:
         return None
     last = project.round
     if last is not None and memory.facts < last.facts:
@@ -129,7 +117,9 @@ def _digest(by: bytes, *parts: NDArray[np.generic]) -> str:
 
 def judge(found: Evidence) -> Figures:
     """Compute the figures."""
-    several, prior = found.labels.ndim == 2, found.prior()
+    several = found.labels.ndim == 2
+    # What a classifier believes before any label; unlike the live one's, it depends on nothing else.
+    prior = prior_of(found.vectors, found.pool, found.choices, found.names, multilabel=several)
     accuracy = estimate_accuracy(
         found.vectors,
         found.labels,

@@ -100,13 +100,9 @@ class Memory:
         rows = self.matrix.rows(texts)
         self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]
         self.content = ""
-        self.draw_lots(project.id)
-        self.versions = (tasks_now, vectors_now)
-
-    def draw_lots(self, project: int) -> None:
-        """Give each task its place in the project's own random order."""
-        self.priority = audit_priority(self.task_ids, project)
+        self.priority = audit_priority(self.task_ids, project.id)
         self.lot = np.argsort(self.priority)
+        self.versions = (tasks_now, vectors_now)
 
 
 class Memories:

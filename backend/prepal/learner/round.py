@@ -10,22 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import pairwise
 
-from prepal.errors import PrepalError
+import numpy as np
+
+from prepal import records
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.order import entries
 from prepal.label_studio.publish import Entry, Publisher
 from prepal.labels import label_config
-from prepal.learner.assessing import changed, stability
 from prepal.learner.fitting import Choosing, Round, learn
 from prepal.learner.memory import Memory
 from prepal.learner.ranking import Beliefs, Ranked, predict, rank
-from prepal.project import Project, RoundRecord
+from prepal.learning.quality.stopping import Stability, agreement
+from prepal.project import Compared, Project, RoundRecord
 from prepal.vectors import VectorTable
 
 log = logging.getLogger(__name__)
 
 # The parts of a round, one after the other; together they are all of it.
 _PARTS = ("load", "fit", "rank", "publish", "note")
+# Successive classifiers are compared on so many texts of a larger pool: the kappa is exact to a thousandth then.
+_COMPARED_ON = 20_000
 
 
 def run(
@@ -41,10 +45,9 @@ def run(
     `check` raises when another process runs rounds of this project by now: nothing more is written then.
     """
     moments, facts = [time.perf_counter()], project.facts
-    try:
-        config = label_config.parse(project.info.label_config)
-    except PrepalError as error:
-        log.debug("project %d: no round: %s", project.id, error)
+    config = label_config.parse_or_none(project.info.label_config)
+    if config is None:
+        log.debug("project %d: no round: its label config cannot be served", project.id)
         return None
     memory.refresh(project, table)
     moments.append(time.perf_counter())
@@ -63,7 +66,7 @@ def run(
         # Redis is busy with the ranking of many tasks for about as long as Label Studio is with the head.
         stored = beside.submit(project.put_ranking, ranked.ranking)
         written = _publish(this, beliefs, head, Publisher(project, label_studio, config), check)
-        differing = changed(memory, beliefs)
+        differing = _changed(memory, beliefs)
         stored.result()
     if project.encoder != table.encoder:
         project.encoder = table.encoder
@@ -127,7 +130,7 @@ def _record(
     previous, count, head = project.round, len(this.labelled.places), len(ranked.is_audit)
     if learner.can_predict and len(ranking.confidence):
         project.expect(count, float(ranking.confidence.mean()))
-    agreeing = stability(this, beliefs, previous)
+    stability = _stability(this, beliefs, previous)
     moments.append(time.perf_counter())
     return RoundRecord(
         number=(previous.number if previous else 0) + 1,
@@ -144,7 +147,50 @@ def _record(
         classifier=learner.can_predict,
         changed=differing,
         name_weight=learner.name_weight,
-        stability=asdict(agreeing),
+        stability=asdict(stability),
         suspected=previous.suspected if previous else [],
         notes=this.notes,
     )
+
+
+def _changed(memory: Memory, beliefs: Beliefs) -> float | None:
+    """Return the share of the tasks in the pool both now and before whose predicted label is another one."""
+    before = memory.predicted
+    if beliefs.probabilities is None:
+        memory.predicted = None
+        return None
+    memory.predicted = (memory.task_ids, beliefs.mask, beliefs.chosen)
+    # While tasks come in there is no telling, and nobody asks.
+    if before is None or before[0] is not memory.task_ids:
+        return None
+    _, mask, chosen = before
+    then, now = chosen.T.compress(beliefs.mask[mask], axis=1), beliefs.chosen.T.compress(mask[beliefs.mask], axis=1)
+    return float((then != now).any(axis=0).mean()) if now.size else None
+
+
+def _stability(this: Round, beliefs: Beliefs, previous: RoundRecord | None) -> Stability:
+    """Return how well successive classifiers agree on tasks that both saw without a label."""
+    known = (records.fill(Stability, previous.stability) if previous else None) or Stability()
+    memory, project, config, rows = this.memory, this.project, this.config, this.labelled.rows
+    labelled, count = memory.task_ids[this.labelled.places], len(rows)
+    if beliefs.probabilities is None or not count:
+        return known
+    before = project.compared()
+    if before is not None and before.choices != config.meaning:
+        # Of what is no choice any more nothing is to be said.
+        known, before = Stability(), None
+    if before is not None and known.labels and not known.due(count, before.apart(labelled, rows)):
+        return known
+    some = memory.lot[-_COMPARED_ON:]
+    places = np.sort(some[beliefs.mask[some]])
+    tasks, chosen = memory.task_ids[places], beliefs.chosen[np.searchsorted(beliefs.pool, places)]
+    project.set_compared(Compared(config.meaning, labelled, rows, tasks, chosen))
+    if before is None:
+        return known.after(count, None)
+    _, then_at, now_at = np.intersect1d(before.task_ids, tasks, assume_unique=True, return_indices=True)
+    if not len(then_at):
+        return known.after(count, None)
+    then, now = before.chosen[then_at], chosen[now_at]
+    if config.multiple:
+        return known.after(count, agreement(then, now))
+    return known.after(count, agreement(then.argmax(axis=1), now.argmax(axis=1)))

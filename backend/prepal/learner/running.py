@@ -68,11 +68,7 @@ def job(lock: str, *, is_patient: bool = False) -> Callable[[Work], Callable[[in
 def held(project: Project, lock: str, name: str, patience_s: float) -> Iterator[locks.Held | None]:
     """Hold one of a project's locks; None: somebody else does, who asks for the job again when they let go of it.
 
-    Args:
-        project: whose lock it is.
-        lock: which.
-        name: of the job.
-        patience_s: how long to wait for it.
+    The job of this name waits for it up to `patience_s`.
     """
     connection, missed = project.connection, missed_key(project, lock)
     connection.sadd(missed, name)
@@ -109,10 +105,7 @@ def _may_run(learner: Learner, project: Project, name: str) -> bool:
 def trouble_told(project: Project, name: str, longest_s: float = _LONGEST_PAUSE_S) -> Iterator[None]:
     """Let whatever goes wrong be the project's trouble, and nobody else's; a Redis that is lost is everybody's.
 
-    Args:
-        project: whose job it is.
-        name: of the job.
-        longest_s: for how long it rests at most after it has failed.
+    The job of this name rests after a failure, for `longest_s` at most.
     """
     try:
         yield
