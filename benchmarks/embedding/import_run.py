@@ -84,7 +84,7 @@ def _follow(imported: tuple[Project, float], waiting: WaitingTexts, count: int) 
     found: Record = {}
     while time.monotonic() < began + _ENOUGH_S:
         seconds = round(time.monotonic() - began, 2)
-        if "first_s" not in found and project.prediction_count():
+        if "first_s" not in found and len(project.predictions):
             found["first_s"] = seconds
         last = project.round
         if last is not None and last.ranked >= count and not len(waiting):

@@ -173,7 +173,7 @@ def _project(connection: redis.Redis, ids: NDArray[np.int64]) -> Project:
         texts = [f"{number:032x}" for number in ids[start : start + _AT_ONCE].tolist()]
         project.put_tasks(dict(zip(tasks, texts, strict=True)), {})
         project.add_vectors(texts)
-        project.put_predictions(dict(zip(tasks, tasks, strict=True)))
+        project.predictions.put(dict(zip(tasks, tasks, strict=True)))
     return project
 
 

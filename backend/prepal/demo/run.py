@@ -177,7 +177,7 @@ class _Demo:
                 bar.update(task, completed=told["embedded"], total=max(count, told["known"]))
                 ranked = (told["round"] or {}).get("ranked", 0)
                 reached = ranked + told["labelled"] >= count - sum(told["not_embeddable"].values())
-                if told["up_to_date"] and reached and project.prediction_count():
+                if told["up_to_date"] and reached and len(project.predictions):
                     break
                 time.sleep(0.3)
 

@@ -66,7 +66,7 @@ def without_prediction(project: Project) -> int:
     tasks = np.empty(0, np.int64) if ranking is None else ranking.task_ids
     never = _never_ranked(project)
     wanted = np.concatenate([tasks, np.fromiter(never, np.int64, len(never))])
-    return int((~np.isin(wanted, project.predictions()[0])).sum())
+    return int((~np.isin(wanted, project.predictions.all()[0])).sum())
 
 
 def tail_is_due(project: Project, ranked: int, *, more_come: bool) -> bool:
@@ -78,7 +78,7 @@ def tail_is_due(project: Project, ranked: int, *, more_come: bool) -> bool:
         more_come: whether texts wait for the encoder; of another project, the tail comes a little later.
     """
     # Counting is done at once, where looking at a million tasks takes as long as a round.
-    if project.prediction_count() >= project.task_count():
+    if len(project.predictions) >= project.task_count():
         return False
     lacking = without_prediction(project)
     return bool(lacking) and (not more_come or lacking >= max(_FIRST_TAIL, ranked - lacking))
@@ -92,7 +92,7 @@ def verify(project: Project, published: Published, label_studio: LabelStudio) ->
     publisher, record, ranking = _publisher(project, label_studio), project.round, project.ranking()
     if publisher is None:
         return True
-    before = set(project.predictions()[0].tolist())
+    before = set(project.predictions.all()[0].tolist())
     scores = publisher.reread()
     pool = [] if ranking is None else ranking.task_ids.tolist()
     first = [entry.task for entry in published.front] if published.is_newest(project) else record.head if record else []
@@ -121,7 +121,7 @@ def serve(project: Project, label_studio: LabelStudio) -> None:
 
     That is said once: if the project goes by another version later, somebody wants it so.
     """
-    if project.is_serving or not project.prediction_count():
+    if project.is_serving or not len(project.predictions):
         return
     # What we last heard may be older than a restored database.
     label_studio.update_project(project.id, model_version=MODEL_VERSION)

@@ -105,7 +105,7 @@ class Publisher:
         publication = self._project.begin_publication()
         base = self._floor() - _BAND
         self._project.score_floor = base
-        ids = self._project.predictions_of([entry.task for entry in moved])
+        ids = self._project.predictions.get([entry.task for entry in moved])
         written = 0
         done: list[Entry] = []
         with ThreadPoolExecutor(_CONNECTIONS) as threads:
@@ -128,13 +128,13 @@ class Publisher:
         chosen = set(tasks)
         if not published.is_newest(self._project):
             return 0
-        ids = self._project.predictions_of([e.task for e in published.front if e.task in chosen])
+        ids = self._project.predictions.get([e.task for e in published.front if e.task in chosen])
         publication, published.publication = published.publication, None
         for task, prediction in ids.items():
             try:
                 self._label_studio.update_prediction(prediction, {"score": TAIL_HIGH})
             except NotFoundError:
-                self._project.drop_prediction(task)
+                self._project.predictions.delete([task])
         published.front = [entry for entry in published.front if entry.task not in ids]
         published.publication = publication
         return len(ids)
@@ -163,7 +163,7 @@ class Publisher:
         Of several for one task only one is kept. One without a score that we could have given, such as none at all, is
         put last.
         """
-        before = dict(zip(*(array.tolist() for array in self._project.predictions()), strict=True))
+        before = dict(zip(*(array.tolist() for array in self._project.predictions.all()), strict=True))
         kept: dict[int, int] = {}
         scores: dict[int, float] = {}
         ours = [
@@ -181,7 +181,7 @@ class Publisher:
             scores[task] = score = usable_score(row)
             if score != row.get("score"):
                 self._label_studio.update_prediction(pk, {"score": score})
-        self._project.put_predictions(kept, replace=True)
+        self._project.replace_predictions(kept)
         self._project.score_floor = min(scores.values(), default=TAIL_LOW)
         return scores
 
@@ -203,14 +203,14 @@ class Publisher:
                 self._label_studio.update_prediction(prediction, {"score": score, "result": body["result"]})
                 return True
             except NotFoundError:
-                self._project.drop_prediction(entry.task)
+                self._project.predictions.delete([entry.task])
         try:
             created = self._label_studio.create_prediction(body)
         except NotFoundError:
             log.info("project %d: task %d is gone", self._project.id, entry.task)
             self._project.delete_tasks([entry.task])
             return False
-        self._project.put_predictions({entry.task: created})
+        self._project.predictions.put({entry.task: created})
         if prediction is not None:
             # It was lost, as when a database is restored; then what Label Studio serves by may be lost, too.
             self._project.is_serving = False
@@ -219,7 +219,7 @@ class Publisher:
     def _find(self, task: int) -> int | None:
         for prediction in self._label_studio.predictions(task=task):
             if prediction.get("model_version") == MODEL_VERSION:
-                self._project.put_predictions({task: int(prediction["id"])})
+                self._project.predictions.put({task: int(prediction["id"])})
                 return int(prediction["id"])
         return None
 

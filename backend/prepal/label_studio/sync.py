@@ -53,7 +53,8 @@ class Reader:
             return False
         self._take(page, began)
         # Who has annotations is read as a whole; the others are known by now.
-        project.put_seen({int(task["id"]): changed_at(task) for task in page if not annotation_count(task)})
+        if seen := {int(task["id"]): changed_at(task) for task in page if not annotation_count(task)}:
+            project.seen.put(seen)
         project.read_until = int(page[-1]["id"])
         return True
 
@@ -91,7 +92,7 @@ class Reader:
         counts = {task: len(annotations) for task, annotations in annotated.items()}
         # A new task without annotations is left to those who read new tasks.
         concerns = (listing.annotations > 0) | (listing.tasks <= read_until) | np.isin(listing.tasks, list(annotated))
-        differs = listing.changed_since(project.seen()) | listing.counts_differ(counts)
+        differs = listing.changed_since(project.seen.all()) | listing.counts_differ(counts)
         wanted = listing.tasks[differs & concerns].tolist()
         news = less = 0
         for page in self.label_studio.whole_tasks(project.id, wanted):
@@ -99,7 +100,7 @@ class Reader:
             more, fewer = project.take_annotations(_annotations(page), before, began)
             news, less = news + more, less + fewer
             self._take_edited(page, read_until, began)
-            project.put_seen({int(task["id"]): changed_at(task) for task in page})
+            project.seen.put({int(task["id"]): changed_at(task) for task in page})
         orphans = annotated.keys() - set(listing.tasks.tolist()) if listing.is_whole else set()
         less += project.take_annotations({}, {pk: a for task in orphans for pk, a in annotated[task].items()}, began)[1]
         project.forget_removed_annotations(began)

@@ -106,7 +106,7 @@ def _note_shown(this: Round) -> None:
 def _publish(this: Round, beliefs: Beliefs, head: list[Entry], publisher: Publisher, check: Callable[[], None]) -> int:
     """Put the head into Label Studio, and what was passed to the end; returns how many places were written."""
     # Before there is a tail, a head alone would leave annotators without tasks as soon as it is locked.
-    if not this.project.prediction_count():
+    if not len(this.project.predictions):
         return 0
 
     def waits(task: int) -> bool:

@@ -71,7 +71,8 @@ class Annotations(Part):
 
     def __init__(self, connection: redis.Redis, project_id: int) -> None:
         super().__init__(connection, project_id)
-        self._seen = IdMap(connection, self.key("seen"), "<i8")
+        self.seen = IdMap(connection, self.key("seen"), "<i8")
+        """When each task had been changed last as it was read as a whole; the next comparison reads all others so."""
         self._hear, self._forget, self._take = map(connection.register_script, (_HEAR, _FORGET, _TAKE))
 
     def put_annotations(self, annotations: Mapping[int, Annotation]) -> int:
@@ -81,7 +82,7 @@ class Annotations(Part):
             args = [part for key, value in chunk for part in (key, _dumped(value), _plain(value.updated_at))]
             news += int(self._hear(keys=self._annotation_keys, args=args))
         # Whatever an event says, the next comparison looks at these tasks.
-        self._seen.delete({annotation.task for annotation in annotations.values()})
+        self.seen.delete({annotation.task for annotation in annotations.values()})
         return news
 
     def delete_annotations(self, ids: Iterable[int]) -> int:
@@ -89,7 +90,7 @@ class Annotations(Part):
         gone = list(ids)
         if not gone:
             return 0
-        self._seen.delete({annotation.task for annotation in self.annotations(gone).values()})
+        self.seen.delete({annotation.task for annotation in self.annotations(gone).values()})
         return sum(int(self._forget(keys=self._annotation_keys, args=chunk)) for chunk in _chunks(gone))
 
     def take_annotations(

@@ -5,6 +5,7 @@ It is a copy: Label Studio tells it again, but for what Label Studio never knew.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import redis
@@ -19,34 +20,31 @@ Reader = Callable[[Project], object]
 _FAULTS = (redis.ResponseError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def _integer(name: str) -> Reader:
-    def read(project: Project) -> object:
-        raw = _raw(project, name)
-        # Of nothing Redis counts from 0 on, of "" it refuses to.
-        return raw is None or int(raw)
-
-    return read
+def _integer(name: str, project: Project) -> object:
+    raw = _raw(project, name)
+    # Of nothing Redis counts from 0 on, of "" it refuses to.
+    return raw is None or int(raw)
 
 
-def _real(name: str) -> Reader:
-    return lambda project: float(_raw(project, name) or 0)
+def _real(name: str, project: Project) -> object:
+    return float(_raw(project, name) or 0)
 
 
-def _string(name: str) -> Reader:
-    return lambda project: (_raw(project, name) or b"").decode()
+def _string(name: str, project: Project) -> object:
+    return (_raw(project, name) or b"").decode()
 
 
-def _integers(name: str) -> Reader:
+def _set(name: str, project: Project) -> object:
+    return project.connection.scard(project.key(name))
+
+
+def _integers(name: str, project: Project) -> object:
     """A hash of integers by integers."""
-    return lambda project: [(int(k), int(v)) for k, v in _hash(project, name).items()]
+    return [(int(k), int(v)) for k, v in _hash(project, name).items()]
 
 
-def _id_map(name: str, dtype: str) -> Reader:
-    def read(project: Project) -> object:
-        values = IdMap(project.connection, project.key(name), dtype)
-        return len(values), values.all()
-
-    return read
+def _id_map(values: IdMap) -> object:
+    return len(values), values.all()
 
 
 def _raw(project: Project, name: str) -> bytes | None:
@@ -66,51 +64,40 @@ def _accuracy(accuracy: dict[str, Any]) -> list[float]:
     return [float(accuracy[name]) for name in ("estimate", "low", "high", "audit_tasks")]
 
 
+# Keys that are read one by one, by what each holds.
+_PLAIN: dict[Callable[[str, Project], object], tuple[str, ...]] = {
+    _integer: ("facts", "labels-before", "last-task", "looked-until", "publications", "tasks-version"),
+    _real: ("reading-s", "score-floor"),
+    _set: ("missed", "missed:figures", "missed:reading"),
+    _string: ("backend-url", "created", "encoder", "info", "judged", "left"),
+}
 # What is read as one, by the names of its keys.
 _READERS: dict[tuple[str, ...], Reader] = {
+    **{(name,): partial(read, name) for read, names in _PLAIN.items() for name in names},
     ("accuracies",): lambda p: [(int(found["labels"]), *_accuracy(found)) for found in p.accuracies()],
     ("annotations",): lambda p: p.annotations(),
     ("arrived", "vectors-version"): lambda p: p.arrived_since(-1) and p.connection.llen(p.key("arrived")),
     ("audits",): lambda p: p.audits(),
-    ("backend-url",): _string("backend-url"),
     ("before",): lambda p: p.before,
     ("begun",): lambda p: _hash(p, "begun"),
     ("clock", "read-annotations", "removed-annotations", "removed-tasks", "touched-annotations"): lambda p: [
-        _integer("clock")(p),
-        _integer("read-annotations")(p),
-        _integers("removed-annotations")(p),
-        _integers("removed-tasks")(p),
+        *(_integer(name, p) for name in ("clock", "read-annotations")),
+        *(_integers(name, p) for name in ("removed-annotations", "removed-tasks")),
         p.connection.zcard(p.key("touched-annotations")),
     ],
     ("compared",): lambda p: p.compared(),
-    ("created",): _string("created"),
-    ("encoder",): _string("encoder"),
     ("expected",): lambda p: p.expected and [p.expected["labels"], p.expected["accuracy"]],
-    ("facts",): _integer("facts"),
     ("gone",): lambda p: {name: float(value) for name, value in _hash(p, "gone").items()},
-    ("info",): _string("info"),
-    ("judged",): _string("judged"),
-    ("labels-before",): _integer("labels-before"),
-    ("last-task",): _integer("last-task"),
-    ("left",): _string("left"),
-    ("looked-until",): _integer("looked-until"),
-    ("missed",): lambda p: p.connection.scard(p.key("missed")),
-    ("missed:figures",): lambda p: p.connection.scard(p.key("missed:figures")),
-    ("missed:reading",): lambda p: p.connection.scard(p.key("missed:reading")),
     ("overtaken",): lambda p: [(float(count), float(until)) for count, until in p.overtaken().values()],
     ("postponed",): lambda p: [sorted(people) for people in p.postponed().values()],
-    ("predictions",): _id_map("predictions", "<i8"),
-    ("publications",): _integer("publications"),
+    ("predictions",): lambda p: _id_map(p.predictions),
     ("ranking",): lambda p: p.ranking(),
     ("read-until",): lambda p: p.read_until,
-    ("reading-s",): _real("reading-s"),
     ("round", "fresh"): lambda p: (_round(p), p.fresh_round),
     ("rules",): lambda p: p.rules,
-    ("score-floor",): _real("score-floor"),
-    ("seen",): _id_map("seen", "<i8"),
+    ("seen",): lambda p: _id_map(p.seen),
     ("shown",): lambda p: [(list(chosen), float(sure), bool(h)) for chosen, sure, h in p.shown().values()],
-    ("tasks-version",): _integer("tasks-version"),
-    ("texts",): lambda p: (_id_map("texts", "S32")(p), p.task_texts()[1].astype(str)),
+    ("texts",): lambda p: (len(p.texts), p.task_texts()[1].astype(str)),
     ("troubles",): lambda p: p.troubles(),
     ("unembeddable",): lambda p: p.unembeddable(),
 }
@@ -141,9 +128,10 @@ def mend(project: Project) -> list[str]:
     if names:
         keys: list[str | bytes] = []
         for name in names:
-            keys += [project.key(name), *_parts(project, name)]
+            # An `IdMap` keeps its values in strings of longer names.
+            keys += [project.key(name), *project.connection.scan_iter(project.key(f"{name}:*"), count=1000)]
         project.connection.delete(*keys)
-        project.forget_seen()
+        project.seen.clear()
         # Nor does anybody know any more which order is the one that was published.
         project.begin_publication()
         project.add_fact()
@@ -152,12 +140,7 @@ def mend(project: Project) -> list[str]:
 
 def unreadable(project: Project) -> list[str]:
     """Names of what cannot be read."""
-    return [name for names, read in _READERS.items() if not _is_readable(project, read) for name in names]
-
-
-def _parts(project: Project, name: str) -> list[bytes]:
-    """Keys of the strings in which an `IdMap` keeps its values."""
-    return list(project.connection.scan_iter(project.key(f"{name}:*"), count=1000))
+    return [name for names in sorted(_READERS) if not _is_readable(project, _READERS[names]) for name in names]
 
 
 def _is_readable(project: Project, read: Reader) -> bool:

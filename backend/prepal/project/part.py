@@ -8,8 +8,8 @@ import redis
 T = TypeVar("T")
 
 
-class Value(Generic[T]):
-    """A property that Redis keeps under a key of the project's own; the empty value has no key.
+class Stored(Generic[T]):
+    """A property that is read from a key of the project's own in Redis.
 
     Args:
         name: of the key.
@@ -26,6 +26,10 @@ class Value(Generic[T]):
         raw = part._get(self._name)
         return self._read(raw) if raw else self._empty
 
+
+class Value(Stored[T]):
+    """A property that Redis keeps under a key of the project's own; the empty value has no key."""
+
     def __set__(self, part: "Part", value: T) -> None:
         if value == self._empty:
             part.connection.delete(part.key(self._name))
@@ -36,6 +40,9 @@ class Value(Generic[T]):
 
 class Part:
     """Keys of one project."""
+
+    facts = Stored("facts", int, 0)
+    """How many facts have been written so far."""
 
     def __init__(self, connection: redis.Redis, project_id: int) -> None:
         self.id = project_id
@@ -51,11 +58,6 @@ class Part:
 
     def _number(self, name: str) -> int:
         return int(self._get(name) or 0)
-
-    @property
-    def facts(self) -> int:
-        """How many facts have been written so far."""
-        return self._number("facts")
 
     def add_fact(self) -> None:
         """Count something new that is stored elsewhere: vectors, or a wish for a round."""

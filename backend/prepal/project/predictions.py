@@ -1,15 +1,12 @@
 """What Label Studio shows and serves: predictions, audit tasks, what annotators saw, and who passed which task."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from prepal import records
 from prepal.labels.serving import Rules
-from prepal.project.part import Value
+from prepal.project.part import Stored, Value
 from prepal.project.tasks import Tasks
 
 
@@ -20,35 +17,17 @@ class Predictions(Tasks):
     """The lowest score that any prediction in Label Studio has; None where that is not known."""
     is_serving = Value("serving", bool, False)
     """Whether Label Studio was told to serve by our predictions; who undoes that by hand means it."""
+    publications = Stored("publications", int, 0)
+    """How many publications have begun; only who made the last one knows the order in Label Studio."""
+    rules = Stored("rules", lambda raw: records.read(Rules, raw) or Rules(), Rules())
+    """Whom Label Studio serves a task that others have seen already."""
 
-    def put_predictions(self, ids: Mapping[int, int], *, replace: bool = False) -> None:
-        """Remember which prediction in Label Studio belongs to which task."""
+    def replace_predictions(self, ids: Mapping[int, int]) -> None:
+        """Remember which prediction in Label Studio belongs to which task, and nothing of others."""
         with self.connection.pipeline() as pipe:
-            if replace:
-                self._predictions.clear(pipe)
-            self._predictions.put(ids, pipe)
+            self.predictions.clear(pipe)
+            self.predictions.put(ids, pipe)
             pipe.execute()
-
-    def drop_prediction(self, task: int) -> None:
-        """Forget a prediction that Label Studio no longer has."""
-        self._predictions.delete([task])
-
-    def prediction_count(self) -> int:
-        """How many tasks have a prediction."""
-        return len(self._predictions)
-
-    def predictions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(n,) int64: the tasks that have a prediction, ascending; (n,) int64: the predictions' ids."""
-        return self._predictions.all()
-
-    def predictions_of(self, tasks: Sequence[int]) -> dict[int, int]:
-        """Prediction id by task, for those of the given tasks that have one."""
-        return self._predictions.get(tasks)
-
-    @property
-    def publications(self) -> int:
-        """How many publications have begun; only who made the last one knows the order in Label Studio."""
-        return self._number("publications")
 
     def begin_publication(self) -> int:
         """Count one more publication; also said when the order in Label Studio turned out to be another one."""
@@ -81,12 +60,6 @@ class Predictions(Tasks):
         raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("shown")))
         seen = {int(task): records.loads(what) for task, what in raw.items()}
         return {task: (choices, confidence, hidden) for task, (choices, confidence, hidden, *_) in seen.items()}
-
-    @property
-    def rules(self) -> Rules:
-        """Whom Label Studio serves a task that others have seen already."""
-        raw = self._get("rules")
-        return (records.read(Rules, raw) if raw else None) or Rules()
 
     def set_rules(self, rules: Rules) -> None:
         """Remember whom Label Studio serves a task that others have seen already."""

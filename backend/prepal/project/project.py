@@ -9,7 +9,7 @@ from typing import Any, cast
 import redis
 
 from prepal import records
-from prepal.project.part import Value
+from prepal.project.part import Stored, Value
 from prepal.project.rounds import Rounds
 from prepal.project.states import Info
 
@@ -28,6 +28,8 @@ class Project(Rounds):
     """The address under which the backend was connected; "" where that is not known."""
     left = Value("left", bytes.decode, "")
     """Why the project is no longer served though it was connected; "" while it is."""
+    info = Stored("info", lambda raw: records.read(Info, raw) or Info(), Info())
+    """What the project is."""
 
     def register(self) -> bool:
         """Remember that the project exists; tells whether it is new."""
@@ -76,12 +78,6 @@ class Project(Rounds):
             if created_at:
                 pipe.set(self.key("created"), created_at)
             pipe.execute()
-
-    @property
-    def info(self) -> Info:
-        """What the project is."""
-        raw = self._get("info")
-        return (records.read(Info, raw) if raw else None) or Info()
 
     def set_info(self, info: Info) -> None:
         """Remember what the project is."""

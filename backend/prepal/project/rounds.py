@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal import records
-from prepal.project.part import Value
+from prepal.project.part import Stored, Value
 from prepal.project.predictions import Predictions
 from prepal.project.states import Compared, Ranking, RoundRecord, Trouble
 
@@ -30,12 +30,10 @@ class Rounds(Predictions):
     """The content of the labels and audit tasks that accuracy and suspected labels of the newest round rest on."""
     reading_s = Value("reading-s", float, 0.0)
     """How many seconds the last full comparison with Label Studio took."""
-
-    @property
-    def round(self) -> RoundRecord | None:
-        """The newest finished round."""
-        raw = self._get("round")
-        return records.read(RoundRecord, raw) if raw else None
+    round = Stored("round", lambda raw: records.read(RoundRecord, raw), None)
+    """The newest finished round."""
+    expected = Stored[dict[str, float] | None]("expected", lambda raw: dict(records.loads(raw)), None)
+    """How many `labels` the first classifier had, and the `accuracy` that it expected of itself; None before it."""
 
     def finish_round(self, record: RoundRecord) -> None:
         """Make a round the newest finished one."""
@@ -89,12 +87,6 @@ class Rounds(Predictions):
     def expect(self, labels: int, accuracy: float) -> None:
         """Remember how accurate the first classifier, of so many labels, expects to be; later calls change nothing."""
         self.connection.setnx(self.key("expected"), records.dumps({"labels": labels, "accuracy": accuracy}))
-
-    @property
-    def expected(self) -> dict[str, float] | None:
-        """How many `labels` the first classifier had, and the `accuracy` that it expected of itself; None before it."""
-        raw = self._get("expected")
-        return None if raw is None else dict(records.loads(raw))
 
     def compared(self) -> Compared | None:
         """The classifier that the next ones are compared with; None where there is none."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from prepal.project.annotations import Annotations
 from prepal.project.id_map import IdMap
-from prepal.project.part import Value
+from prepal.project.part import Stored, Value
 
 # Texts whose vectors came are named, so that a learner reads these alone; one that missed more reads all it lacks.
 _ARRIVED = 65_536
@@ -22,11 +22,17 @@ class Tasks(Annotations):
     """The task id up to which the texts of tasks have been looked at again, whatever had changed."""
     has_unread_tasks = Value("unread", bool, False)
     """Whether Label Studio has tasks that wait to be read."""
+    last_task = Stored("last-task", int, 0)
+    """The largest task id that was ever read."""
+    tasks_version = Stored("tasks-version", int, 0)
+    """Changes whenever a task or a text id does."""
 
     def __init__(self, connection: redis.Redis, project_id: int) -> None:
         super().__init__(connection, project_id)
-        self._texts = IdMap(connection, self.key("texts"), "S32")
-        self._predictions = IdMap(connection, self.key("predictions"), "<i8")
+        self.texts = IdMap(connection, self.key("texts"), "S32")
+        """The id of each task's text."""
+        self.predictions = IdMap(connection, self.key("predictions"), "<i8")
+        """The id of the prediction in Label Studio that belongs to each task."""
 
     def put_tasks(self, text_ids: Mapping[int, str], unembeddable: Mapping[int, str], began: int | None = None) -> None:
         """Remember tasks by the id of their text, or by the reason why they have none.
@@ -44,10 +50,10 @@ class Tasks(Annotations):
             return
         with self.connection.pipeline() as pipe:
             if texts:
-                self._texts.put(texts, pipe)
+                self.texts.put(texts, pipe)
                 pipe.hdel(self.key("unembeddable"), *map(str, texts))
             if reasons:
-                self._texts.delete(reasons, pipe)
+                self.texts.delete(reasons, pipe)
                 pipe.hset(self.key("unembeddable"), mapping={str(t): reason for t, reason in reasons.items()})
             pipe.hdel(self.key("removed-tasks"), *map(str, [*texts, *reasons]))
             pipe.set(self.key("last-task"), max(self.last_task, *texts, *reasons))
@@ -65,9 +71,9 @@ class Tasks(Annotations):
         before = self.task_count()
         stamp = self.begin_reading()
         with self.connection.pipeline() as pipe:
-            self._texts.delete(gone, pipe)
-            self._predictions.delete(gone, pipe)
-            self._seen.delete(gone, pipe)
+            self.texts.delete(gone, pipe)
+            self.predictions.delete(gone, pipe)
+            self.seen.delete(gone, pipe)
             pipe.hdel(self.key("unembeddable"), *map(str, gone))
             pipe.hset(self.key("removed-tasks"), mapping={str(task): stamp for task in gone})
             pipe.incr(self.key("facts"))
@@ -91,17 +97,12 @@ class Tasks(Annotations):
     def clear_tasks(self) -> None:
         """Forget which text each task has, because the label config reads another one."""
         with self.connection.pipeline() as pipe:
-            self._texts.clear(pipe)
-            self._seen.clear(pipe)
+            self.texts.clear(pipe)
+            self.seen.clear(pipe)
             pipe.delete(self.key("unembeddable"), self.key("last-task"), self.key("read-until"))
             pipe.incr(self.key("tasks-version"))
             pipe.incr(self.key("facts"))
             pipe.execute()
-
-    @property
-    def last_task(self) -> int:
-        """The largest task id that was ever read."""
-        return self._number("last-task")
 
     @property
     def read_until(self) -> int:
@@ -116,11 +117,6 @@ class Tasks(Annotations):
     def read_again(self, task: int) -> None:
         """Let tasks be read again from this one on."""
         self.read_until = min(self.read_until, task - 1)
-
-    @property
-    def tasks_version(self) -> int:
-        """Changes whenever a task or a text id does."""
-        return self._number("tasks-version")
 
     def add_vectors(self, texts: Sequence[str]) -> None:
         """Note that vectors of these of the project's texts have arrived, by text id."""
@@ -149,7 +145,7 @@ class Tasks(Annotations):
 
     def task_count(self) -> int:
         """How many tasks are known."""
-        return len(self._texts) + int(self.connection.hlen(self.key("unembeddable")))
+        return len(self.texts) + int(self.connection.hlen(self.key("unembeddable")))
 
     def all_tasks(self) -> NDArray[np.int64]:
         """(n,) int64: the tasks that are known, with a text and without, ascending."""
@@ -158,24 +154,11 @@ class Tasks(Annotations):
 
     def task_texts(self) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
         """(n,) int64: the tasks that have a text, ascending; (n,) S32: their text ids."""
-        return self._texts.all()
+        return self.texts.all()
 
     def texts_of(self, tasks: Sequence[int]) -> dict[int, str]:
         """Text id by task, for those of the given tasks that have a text."""
-        return {task: text.decode() for task, text in self._texts.get(tasks).items()}
-
-    def put_seen(self, changed_at: Mapping[int, int]) -> None:
-        """Remember when tasks were last changed in Label Studio, in any unit, as of what was read of them."""
-        if changed_at:
-            self._seen.put(changed_at)
-
-    def forget_seen(self) -> None:
-        """Let the next comparison read all tasks as a whole."""
-        self._seen.clear()
-
-    def seen(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(n,) int64: the tasks that were read as a whole, ascending; (n,) int64: when they had been changed last."""
-        return self._seen.all()
+        return {task: text.decode() for task, text in self.texts.get(tasks).items()}
 
     def unembeddable(self) -> dict[int, str]:
         """Reason by task that has no text to embed."""

@@ -85,7 +85,7 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
             case "PROJECT_UPDATED":
                 self._project_updated(data)
             case "START_TRAINING":
-                self.project.forget_seen()
+                self.project.seen.clear()
                 self.project.end_trouble()
                 self.project.add_fact()
                 request_sync(connection, self.project.id, full=True)

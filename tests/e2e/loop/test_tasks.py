@@ -47,7 +47,7 @@ def test_odd_texts_neither_stop_a_worker_nor_get_lost(installation: Installation
         assert task is not None
         loop.api.annotate(task["id"], answers.get(str(task["data"].get("text")), "Billing"))
         loop.wait_for_round()
-    wait_until(lambda: loop.known.prediction_count() == 50)
+    wait_until(lambda: len(loop.known.predictions) == 50)
 
 
 def test_a_label_that_changes_or_goes_is_followed(installation: Installation, label_studio: LabelStudioApi) -> None:

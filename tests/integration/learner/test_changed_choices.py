@@ -48,7 +48,7 @@ def here(redis: redis.Redis, redis_url: str, tmp_path: Path) -> Installation:
     for task in it.tasks[-2:]:
         (row,) = it.label_studio.predictions(task=task)
         it.label_studio.delete_prediction(row["id"])
-        it.project.drop_prediction(task)
+        it.project.predictions.delete([task])
     return here
 
 

@@ -65,7 +65,7 @@ def check_order(history: History, labelled: set[int], with_text: Any) -> None:
     ranking = project.ranking()
     assert record is not None
     assert ranking is not None
-    if not project.prediction_count():
+    if not len(project.predictions):
         return
     assert label_studio.settings["model_version"] == "PRepAL"
     pool = set(ranking.task_ids.tolist())
