@@ -81,12 +81,7 @@ def numbered_rows(path: Path) -> list[tuple[int, Row]]:
 
 
 def json_lines(text: str, name: str, remedy: str = "write one object per line") -> list[tuple[int, Row]]:
-    """Rows of JSON lines, each with the number of its line.
-
-    Args:
-        text: the lines.
-        name: of the file, for messages.
-        remedy: what a message tells people to do.
+    """Rows of JSON lines, each with the number of its line; messages name the file and the remedy.
 
     Raises:
         PrepalError: a line is not a JSON object.

@@ -44,7 +44,7 @@ def loads(raw: bytes | str) -> Any:  # noqa: ANN401
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(raw)
     try:
-        return json.loads(raw, parse_int=_int, parse_float=_float, parse_constant=_no_number)
+        return json.loads(raw, parse_int=_int, parse_float=_float, parse_constant=lambda _: None)
     except RecursionError as error:
         raise ValueError("the JSON is nested too deeply") from error
 
@@ -103,7 +103,3 @@ def _int(digits: str) -> int | None:
 def _float(digits: str) -> float | None:
     number = float(digits)
     return number if math.isfinite(number) else None
-
-
-def _no_number(_: str) -> None:
-    return None

@@ -28,7 +28,7 @@ from benchmarks.labelled_sets import CACHE, TextSet, embed_sets, read_set
 from benchmarks.sections import GOAL_HEADER, Goal, end, table, told, write_section
 from benchmarks.storage import Lines, Record
 from prepal.label_studio.client import LabelStudio
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.learner import judging
 from prepal.learner import round as rounds
 from prepal.learner.fitting import Choosing

@@ -24,7 +24,7 @@ from benchmarks.texts import make_up
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.order import tail_is_due
 from prepal.label_studio.publish import TAIL_LOW
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.learner import round as rounds
 from prepal.learner.fitting import Choosing
 from prepal.learner.memory import Memory

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.project import Info, RoundRecord
 from prepal.records import dumps, fill, loads, read, readable
 

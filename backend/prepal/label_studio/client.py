@@ -6,8 +6,7 @@ from typing import Any
 
 from prepal.errors import PrepalError
 from prepal.label_studio.api import TIMEOUT_S, Api, NotFoundError
-from prepal.labels.annotation import Annotation
-from prepal.labels.events import read_annotation
+from prepal.labels.events import Annotation, read_annotation
 
 UNCERTAINTY_SAMPLING = "Uncertainty sampling"
 # So Label Studio begins to say that it has no task to serve.

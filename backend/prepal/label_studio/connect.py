@@ -17,7 +17,12 @@ log = logging.getLogger(__name__)
 
 _TITLE = "PRepAL backend"
 # Settings of a project that are changed, and how Label Studio samples where nobody said otherwise.
-_CHANGED = ("sampling", "model_version", "show_collab_predictions", "start_training_on_annotation_update")
+_OURS: dict[str, object] = {
+    "sampling": UNCERTAINTY_SAMPLING,
+    "model_version": MODEL_VERSION,
+    "show_collab_predictions": True,
+    "start_training_on_annotation_update": False,
+}
 _USUAL_SAMPLING = "Sequential sampling"
 WEBHOOK_EVENTS = [
     "ANNOTATION_CREATED",
@@ -43,7 +48,7 @@ def connect(
     settings = label_studio.project(project.id)
     label_config.parse(str(settings["label_config"]))
     if not project.info.connected:
-        project.remember_before({name: settings.get(name) for name in _CHANGED})
+        project.remember_before({name: settings.get(name) for name in _OURS})
     changes = []
     backends = [backend for backend in label_studio.backends(project.id) if _url(backend) == url]
     fields = {"project": project.id, "url": url, "is_interactive": False, "timeout": 100.0}
@@ -66,13 +71,7 @@ def connect(
         changes.append(f"Named the backend {_TITLE!r}: its title must not be the version of the predictions.")
     # Label Studio accepts only a version that a prediction has; before there is one, the tasks come in random order.
     version = MODEL_VERSION if label_studio.has_predictions(project.id, MODEL_VERSION) else ""
-    wanted = {
-        "sampling": UNCERTAINTY_SAMPLING,
-        "model_version": version,
-        "show_collab_predictions": True,
-        "start_training_on_annotation_update": False,
-    }
-    settings = label_studio.project(project.id)
+    settings, wanted = label_studio.project(project.id), {**_OURS, "model_version": version}
     missing = {name: value for name, value in wanted.items() if settings.get(name) != value}
     if missing:
         label_studio.update_project(project.id, **missing)
@@ -113,11 +112,8 @@ def is_to_be_connected(
 def disconnect(project: Project, label_studio: LabelStudio, backend_url: str, *, predictions: bool) -> list[str]:
     """Undo what `connect` did; returns a sentence for each thing that was changed.
 
-    Args:
-        project: which is forgotten, but for what Label Studio cannot tell again.
-        label_studio: where it is.
-        backend_url: of the backend, if it is not known under which address it was connected.
-        predictions: delete the predictions that were made, too.
+    The project is forgotten, but for what Label Studio cannot tell again; the predictions that were made are deleted
+    only where that is wanted. The backend's address counts if it is not known under which one it was connected.
     """
     url = (project.backend_url or backend_url).rstrip("/")
     before, settings = project.before, label_studio.project(project.id)
@@ -144,11 +140,9 @@ def _restore(
     project: Project, label_studio: LabelStudio, settings: dict[str, Any], before: dict[str, Any]
 ) -> list[str]:
     """Put the settings back that are still as we set them; without a memory of them, as they are by default."""
-    ours: dict[str, object] = {"sampling": UNCERTAINTY_SAMPLING, "model_version": MODEL_VERSION}
-    ours |= {"show_collab_predictions": True, "start_training_on_annotation_update": False}
-    wanted = {name: before[name] for name in _CHANGED if name in before} or {"sampling": _USUAL_SAMPLING}
+    wanted = {name: before[name] for name in _OURS if name in before} or {"sampling": _USUAL_SAMPLING}
     wanted["model_version"] = _version_of(project, label_studio, wanted.get("model_version"))
-    changed = {n: value for n, value in wanted.items() if settings.get(n) == ours[n] and value != ours[n]}
+    changed = {n: value for n, value in wanted.items() if settings.get(n) == _OURS[n] and value != _OURS[n]}
     if changed:
         label_studio.update_project(project.id, **changed)
     return [f"Set {name} back to {value!r}." for name, value in changed.items()]

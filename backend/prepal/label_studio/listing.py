@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.label_studio.client import LabelStudio
+from prepal.labels.events import unix_time
 from prepal.project import Project
 
 
@@ -59,9 +59,5 @@ def annotation_count(task: Mapping[str, Any]) -> int:
 
 def changed_at(task: Mapping[str, Any]) -> int:
     """When a task was changed last, in microseconds since 1970; 1 where that cannot be known."""
-    try:
-        at = datetime.fromisoformat(str(task.get("updated_at") or ""))
-    except ValueError:
-        return 1
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return int(aware.timestamp() * 1_000_000)
+    at = unix_time(str(task.get("updated_at") or ""))
+    return 1 if at is None else int(at * 1_000_000)

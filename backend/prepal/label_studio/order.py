@@ -70,12 +70,9 @@ def without_prediction(project: Project) -> int:
 
 
 def tail_is_due(project: Project, ranked: int, *, more_come: bool) -> bool:
-    """Tell whether enough tasks are ranked and have no prediction yet.
+    """Tell whether enough of the tasks that the newest round ranked have no prediction yet.
 
-    Args:
-        project: whose tasks.
-        ranked: how many tasks the newest round ranked.
-        more_come: whether texts wait for the encoder; of another project, the tail comes a little later.
+    More come where texts wait for the encoder; if they are another project's, the tail comes a little later.
     """
     # Counting is done at once, where looking at a million tasks takes as long as a round.
     if len(project.predictions) >= project.task_count():

@@ -45,16 +45,12 @@ class Entry:
     confidence: float | None
     shown: bool = True
 
-    def looks_like(self, other: "Entry | None") -> bool:
+    def looks_like(self, other: "Entry") -> bool:
         """Whether an annotator would see the same prediction."""
-        if other is None or self.shown != other.shown:
-            return False
-        if not self.shown:
-            return True
-        if self.chosen != other.chosen:
-            return False
-        if self.confidence is None or other.confidence is None:
-            return self.confidence == other.confidence
+        if not (self.shown and other.shown):
+            return self.shown == other.shown
+        if self.chosen != other.chosen or self.confidence is None or other.confidence is None:
+            return (self.chosen, self.confidence) == (other.chosen, other.confidence)
         return abs(self.confidence - other.confidence) < _CONFIDENCE_STEP
 
 
@@ -110,11 +106,10 @@ class Publisher:
         done: list[Entry] = []
         with ThreadPoolExecutor(_CONNECTIONS) as threads:
             # The first place goes alone: it is what the next annotator gets.
-            for places in _batches(len(moved), _CONNECTIONS):
+            for begin, end in pairwise([0, *range(1, len(moved), _CONNECTIONS), len(moved)]):
                 if written and stop():
                     break
-                batch = [moved[place] for place in places]
-                scores = [base + place * _PLACE for place in places]
+                batch, scores = moved[begin:end], [base + place * _PLACE for place in range(begin, end)]
                 answers = threads.map(lambda e, s: self._write(e, s, ids.get(e.task)), batch, scores)
                 done += [entry for entry, there in zip(batch, answers, strict=True) if there]
                 written += len(batch)
@@ -252,18 +247,7 @@ def usable_score(row: Mapping[str, Any]) -> float:
 
 def _kept_from(entries: Sequence[Entry], front: Sequence[Entry]) -> int:
     """The smallest k such that entries[k:] already stand, in order and looking the same, at the front."""
-    for k in range(len(entries) + 1):
-        rest = entries[k:]
-        if len(rest) <= len(front) and all(
-            new.task == old.task and new.looks_like(old) for new, old in zip(rest, front, strict=False)
-        ):
+    for k in range(max(0, len(entries) - len(front)), len(entries)):
+        if all(new.task == old.task and new.looks_like(old) for new, old in zip(entries[k:], front, strict=False)):
             return k
     return len(entries)
-
-
-def _batches(count: int, size: int) -> Iterable[range]:
-    """The first place by itself, then `size` at a time."""
-    if count:
-        yield range(1)
-    for begin in range(1, count, size):
-        yield range(begin, min(begin + size, count))

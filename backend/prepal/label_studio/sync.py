@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.listing import Listing, annotation_count, changed_at
-from prepal.labels.annotation import Annotation
-from prepal.labels.events import as_list, number, read_annotation
+from prepal.labels.events import Annotation, as_list, number, read_annotation
 from prepal.labels.label_config import LabelConfig, UnembeddableError
 from prepal.learning.classifiers.label_names import name_text
 from prepal.project import Project

@@ -1,10 +1,9 @@
 """Reads what Label Studio sends in events and exports, however malformed it is."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-
-from prepal.labels.annotation import Annotation
 
 # Up to here Redis' scripts and browsers count exactly; no id of Label Studio's is larger.
 _LARGEST_ID = 2**53 - 1
@@ -12,6 +11,19 @@ _LARGEST_ID = 2**53 - 1
 _LONGEST_NAME = 1000
 # The key, in the `meta` of a task that `prepal export` wrote, that says that it was drawn at random.
 AUDIT_MARK = "prepal_audit"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one annotator said of one task, as far as it bears on a label."""
+
+    task: int
+    annotator: int
+    updated_at: str
+    skipped: bool
+    ground_truth: bool
+    choices: dict[str, list[str]]
+    """Chosen values by control tag."""
 
 
 def number(value: object) -> int | None:
@@ -26,6 +38,15 @@ def as_list(value: object) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
+
+
+def unix_time(text: str) -> float | None:
+    """Unix time of a time as it is written, also of the first and the last day that there are; None: it is no time."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def project_of(payload: Mapping[str, Any]) -> int | None:
@@ -78,10 +99,4 @@ def _name(value: object) -> str | None:
 
 def _moment(value: object) -> str:
     """A time as it is written, or "" when it is none: then whatever has a time is newer."""
-    if not isinstance(value, str):
-        return ""
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return ""
-    return value
+    return value if isinstance(value, str) and unix_time(value) is not None else ""

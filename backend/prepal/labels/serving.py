@@ -8,10 +8,9 @@ no business at the head of the ranking.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from heapq import nlargest
 
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation, unix_time
 
 # Who annotated within so long before the newest annotation is at work.
 _AT_WORK_S = 1800.0
@@ -124,19 +123,11 @@ def _people(annotations: Mapping[int, Annotation]) -> Counter[int]:
     """
     if not annotations:
         return Counter()
-    newest = _time(annotations[max(annotations)].updated_at)
+    newest = unix_time(annotations[max(annotations)].updated_at)
     since = None if newest is None else newest - _AT_WORK_S
     lately = (annotations[number] for number in nlargest(_LOOKED_AT, annotations))
-    return Counter(a.annotator for a in lately if since is None or (at := _time(a.updated_at)) is None or at >= since)
-
-
-def _time(text: str) -> float | None:
-    """Unix time, also of the first and the last day that there are."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    times = ((a.annotator, unix_time(a.updated_at)) for a in lately)
+    return Counter(annotator for annotator, at in times if since is None or at is None or at >= since)
 
 
 def _is_finished(annotations: Iterable[Annotation], rules: Rules) -> bool:

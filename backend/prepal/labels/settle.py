@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.labels.label_config import LabelConfig
 
 

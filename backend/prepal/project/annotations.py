@@ -7,7 +7,7 @@ from typing import Any, cast
 import redis
 
 from prepal import records
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.project.id_map import IdMap
 from prepal.project.part import Part
 

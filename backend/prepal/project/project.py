@@ -3,12 +3,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, cast
 
 import redis
 
 from prepal import records
+from prepal.labels.events import unix_time
 from prepal.project.part import Stored, Value
 from prepal.project.rounds import Rounds
 from prepal.project.states import Info
@@ -67,7 +67,7 @@ class Project(Rounds):
         is the second one's.
         """
         before = (self._get("created") or b"").decode()
-        if created_at and before and _moment(before) != _moment(created_at):
+        if created_at and before and (unix_time(before) or before) != (unix_time(created_at) or created_at):
             self.connection.delete(*(self.key(name) for name in _IRREPLACEABLE))
             self.forget()
             self.register()
@@ -96,14 +96,6 @@ class Project(Rounds):
         """Label Studio's settings before the project was connected; empty where nobody remembered them."""
         raw = self._get("before")
         return dict(records.loads(raw)) if raw else {}
-
-
-def _moment(time: str) -> float | str:
-    """The same for the same moment, however it is written."""
-    try:
-        return datetime.fromisoformat(time).timestamp()
-    except ValueError:
-        return time
 
 
 def all_projects(connection: redis.Redis) -> list[Project]:

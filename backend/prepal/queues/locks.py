@@ -44,13 +44,8 @@ class Held:
 def held(connection: redis.Redis, name: str, wait_s: float = 0.0) -> Iterator[Held | None]:
     """Hold a lock; gives None when somebody else holds it.
 
-    It is renewed while the block runs, however long that takes. The lock of a process of this host that is no more is
-    broken at once.
-
-    Args:
-        connection: to Redis.
-        name: of the lock.
-        wait_s: how long to wait for it.
+    It is waited for up to `wait_s`, and renewed while the block runs, however long that takes. The lock of a process
+    of this host that is no more is broken at once.
     """
     token = worker_name()
     lock = Lock(connection, name, timeout=_TTL_S, thread_local=False)

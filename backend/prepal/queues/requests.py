@@ -16,15 +16,7 @@ log = logging.getLogger(__name__)
 
 LEARN, SYNC = "learn", "sync"
 # Which job waits on which queue.
-QUEUES = {
-    "round": LEARN,
-    "read": SYNC,
-    "reconcile": SYNC,
-    "verify": SYNC,
-    "judge": SYNC,
-    "tail": SYNC,
-    "freshen": SYNC,
-}
+QUEUES = {"round": LEARN, **dict.fromkeys(("read", "reconcile", "verify", "judge", "tail", "freshen"), SYNC)}
 _JOB_TIMEOUT_S = 3600
 # A request for a job outlives a lost queue by this much at most.
 _REQUEST_S = 30
@@ -41,12 +33,9 @@ def request_sync(connection: redis.Redis, number: int, *, full: bool = False) ->
 
 
 def vectors_arrived(connection: redis.Redis, number: int, texts: Sequence[str]) -> None:
-    """Note that texts of a project have become vectors, and let a round follow.
+    """Note that texts of the project of this number have become vectors, and let a round follow.
 
-    Args:
-        connection: to Redis.
-        number: of the project.
-        texts: their ids; none when nothing waits any more.
+    Their ids are given; none when nothing waits any more.
     """
     project = Project(connection, number)
     if texts:

@@ -107,10 +107,7 @@ class WaitingTexts:
     def add(self, texts: Mapping[str, str], project: int, urgent: bool = False) -> int:
         """Let texts, by text id, wait on behalf of a project; returns how many did not wait already.
 
-        Args:
-            texts: text by text id.
-            project: told when the texts have vectors.
-            urgent: before all that waits.
+        The project is told when the texts have vectors. What is urgent goes before all that waits.
         """
         new: list[str] = []
         for ids in _chunks(list(texts), _AT_ONCE):

@@ -9,7 +9,7 @@ import redis
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.labels.settle import vote
 from prepal.project import Project, all_projects, readable
 from prepal.queues.waiting import WaitingTexts

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.labels import label_config
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.settle import settle
 from prepal.project import Info, Project, Ranking, RoundRecord, Trouble

@@ -24,8 +24,8 @@ from prepal.errors import PrepalError
 
 WINDOWS = "#windows"
 """At the end of an encoder's name: texts longer than it reads are the mean over windows."""
-_NAME = re.compile(rf"(?P<weights>.*?)(?P<content>#[0-9a-f]{{16}})?(?P<windows>{WINDOWS})?", re.DOTALL)
-_CONTENT_BYTES = 8
+_CONTENT_DIGITS = 16
+_NAME = re.compile(rf"(?P<weights>.*?)(?P<content>#[0-9a-f]{{{_CONTENT_DIGITS}}})?(?P<windows>{WINDOWS})?", re.DOTALL)
 # Redis hash: what was told of each name.
 _NAMES = "prepal:encoders"
 # File systems tell times as coarsely as this: what is younger may be written once more and look the same.
@@ -98,16 +98,9 @@ def here(encoder: str) -> str:
 
 
 def announce(encoder: str, meant: str, seen: Look, connection: redis.Redis) -> str | None:
-    """Tell all who share a Redis what a name means to this machine.
+    """Tell all who share a Redis which identity a name means to this machine; returns what it meant before.
 
-    Args:
-        encoder: the name.
-        meant: its identity.
-        seen: how the folder looked before its files were read.
-        connection: to Redis.
-
-    Returns:
-        What it meant before.
+    How its folder looked before the files in it were read is `seen`.
     """
     before = _announced(encoder, connection)
     told = _Announced(meant, socket.gethostname(), seen.digest if seen.is_settled else "")
@@ -152,8 +145,7 @@ def _content(folder: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _remembered(folder: str, seen: Look) -> str:
-    del seen
+def _remembered(folder: str, _: Look) -> str:
     return _read(folder)
 
 
@@ -163,7 +155,7 @@ def _read(folder: str) -> str:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").digest()
         whole.update(hashlib.sha256(os.fsencode(path.relative_to(folder))).digest() + content)
-    return whole.hexdigest()[: 2 * _CONTENT_BYTES]
+    return whole.hexdigest()[:_CONTENT_DIGITS]
 
 
 def _files(folder: str) -> Iterator[Path]:

@@ -22,10 +22,9 @@ def text_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
 
 
 def text_keys(ids: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """(n,) uint64: a number for each text id; that two of a hundred million are equal is less likely than 1 in 1000.
+    """(n,) uint64: a number for each text id (n,) S32.
 
-    Args:
-        ids: (n,) S32.
+    That two of a hundred million are equal is less likely than 1 in 1000.
     """
     words = np.ascontiguousarray(ids, "S32").view(np.uint64).reshape(-1, 4)
     keys: NDArray[np.uint64] = words @ _MULTIPLIERS

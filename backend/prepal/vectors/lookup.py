@@ -24,32 +24,20 @@ def dimension_of(table: LanceTable) -> int:
 
 
 def contains(table: LanceTable | None, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    """(n,) bool: which texts have a vector.
-
-    Args:
-        table: None where there is none yet.
-        ids: (n,) S32, text ids.
-    """
+    """(n,) bool: which of the text ids (n,) S32 have a vector; none where there is no table yet."""
     there = np.zeros(len(ids), bool)
     if table is None or not len(ids):
         return there
     asked = Asked(ids)
-    few = ids.astype(str).tolist() if are_few(table, len(ids)) else None
-    for batch in read(table, few, ["id"], ID_ROWS):
+    for batch in read(table, ids, ["id"], ID_ROWS):
         there[asked.places(ids_of(batch))[0]] = True
-    asked_for: NDArray[np.bool_] = there[asked.same]
-    return asked_for
+    return np.asarray(there[asked.same])
 
 
-def are_few(table: LanceTable, count: int) -> bool:
-    """Whether so many texts are found quicker one by one."""
-    return count <= max(_FEW, _FEW_OF_ROWS * table.count_rows())
-
-
-def read(table: LanceTable, ids: Sequence[str] | None, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Rows of the ids, or all rows of the table, so many in one go."""
-    if ids is not None:
-        yield from table.search().select(columns).where(where(ids)).to_batches(_PIECE_ROWS)
+def read(table: LanceTable, ids: NDArray[np.bytes_] | None, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Rows of the ids (n,) S32, or all rows of the table where that is quicker or none are named, so many in one go."""
+    if ids is not None and len(ids) <= max(_FEW, _FEW_OF_ROWS * table.count_rows()):
+        yield from table.search().select(columns).where(where(ids.astype(str).tolist())).to_batches(_PIECE_ROWS)
         return
     for start in range(0, table.count_rows(), rows):
         yield from table.search().select(columns).offset(start).limit(rows).to_batches(_PIECE_ROWS)

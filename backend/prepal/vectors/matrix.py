@@ -25,11 +25,7 @@ class VectorMatrix:
         return self._room[: self._count]
 
     def rows(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
-        """(n,) int64: the row of each text, -1 where it has no vector yet.
-
-        Args:
-            ids: (n,) S32, text ids.
-        """
+        """(n,) int64: the row of each of the text ids (n,) S32, -1 where it has no vector yet."""
         if not len(self._keys):
             return np.full(len(ids), -1, np.int64)
         keys = text_keys(ids)
@@ -38,12 +34,7 @@ class VectorMatrix:
         return np.where(self._keys[at] == keys, self._rows[at], -1)
 
     def load(self, table: VectorTable, ids: NDArray[np.bytes_]) -> int:
-        """Read the vectors of texts that are not here yet; returns how many were found.
-
-        Args:
-            table: the vector cache.
-            ids: (n,) S32, text ids.
-        """
+        """Read those vectors of the text ids (n,) S32 that are not here yet; returns how many were found."""
         lacking = np.unique(ids[self.rows(ids) < 0])
         rows, vectors = table.load(lacking)
         if not len(vectors):

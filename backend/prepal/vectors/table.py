@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from prepal.errors import PrepalError
 from prepal.vectors import encoders
 from prepal.vectors.ids import table_name, text_ids
-from prepal.vectors.lookup import ID_ROWS, VECTOR_ROWS, Asked, are_few, contains, dimension_of, ids_of, read, where
+from prepal.vectors.lookup import ID_ROWS, VECTOR_ROWS, Asked, contains, dimension_of, ids_of, read, where
 
 # Rows from which an index on the ids is worth its upkeep: below, a scan of all ids takes about 10 ms.
 _INDEXED_ROWS = 20_000
@@ -97,10 +97,7 @@ class VectorTable:
         return wanted >= 0, vectors[wanted[wanted >= 0]]
 
     def load(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-        """Read the vectors of many texts, in the order in which they lie, into little more memory than they need.
-
-        Args:
-            ids: (n,) S32, different text ids.
+        """Read the vectors of different text ids (n,) S32, as they lie, into little more memory than they need.
 
         Returns:
             (n,) int64: the row of each text, -1 where it has no vector; (found, d) float16: the vectors.
@@ -114,8 +111,7 @@ class VectorTable:
             # What is not filled takes no memory.
             vectors = np.empty((len(ids), dimension_of(table)), np.float16)
             count = 0
-            few = ids.astype(str).tolist() if are_few(table, len(ids)) else None
-            for batch in read(table, few, ["id", "vector"], VECTOR_ROWS):
+            for batch in read(table, ids, ["id", "vector"], VECTOR_ROWS):
                 places, at = asked.places(ids_of(batch))
                 values = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
                 vectors[count : count + len(at)] = values[at]
@@ -124,11 +120,7 @@ class VectorTable:
         return rows, vectors[:count]
 
     def contains(self, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-        """(n,) bool: which texts have a vector.
-
-        Args:
-            ids: (n,) S32, text ids.
-        """
+        """(n,) bool: which of the text ids (n,) S32 have a vector."""
         with self._explained("read"):
             return contains(self._table(), ids)
 

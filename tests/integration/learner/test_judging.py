@@ -10,7 +10,7 @@ import pytest
 import redis
 from tests.helpers.installation import CHOICES, Installation, Subject
 
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.learner import jobs, judging
 from prepal.learner.learner import Learner
 from prepal.learner.memory import Memory

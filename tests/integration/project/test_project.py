@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.project import Info, Project, Ranking, RoundRecord, all_projects
 from prepal.records import dumps, loads
 

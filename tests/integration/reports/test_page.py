@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from tests.helpers import ROOT
 
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.project import Info, Project, Ranking, RoundRecord
 from prepal.queues.requests import LEARN, request_round
 from prepal.queues.waiting import WaitingTexts

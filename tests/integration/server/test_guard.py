@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from prepal.errors import PrepalError
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.project import Project, all_projects
 from prepal.queues.requests import LEARN, SYNC, queue
 from prepal.server.app import create_app

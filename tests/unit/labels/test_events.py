@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepal.labels.annotation import Annotation
-from prepal.labels.events import as_list, number, project_of, read_annotation
+from prepal.labels.events import Annotation, as_list, number, project_of, read_annotation
 from prepal.records import dumps, read
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)

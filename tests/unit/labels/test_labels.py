@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.labels.label_config import LabelConfig, parse
 from prepal.labels.settle import settle
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.labels.serving import Rules, overtaken, resting, serving
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,8 +8,7 @@ from typing import Any, Literal
 from prepal import records
 from prepal.errors import PrepalError
 from prepal.files import FileKind, Row
-from prepal.labels.annotation import Annotation
-from prepal.labels.events import AUDIT_MARK, as_list, number, read_annotation
+from prepal.labels.events import AUDIT_MARK, Annotation, as_list, number, read_annotation
 from prepal_workers.labelled.wording import named
 
 Kind = Literal["JSON", "JSON_MIN", "CSV", "TSV"]

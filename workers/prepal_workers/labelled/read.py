@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prepal import records
 from prepal.errors import PrepalError
 from prepal.files import FileKind, Row, parse_rows
-from prepal.labels.annotation import Annotation
+from prepal.labels.events import Annotation
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.settle import settle, vote
 from prepal_workers.labelled.data import LabelledData, tidied
