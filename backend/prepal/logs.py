@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from types import TracebackType
 from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
@@ -20,13 +19,9 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
         names = {"levelname": "level", "name": "logger"}
         handler.setFormatter(JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=names, timestamp=True))
         logging.captureWarnings(True)
-        sys.excepthook = _log_uncaught
+        sys.excepthook = lambda *error: log.critical("ended by an error", exc_info=error)
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
-
-
-def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    log.critical("ended by an error", exc_info=(kind, error, traceback))

@@ -20,6 +20,7 @@ T = TypeVar("T", bound="DataclassInstance")
 _MAY_BE_LARGE = re.compile(rb"\d{19}")
 # A double holds no number with more digits before the point.
 _DIGITS = 308
+_adapter = lru_cache(TypeAdapter)
 
 
 def dumps(value: object) -> bytes:
@@ -80,11 +81,6 @@ def fill(cls: type[T], value: object) -> T | None:
         return adapter.validate_python(right)
     except ValidationError:
         return None
-
-
-@lru_cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
 
 
 def _finite(value: object) -> object:

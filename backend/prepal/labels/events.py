@@ -28,9 +28,7 @@ class Annotation:
 
 def number(value: object) -> int | None:
     """An id, or None when it is not one."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_ID:
-        return value
-    return None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_ID else None
 
 
 def as_list(value: object) -> list[Any]:

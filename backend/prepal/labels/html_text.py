@@ -30,12 +30,9 @@ _LONGEST_REFERENCE = 1000
 
 
 def visible_text(markup: str, most_markup: int, most: int) -> str:
-    """What a reader of some HTML sees, its white space collapsed.
+    """What a reader of HTML, however broken, sees, its white space collapsed.
 
-    Args:
-        markup: HTML, however broken.
-        most_markup: characters of it that are read.
-        most: characters of the text that are kept.
+    Of the markup `most_markup` characters are read, and of the text `most` characters are kept.
     """
     markup = _seen(_MARKUP.sub(" ", _without_open_tag(markup, most_markup)))
     # A "<" that begins no tag has always stood by itself.

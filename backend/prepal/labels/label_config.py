@@ -253,11 +253,7 @@ def _words(field: TextField, value: object, most_markup: int) -> str:
     if field.tag == "Paragraphs" and isinstance(value, list):
         return _turns(field, value)
     written = _written(value)
-    return _strip_tags(written, most_markup) if field.tag == "HyperText" else written.strip()[:MOST_CHARS]
-
-
-def _strip_tags(markup: str, most_markup: int = _MOST_MARKUP) -> str:
-    return visible_text(markup, most_markup, MOST_CHARS)
+    return visible_text(written, most_markup, MOST_CHARS) if field.tag == "HyperText" else written.strip()[:MOST_CHARS]
 
 
 def _turns(field: TextField, turns: Sequence[object]) -> str:

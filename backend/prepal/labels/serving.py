@@ -54,14 +54,7 @@ def serving(
     rules: Rules,
     postponed: Mapping[int, Collection[int]],
 ) -> Serving:
-    """Tell whom the tasks without a label can be given.
-
-    Args:
-        annotations: of the project, by id.
-        labelled: tasks that have a label.
-        rules: Label Studio's, for the project.
-        postponed: who postponed which task.
-    """
+    """Tell whom the tasks that are not `labelled` can be given; annotations come by id, who postponed by task."""
     people = _people(annotations)
     begun = {person for person, count in people.items() if count >= _LEAST_ANNOTATIONS}
     by_task: dict[int, list[Annotation]] = defaultdict(list)

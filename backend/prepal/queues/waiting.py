@@ -174,9 +174,7 @@ class WaitingTexts:
     def finish(self, ids: Sequence[str], refused: Mapping[str, str]) -> None:
         """Let texts wait no longer, and tell the projects that waited for them.
 
-        Args:
-            ids: of texts, which have a vector by now unless they were refused.
-            refused: the reason by the id of each text that cannot be embedded.
+        They have a vector by now, but for those that were refused: of these there is a reason, by id.
         """
         embedded = [key for key in ids if key not in refused]
         # A worker that is killed before the texts are marked as done tells the projects twice rather than never.
