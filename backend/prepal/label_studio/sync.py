@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.label_studio.client import LabelStudio
-from prepal.label_studio.listing import Listing, annotation_count, changed_at
-from prepal.labels.events import Annotation, as_list, number, read_annotation
+from prepal.labels.events import Annotation, as_list, number, read_annotation, unix_time
 from prepal.labels.label_config import LabelConfig, UnembeddableError
 from prepal.learning.classifiers.label_names import name_text
 from prepal.project import Project
@@ -26,6 +25,46 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 8192
 
 _Tasks = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All tasks that Label Studio has.
+
+    Attributes:
+        tasks: `(n,)` int64, ascending.
+        changed_at: `(n,)` int64, when each was changed last.
+        annotations: `(n,)` int64, how many each has, skipped ones too.
+        is_whole: whether there are as many as Label Studio counts; what a list lacks is not gone otherwise.
+    """
+
+    tasks: NDArray[np.int64]
+    changed_at: NDArray[np.int64]
+    annotations: NDArray[np.int64]
+    is_whole: bool
+
+    @classmethod
+    def read(cls, project: Project, label_studio: LabelStudio) -> "Listing":
+        """Let Label Studio list all tasks."""
+        parts = [
+            np.array([(int(t["id"]), _changed_at(t), _annotation_count(t)) for t in page], np.int64)
+            for page in label_studio.states(project.id)
+        ]
+        rows = np.concatenate([np.empty((0, 3), np.int64), *parts])
+        return cls(rows[:, 0], rows[:, 1], rows[:, 2], len(rows) >= project.info.task_count)
+
+    def changed_since(self, seen: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.bool_]:
+        """Which tasks `(n,)` have changed since they were read: tasks, ascending, and when they had been changed."""
+        tasks, changed_at = seen
+        if not len(tasks):
+            return np.ones(len(self.tasks), bool)
+        at = np.minimum(np.searchsorted(tasks, self.tasks), len(tasks) - 1)
+        return np.asarray((tasks[at] != self.tasks) | (changed_at[at] != self.changed_at))
+
+    def counts_differ(self, counts: Mapping[int, int]) -> NDArray[np.bool_]:
+        """Which tasks `(n,)` have more or fewer annotations than these, as where one was lost or cannot be read."""
+        expected = np.fromiter((counts.get(task, 0) for task in self.tasks.tolist()), np.int64, len(self.tasks))
+        return np.asarray(expected != self.annotations)
 
 
 @dataclass(frozen=True)
@@ -52,7 +91,7 @@ class Reader:
             return False
         self._take(page, began)
         # Who has annotations is read as a whole; the others are known by now.
-        if seen := {int(task["id"]): changed_at(task) for task in page if not annotation_count(task)}:
+        if seen := {int(task["id"]): _changed_at(task) for task in page if not _annotation_count(task)}:
             project.seen.put(seen)
         project.read_until = int(page[-1]["id"])
         return True
@@ -99,7 +138,7 @@ class Reader:
             more, fewer = project.take_annotations(_annotations(page), before, began)
             news, less = news + more, less + fewer
             self._take_edited(page, read_until, began)
-            project.seen.put({int(task["id"]): changed_at(task) for task in page})
+            project.seen.put({int(task["id"]): _changed_at(task) for task in page})
         orphans = annotated.keys() - set(listing.tasks.tolist()) if listing.is_whole else set()
         less += project.take_annotations({}, {pk: a for task in orphans for pk, a in annotated[task].items()}, began)[1]
         project.forget_removed_annotations(began)
@@ -180,3 +219,14 @@ def _annotations(tasks: _Tasks) -> dict[int, Annotation]:
         for raw in as_list(task.get("annotations"))
         if isinstance(raw, Mapping) and (own := number(raw.get("id")))
     }
+
+
+def _annotation_count(task: Mapping[str, Any]) -> int:
+    """How many annotations a task has, skipped ones too, as far as its state tells."""
+    return int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
+
+
+def _changed_at(task: Mapping[str, Any]) -> int:
+    """When a task was changed last, in microseconds since 1970; 1 where that cannot be known."""
+    at = unix_time(str(task.get("updated_at") or ""))
+    return 1 if at is None else int(at * 1_000_000)
