@@ -1,7 +1,7 @@
 """The order in Label Studio beyond the head: predictions for all tasks, and whether the order is as published."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -128,12 +128,10 @@ def serve(project: Project, label_studio: LabelStudio) -> None:
 
 def _never_ranked(project: Project) -> list[int]:
     """Tasks that have no text, or whose text the encoder refused: they can be served, but nothing is known of them."""
-    without_text: Iterable[int] = project.unembeddable()
-    if project.encoder is None:
-        return list(without_text)
-    refused = WaitingTexts(project.connection, project.encoder).all_failures()
+    without_text, encoder = list(project.unembeddable()), project.encoder
+    refused = {} if encoder is None else WaitingTexts(project.connection, encoder).all_failures()
     if not refused:
-        return list(without_text)
+        return without_text
     tasks, texts = project.task_texts()
     return [*without_text, *tasks[np.isin(texts, np.array(list(refused), "S32"))].tolist()]
 

@@ -127,13 +127,10 @@ class Annotations(Part):
     def annotations(self, ids: Iterable[int] | None = None) -> dict[int, Annotation]:
         """All annotations, or those of the given ids, by id."""
         if ids is None:
-            raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("annotations")))
-            pairs: Iterable[tuple[Any, Any]] = raw.items()
+            raw = cast(dict[Any, bytes], self.connection.hgetall(self.key("annotations")))
         else:
-            wanted = list(ids)
-            values = cast(list[bytes | None], self.connection.hmget(self.key("annotations"), [str(i) for i in wanted]))
-            pairs = zip(wanted, values, strict=True)
-        read = ((int(key), records.read(Annotation, value)) for key, value in pairs if value)
+            raw = self._of_each("annotations", list(ids))
+        read = ((int(key), records.read(Annotation, value)) for key, value in raw.items())
         return {key: annotation for key, annotation in read if annotation}
 
     def _take_all(self, pairs: Sequence[tuple[int, bytes]], began: int) -> int:

@@ -1,6 +1,6 @@
 """What all parts of a project's copy have in common: a connection to Redis, and names of keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, cast
 
 import redis
@@ -58,6 +58,11 @@ class Part:
 
     def _number(self, name: str) -> int:
         return int(self._get(name) or 0)
+
+    def _of_each(self, name: str, ids: Sequence[int]) -> dict[int, bytes]:
+        """What a hash has of those of the ids that are in it."""
+        raw = cast(list[bytes | None], self.connection.hmget(self.key(name), list(map(str, ids)))) if ids else []
+        return {id: value for id, value in zip(ids, raw, strict=True) if value is not None}
 
     def add_fact(self) -> None:
         """Count something new that is stored elsewhere: vectors, or a wish for a round."""

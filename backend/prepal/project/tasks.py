@@ -82,10 +82,8 @@ class Tasks(Annotations):
         return before - self.task_count()
 
     def _deleted_tasks(self, ids: Sequence[int], began: int | None) -> set[int]:
-        if not ids:
-            return set()
-        stamps = cast(list[bytes | None], self.connection.hmget(self.key("removed-tasks"), [str(pk) for pk in ids]))
-        return {pk for pk, at in zip(ids, stamps, strict=True) if at is not None and (began is None or int(at) > began)}
+        stamps = self._of_each("removed-tasks", ids)
+        return {task for task, stamp in stamps.items() if began is None or int(stamp) > began}
 
     def forget_removed_tasks(self, before: int) -> None:
         """Let go of the deletions that no reading can be older than that began at `before`."""
@@ -167,7 +165,4 @@ class Tasks(Annotations):
 
     def reasons_of(self, tasks: Sequence[int]) -> dict[int, str]:
         """Why they have no text, for those of the given tasks that have none."""
-        if not tasks:
-            return {}
-        raw = cast(list[bytes | None], self.connection.hmget(self.key("unembeddable"), [str(task) for task in tasks]))
-        return {task: reason.decode() for task, reason in zip(tasks, raw, strict=True) if reason is not None}
+        return {task: reason.decode() for task, reason in self._of_each("unembeddable", tasks).items()}
