@@ -75,7 +75,7 @@ def tuned(trial: Trial) -> Answer:
         said = finetune(data, ENCODER, Path(folder) / "model", Console(quiet=True), seed=trial.seed)
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
         predictor = Predictor(Path(folder) / "model")
-        logits = SequenceModel.load(Path(folder) / "model").logits(trial.tested)
+        logits = SequenceModel(str(Path(folder) / "model")).logits(trial.tested)
         sure = predictor.predict(trial.tested, WANTED_ACCURACY).sure
     assert sure is not None
     found = np.full((len(trial.tested), len(trial.names)), -1e3, np.float32)
@@ -117,7 +117,7 @@ def defaults(trial: Trial) -> Answer:
         Trainer(model, arguments, train_dataset=rows, data_collator=DataCollatorWithPadding(tokenizer)).train()
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        return SequenceModel.load(Path(folder)).logits(trial.tested), {}
+        return SequenceModel(folder).logits(trial.tested), {}
 
 
 def scores(logits: NDArray[np.float32], trial: Trial) -> Record:

@@ -34,8 +34,7 @@ from transformers import (
 
 from prepal.labels.label_config import FIELD_MARK
 from prepal_workers.encoder import batches, precision
-from prepal_workers.encoder.encoder import WINDOWS, Encoder
-from prepal_workers.encoder.prompts import prompt_of
+from prepal_workers.encoder.encoder import WINDOWS, Encoder, prompt_of
 from prepal_workers.encoder.weights import DEFAULT_ENCODER
 
 TEXTS = [

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prepal.errors import PrepalError
-from prepal_workers.final_model.holding_back import split
+from prepal_workers.final_model.judging import split
 from prepal_workers.labelled.read import read_labelled
 
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepal_workers.training.memory import tokens_at_once
 from prepal_workers.training.recipe import Wishes, choose_recipe
+from prepal_workers.training.trainer import tokens_at_once
 
 BERT = SimpleNamespace(hidden_size=768, num_hidden_layers=12, num_attention_heads=12)
 GIGABYTE = 1_000_000_000

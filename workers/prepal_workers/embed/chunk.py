@@ -1,12 +1,15 @@
 """The embed worker's job: texts of one chunk become vectors, or are set aside with the reason."""
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rq import get_current_job
 from rq.timeouts import BaseTimeoutException
 
@@ -14,7 +17,6 @@ from prepal.errors import PrepalError
 from prepal.queues.recovery import SUSPECT
 from prepal.queues.waiting import WaitingTexts
 from prepal_workers.embed.own_encoder import OwnEncoder
-from prepal_workers.embed.progress import WaitingBar
 from prepal_workers.encoder.encoder import Encoder
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,34 @@ _INTERRUPTIONS = (KeyboardInterrupt, SystemExit, BaseTimeoutException)
 _HARMLESS_TEXT = "text"
 # So many workers that end over a text by itself are enough.
 _MOST_ENDED = 2
+
+
+class WaitingBar:
+    """A bar of the texts that wait, where someone can see it."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+
+    def advance(self, texts: int, waiting: int) -> None:
+        """Show that so many more texts are done, and how many wait."""
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            columns = (TextColumn("Embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True))
+            self._bar.add_task("embedding", total=None)
+            self._bar.start()
+        task = self._bar.tasks[0]
+        self._bar.advance(task.id, texts)
+        self._bar.update(task.id, total=task.completed + waiting)
+        if not waiting:
+            self.end()
+
+    def end(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
 
 
 class Chunks:

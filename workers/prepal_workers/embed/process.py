@@ -15,9 +15,8 @@ from prepal.queues.rq_worker import OwnJob, OwnWorker
 from prepal.queues.waiting import JOB, QUEUE, WaitingTexts
 from prepal.settings import Settings
 from prepal.vectors import VectorTable
-from prepal_workers.embed.chunk import Chunks
+from prepal_workers.embed.chunk import Chunks, WaitingBar
 from prepal_workers.embed.own_encoder import OwnEncoder
-from prepal_workers.embed.progress import WaitingBar
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +71,6 @@ class EmbedWorker(OwnWorker):
     def _waiting(self) -> WaitingTexts:
         return WaitingTexts(self.connection, self._own.encoder.identity)
 
-    @property
-    def _table(self) -> VectorTable:
-        return self._own.table
-
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Stop when the current chunk is finished."""
         self._stopping.set()
@@ -98,18 +93,19 @@ class EmbedWorker(OwnWorker):
 
     def _compact(self) -> None:
         """Compact when due, beside the next chunks."""
+        table = self._own.table
         idle = not len(self._waiting) and time.monotonic() >= self._compact_at
-        if not (self._table.appends >= _MOST_APPENDS or (self._table.appends and idle)):
+        if not (table.appends >= _MOST_APPENDS or (table.appends and idle)):
             return
         if self._compacting is not None and self._compacting.is_alive():
             return
-        if not self.connection.set(f"prepal:compacting:{self._table.name}", 1, nx=True, ex=_COMPACT_LOCK_S):
+        if not self.connection.set(f"prepal:compacting:{table.name}", 1, nx=True, ex=_COMPACT_LOCK_S):
             return
         self._compact_at = time.monotonic() + _COMPACT_S
         # A handle of its own: one is not meant for several threads.
-        self._compacting = Thread(target=_compact, args=(VectorTable(self._table.uri, self._table.encoder),))
+        self._compacting = Thread(target=_compact, args=(VectorTable(table.uri, table.encoder),))
         self._compacting.start()
-        self._table.appends = 0
+        table.appends = 0
 
 
 def _compact(table: VectorTable) -> None:

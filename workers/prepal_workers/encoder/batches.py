@@ -14,12 +14,7 @@ Features = dict[str, Any]
 
 
 def windows(texts: Sequence[str], most_tokens: int) -> Iterator[list[int]]:
-    """Places of texts of similar length, longest first.
-
-    Args:
-        texts: the texts.
-        most_tokens: how many tokens an encoder reads of a text.
-    """
+    """Places of texts of similar length, longest first, for an encoder that reads `most_tokens` of a text."""
     order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
     start = 0
     while start < len(order):
@@ -54,19 +49,18 @@ def lengths(features: Mapping[str, Any]) -> NDArray[np.int64] | None:
     mask = features.get("attention_mask")
     if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
         return None
-    found: NDArray[np.int64] = mask.sum(dim=1).numpy().astype(np.int64)
-    return found
+    return np.asarray(mask.sum(dim=1).numpy(), np.int64)
 
 
 def rows(features: Mapping[str, Any], places: NDArray[np.int64]) -> Features:
     """Some rows of padded features, without the columns in which all of them are padded."""
     mask = features["attention_mask"]
-    shape, index = mask.shape, torch.from_numpy(places)
+    index = torch.from_numpy(places)
     used = mask[index].any(dim=0).nonzero()
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
     return {
         name: value[index, first:last].contiguous()
-        if isinstance(value, torch.Tensor) and value.shape[:2] == shape
+        if isinstance(value, torch.Tensor) and value.shape[:2] == mask.shape
         else value
         for name, value in features.items()
     }

@@ -1,6 +1,7 @@
 """Texts → vectors, by a pretrained encoder."""
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,6 @@ from prepal.vectors import encoders
 from prepal.vectors.encoders import WINDOWS
 from prepal_workers.encoder import batches, long_texts, precision
 from prepal_workers.encoder.batches import Features
-from prepal_workers.encoder.prompts import prompt_of
 from prepal_workers.encoder.weights import DEFAULT_ENCODER, source
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,11 @@ _MOST_THREADS = 16
 _MOST_CHARS_A_TOKEN = 50
 # For encoders that name no limit.
 _MOST_TOKENS = 8192
+# Encoders whose makers ask for a prompt in the model card alone, and what they ask for where vectors are features.
+_PROMPTS = (
+    (re.compile(r"(^|[/_-])e5-(small|base|large)(?!.*instruct)", re.IGNORECASE), "query: "),
+    (re.compile(r"(^|/)nomic-embed-text-v1", re.IGNORECASE), "classification: "),
+)
 
 
 class Encoder:
@@ -168,7 +173,8 @@ class Encoder:
                 vectors: torch.Tensor = model(moved)["sentence_embedding"]
                 return vectors.float()
         except RuntimeError as error:
-            if not _is_out_of_memory(error) or len(features.get("attention_mask", ())) < 2:
+            memory_ran_out = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+            if not memory_ran_out or len(features.get("attention_mask", ())) < 2:
                 raise
         if model.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -178,19 +184,26 @@ class Encoder:
 
     def _probe(self, model: SentenceTransformer, texts: list[str]) -> torch.Tensor:
         """(n, d) float32 by this model, in one of the threads that compute."""
-        found: torch.Tensor | None = None
-        for places, features in self._batches(model, texts, range(len(texts))):
-            part = self._computing.submit(self._forward, model, features).result().cpu()
-            found = torch.empty(len(texts), part.shape[1]) if found is None else found
-            found[places] = part
-        assert found is not None
-        return found
+        places, parts = [], []
+        for some, features in self._batches(model, texts, range(len(texts))):
+            places += some
+            parts.append(self._computing.submit(self._forward, model, features).result().cpu())
+        return torch.cat(parts)[np.argsort(places)]
 
     def _room(self, model: SentenceTransformer) -> int:
         """How many tokens of a text the model reads beside its prompt and the marks around it."""
         features = model.preprocess(["x"], prompt=self._prompt)
         marks = int(features["input_ids"].shape[1]) - len(model.tokenizer("x", add_special_tokens=False)["input_ids"])
         return max(1, self._max_tokens - marks)
+
+
+def prompt_of(model: SentenceTransformer, name: str) -> str | None:
+    """An encoder's default prompt, else its own for classification, else what its makers ask for by its name."""
+    prompts: dict[str, str] = {key.lower(): value for key, value in (model.prompts or {}).items() if value}
+    if model.default_prompt_name:
+        return prompts.get(model.default_prompt_name.lower())
+    by_name = (prompt for pattern, prompt in _PROMPTS if pattern.search(name))
+    return prompts.get("classification") or prompts.get("clustering") or next(by_name, None)
 
 
 def _parts(text: str) -> str | tuple[str, str]:
@@ -210,10 +223,6 @@ def _moved(value: object, device: torch.device) -> object:
     if not isinstance(value, torch.Tensor) or device.type == "cpu":
         return value
     return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _computing_threads(most: int) -> ThreadPoolExecutor:

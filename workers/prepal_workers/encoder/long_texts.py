@@ -39,15 +39,14 @@ def mean(vectors: NDArray[np.float16], owners: NDArray[np.int64], *, unit: bool)
         owners: (pieces,) int64, ascending: of which text each is; every text has one at least.
         unit: whether the encoder gives vectors of length one.
     """
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    starts, counts = np.unique(owners, return_index=True, return_counts=True)[1:]
     if len(starts) == len(owners):
         return vectors
     sums = np.add.reduceat(vectors.astype(np.float32), starts)
-    scale = np.linalg.norm(sums, axis=1, keepdims=True) if unit else np.diff(np.append(starts, len(owners)))[:, None]
+    scale = np.linalg.norm(sums, axis=1, keepdims=True) if unit else counts[:, None]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         means: NDArray[np.float16] = (sums / scale).astype(np.float16)
-    single = np.diff(np.append(starts, len(owners))) == 1
-    means[single] = vectors[starts[single]]
+    means[counts == 1] = vectors[starts[counts == 1]]
     return means
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-import time
+import timeit
 from collections.abc import Callable
 
 import torch
@@ -15,14 +15,14 @@ LEAST_COSINE = 0.999
 # Less than this gained is not worth it.
 _FASTER = 0.9
 _REPEATS = 3
-_PROBES = (
+_PROBES = [
     "The printer on the second floor does not answer since this morning, although it was switched off and on. " * 2,
     "Wer hat den Schlüssel zum Serverraum?",
     "ok",
     "Shares of the company rose by 3.5 % on Tuesday after it had said that it would sell its energy business.",
     "我想取消昨天的订单。 Спасибо! 🙂",
     "0x1F 404 <br> http://example.com/?a=1&b=2",
-)
+]
 
 Forward = Callable[[SentenceTransformer, list[str]], torch.Tensor]
 
@@ -42,16 +42,15 @@ def measured(model: SentenceTransformer, forward: Forward) -> SentenceTransforme
         model: the encoder in float32.
         forward: gives the vectors (n, d) float32 of texts by a model, computed as they will be.
     """
-    probes = list(_PROBES)
     try:
-        reference, best_s = _timed(model, probes, forward)
+        reference, best_s = _timed(model, forward)
     except Exception as error:
         log.warning("the fastest precision cannot be looked for (%s): float32 is used", error)
         return model
     best = model
     for dtype in candidates(model.device):
         less = converted(model, dtype)
-        vectors, seconds = _timed(less, probes, forward)
+        vectors, seconds = _timed(less, forward)
         cosine = float(torch.nn.functional.cosine_similarity(vectors, reference).min())
         log.debug("%s: %.1f ms (best so far: %.1f), cosine %.5f", dtype, 1e3 * seconds, 1e3 * best_s, cosine)
         if cosine >= LEAST_COSINE and seconds < _FASTER * best_s:
@@ -74,11 +73,6 @@ def _to_float32(_module: torch.nn.Module, _inputs: object, features: dict[str, o
     }
 
 
-def _timed(model: SentenceTransformer, probes: list[str], forward: Forward) -> tuple[torch.Tensor, float]:
-    vectors = forward(model, probes)
-    seconds = []
-    for _ in range(_REPEATS):
-        began = time.perf_counter()
-        vectors = forward(model, probes)
-        seconds.append(time.perf_counter() - began)
-    return vectors, min(seconds)
+def _timed(model: SentenceTransformer, forward: Forward) -> tuple[torch.Tensor, float]:
+    vectors = forward(model, _PROBES)
+    return vectors, min(timeit.repeat(lambda: forward(model, _PROBES), number=1, repeat=_REPEATS))

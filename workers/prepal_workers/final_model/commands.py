@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,9 @@ from prepal.labels import label_config
 from prepal.settings import Settings
 from prepal_workers.final_model import finetune as finetuning
 from prepal_workers.final_model.predict import Predictor, predict_file, predict_project
-from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.read import read_labelled
 from prepal_workers.training.bar import Bar
-from prepal_workers.training.recipe import Method, Wishes
+from prepal_workers.training.recipe import Wishes
 
 if TYPE_CHECKING:
     from prepal.label_studio.client import LabelStudio
@@ -37,25 +37,36 @@ def finetune(
     choice: str | None = None,
     fields: Sequence[str] = (),
     pair: bool | None = None,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
-    batch_size: int | None = None,
-    method: Method | None = None,
-    lora: bool | None = None,
     seed: int = 0,
     resume: bool = False,
     onnx: bool = False,
+    **wishes: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
-    """Train on an export, or straight on a project; returns what `metrics.json` has.
+    """Train on an export, or straight on a project; returns what `metrics.json` has; `wishes` are fields of `Wishes`.
 
     Raises:
         PrepalError: nothing can be learnt from it, or the model or the folder cannot be used.
     """
-    data = _labelled(export, project, settings, audits=audits, choice=choice, fields=fields, pair=pair)
+    read = partial(read_labelled, choice=choice, fields=fields, pair=pair)
+    if project is None:
+        assert export is not None
+        data = read(_read(export), _name(export))
+    else:
+        with _label_studio(settings) as label_studio:
+            config = label_config.parse(label_studio.project(project)["label_config"])
+            tasks = label_studio.export(project)
+            annotated = {task["id"] for task in tasks}
+            others = (task for page in label_studio.tasks(project) for task in page if task["id"] not in annotated)
+            tasks = [*tasks, *({**task, "annotations": []} for task in others)]
+        name = f"project {project}"
+        check_depth(tasks, name)
+        own = config if choice in (None, config.from_name) else None
+        data = read(tasks, name, config=own, audits=audits)
     for line in data.summary():
         console.print(line, markup=False)
-    wishes = Wishes(learning_rate, epochs, batch_size, method, lora)
-    metrics = finetuning.finetune(data, model, out, console, wishes=wishes, seed=seed, resume=resume, onnx=onnx)
+    metrics = finetuning.finetune(
+        data, model, out, console, wishes=Wishes(**wishes), seed=seed, resume=resume, onnx=onnx
+    )
     accuracy = metrics.accuracy
     console.print(
         f"Accuracy {accuracy.estimate:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f}), macro-F1 "
@@ -104,30 +115,6 @@ def predict(
         "without_text": without,
         "threshold": safe and {"accuracy": safe.accuracy, "confidence": safe.confidence},
     }
-
-
-def _labelled(
-    export: str | None,
-    project: int | None,
-    settings: Settings,
-    *,
-    audits: Collection[int],
-    choice: str | None,
-    fields: Sequence[str],
-    pair: bool | None,
-) -> LabelledData:
-    if project is None:
-        assert export is not None
-        return read_labelled(_read(export), _name(export), choice=choice, fields=fields, pair=pair)
-    with _label_studio(settings) as label_studio:
-        config = label_config.parse(label_studio.project(project)["label_config"])
-        annotated = label_studio.export(project)
-        with_annotations = {task["id"] for task in annotated}
-        others = [task for page in label_studio.tasks(project) for task in page if task["id"] not in with_annotations]
-    tasks, name = [*annotated, *({**task, "annotations": []} for task in others)], f"project {project}"
-    check_depth(tasks, name)
-    own = config if choice in (None, config.from_name) else None
-    return read_labelled(tasks, name, choice=choice, fields=fields, pair=pair, config=own, audits=audits)
 
 
 def _label_studio(settings: Settings) -> "contextlib.closing[LabelStudio]":

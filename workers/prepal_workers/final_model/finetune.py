@@ -11,10 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from prepal.errors import PrepalError
-from prepal_workers.final_model.confusion import draw_confusion
 from prepal_workers.final_model.judging import Judged, Training, judge
 from prepal_workers.final_model.metrics import Metrics, figures
-from prepal_workers.final_model.model_card import write_card
+from prepal_workers.final_model.model_card import draw_confusion, write_card
 from prepal_workers.labelled.crowd import overlaps_enough, settle_by_crowdlab
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.model import onnx_export

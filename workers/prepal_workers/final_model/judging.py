@@ -15,7 +15,6 @@ from prepal.files import json_bytes, write_whole
 from prepal.learning.classifiers.decisions import HowMany
 from prepal.learning.classifiers.labels import Labels
 from prepal.learning.quality.folds import deal
-from prepal_workers.final_model.holding_back import audits_suffice, split
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.bar import Bar
@@ -24,6 +23,10 @@ from prepal_workers.training.measures import log_loss, macro_f1, right, score
 from prepal_workers.training.recipe import Method, Recipe, Wishes
 from prepal_workers.training.training import Trained, train
 
+# One text in five is held back to judge by.
+_HELD_BACK = 5
+# With fewer audit tasks, or when hardly anything would be left to learn from, texts are drawn instead.
+_LEAST_AUDITS, _MOST_AUDIT_SHARE = 30, 0.5
 # So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
 FEW = 64
 # Into so many parts texts are dealt, of which each is held back from learning, or from choosing what judges it.
@@ -129,7 +132,7 @@ def judge(training: Training) -> Judged:
     places = np.flatnonzero(held_back)
     if training.resume and (said := _read(done, places)):
         epochs = [Epoch(**epoch) for epoch in said["epochs"]]
-        trained = Trained(SequenceModel.load(kept), Recipe(**said["recipe"]), said["best_epoch"], epochs)
+        trained = Trained(SequenceModel(str(kept)), Recipe(**said["recipe"]), said["best_epoch"], epochs)
         logits = np.array(said["logits"], np.float32)
     else:
         trained = training.run(np.flatnonzero(learnt), "part", validation=places)
@@ -148,6 +151,40 @@ def judge(training: Training) -> Judged:
         console.print("No epoch was better than the logistic regression that training started from: it is taken.")
     method: Method = trained.recipe.method if trained.best_epoch else "logistic"
     return Judged(held_back, learnt, how, logits, method, trained, interrupted=trained.interrupted)
+
+
+def split(data: LabelledData, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
+    """Which texts `(n,)` are held back to judge by, which ones are learnt from meanwhile, and how they were chosen.
+
+    Audit tasks were drawn at random, so what they say holds for all texts. Where they are too few, a fifth of every
+    class is drawn. No class is left without an example to learn from, and no text is learnt from that equals one that
+    is held back.
+
+    Raises:
+        PrepalError: there are too few labels, or too few different texts.
+    """
+    marks, groups = data.marks, data.groups
+    if audits_suffice(data):
+        held_back, how = data.is_audit.copy(), "the audit tasks"
+    else:
+        parts = deal(marks, groups, _HELD_BACK, np.random.default_rng(seed))
+        sizes = np.bincount(parts, minlength=_HELD_BACK)
+        held_back = parts == np.abs(sizes - len(parts) / _HELD_BACK).argmin()
+        how = "drawn at random within each class"
+    for label in range(marks.shape[1]):
+        if not marks[~np.isin(groups, groups[held_back]), label].any():
+            held_back &= ~np.isin(groups, groups[marks[:, label]])
+    if not held_back.any():
+        raise PrepalError(
+            f"{len(marks)} labels of {len(np.unique(groups))} different texts are too few to hold some back to judge "
+            "by: label more."
+        )
+    return held_back, ~np.isin(groups, groups[held_back]), how
+
+
+def audits_suffice(data: LabelledData) -> bool:
+    """Whether the audit tasks can judge: there are some, and enough other texts to learn from."""
+    return bool(_LEAST_AUDITS <= data.is_audit.sum() <= _MOST_AUDIT_SHARE * len(data.texts))
 
 
 def _cross_validate(training: Training) -> Judged:

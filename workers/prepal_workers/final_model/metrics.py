@@ -1,9 +1,8 @@
 """What there is to know of a fine-tuned model: `metrics.json`, which is written last and which `predict` goes by."""
 
-import json
 import platform
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from prepal.errors import PrepalError
 from prepal.files import json_bytes
-from prepal.learning.classifiers.decisions import HowMany
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.final_model.judging import Judged
 from prepal_workers.final_model.trust import Trust
 from prepal_workers.labelled.data import LabelledData
-from prepal_workers.labelled.fields import TextFields
 from prepal_workers.training import measures
 from prepal_workers.training.epochs import Epoch
 from prepal_workers.training.recipe import Method, Recipe, precision
@@ -77,54 +73,14 @@ class Metrics:
 
     def write(self, folder: Path) -> None:
         """Write it into a model's folder."""
-        (folder / FILE).write_bytes(_NUMBERS.sub(_on_one_line, json_bytes(self.to_json(), indent=1)))
-
-
-@dataclass(frozen=True)
-class Known:
-    """What `predict` goes by, of a model of this or an older release.
-
-    An older release did not keep `how_many` and `trust`; `judged` is by how many texts the model was judged.
-    """
-
-    fields: TextFields
-    how_many: HowMany | None
-    trust: Trust | None
-    fingerprint: str
-    judged: int
-
-    @classmethod
-    def read(cls, folder: Path) -> "Known":
-        """Read it from a model's folder.
-
-        Raises:
-            PrepalError: there is none that can be read.
-        """
-        try:
-            said: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            data = said["data"]
-            names = tuple(str(field).removeprefix("$") for field in data["fields"])
-            return cls(
-                fields=TextFields(names, pair=bool(data["pairs"])),
-                how_many=data.get("how_many"),
-                trust=Trust.from_json(said["trust"]) if "trust" in said else None,
-                fingerprint=str(said["fingerprint"]),
-                judged=int(said["judged_by"]["texts"]),
-            )
-        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise PrepalError(
-                f"{folder} has no {FILE} that can be read ({error}): give a folder that `prepal finetune` wrote."
-            ) from error
+        written = json_bytes(self.to_json(), indent=1)
+        (folder / FILE).write_bytes(_NUMBERS.sub(lambda found: b"[" + b" ".join(found[1].split()) + b"]", written))
 
 
 def figures(data: LabelledData, judged: Judged, temperature: float, surer: float) -> dict[str, Any]:
     """The fields of `Metrics` that say what was read, and how good the judged model is.
 
-    Args:
-        data: what was labelled.
-        judged: what the held-back texts say.
-        temperature: what the delivered model's logits are divided by.
-        surer: by what factor the delivered model is surer than the judged one.
+    The delivered model's logits are divided by `temperature`; it is `surer` by this factor than the judged one.
     """
     logits, truth, each = judged.logits, data.labels[judged.held_back], data.how_many
     softened, groups = logits / np.float32(temperature), data.groups[judged.held_back]
@@ -138,29 +94,24 @@ def figures(data: LabelledData, judged: Judged, temperature: float, surer: float
             "log_loss_before": measures.log_loss(logits, truth),
             "log_loss_after": measures.log_loss(softened, truth),
         },
-        "trust": Trust.of(softened, truth, each, groups).if_surer(surer).to_json(),
+        "trust": replace(Trust.of(softened, truth, each, groups), surer=surer).to_json(),
         "judged_by": {"texts": int(judged.held_back.sum()), "how": judged.how},
         "methods": judged.scores,
-        "data": _facts(data),
-    }
-
-
-def _facts(data: LabelledData) -> dict[str, Any]:
-    """What was read, as plain JSON."""
-    return {
-        "kind": data.kind,
-        "tasks": data.tasks,
-        "texts": len(data.texts),
-        "different_texts": len(np.unique(data.groups)),
-        "contradictory": data.contradictory,
-        "fields": list(data.fields),
-        "pairs": data.pairs,
-        "choice": data.choice,
-        "how_many": data.how_many,
-        "counts": data.counts,
-        "disagreements": data.disagreements,
-        "settled_by": data.settled_by,
-        "left_out": data.left_out,
+        "data": {
+            "kind": data.kind,
+            "tasks": data.tasks,
+            "texts": len(data.texts),
+            "different_texts": len(np.unique(data.groups)),
+            "contradictory": data.contradictory,
+            "fields": list(data.fields),
+            "pairs": data.pairs,
+            "choice": data.choice,
+            "how_many": data.how_many,
+            "counts": data.counts,
+            "disagreements": data.disagreements,
+            "settled_by": data.settled_by,
+            "left_out": data.left_out,
+        },
     }
 
 
@@ -176,7 +127,3 @@ def _majority(labels: Labels, truth: Labels) -> float:
     answers, counts = np.unique(labels, axis=0, return_counts=True)
     alike = truth == answers[counts.argmax()]
     return float((alike.all(axis=1) if truth.ndim == 2 else alike).mean())
-
-
-def _on_one_line(numbers: re.Match[bytes]) -> bytes:
-    return b"[" + b" ".join(numbers[1].split()) + b"]"

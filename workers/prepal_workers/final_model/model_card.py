@@ -1,16 +1,23 @@
-"""The model card, in the Hugging Face hub's format."""
+"""The model card, in the Hugging Face hub's format, and its picture of which labels a model takes for which."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from prepal.records import readable
 from prepal_workers.final_model.metrics import Metrics
 from prepal_workers.labelled.wording import named
 
+_INCHES_A_CLASS, _LEAST_INCHES, _MOST_INCHES = 0.45, 4.0, 20.0
+# More numbers than this cannot be read.
+_MOST_NUMBERED = 20
 _TASK = "text-classification"
 _HOW_MANY = {
     "one": "one label",
@@ -41,6 +48,36 @@ def write_card(path: Path, metrics: Metrics, label_names: Sequence[str]) -> None
         }
     )
     path.write_text(readable(card), encoding="utf-8")
+
+
+def draw_confusion(
+    truth: NDArray[np.bool_], given: NDArray[np.bool_], label_names: tuple[str, ...], path: Path
+) -> None:
+    """Write a picture: of the texts with a label (row), the share that was given each label (column).
+
+    `truth` and `given`, both `(n, k)`, are the labels that texts have and are given.
+    """
+    classes = np.arange(len(label_names))
+    counts = truth.astype(np.int64).T @ given
+    shares = counts / np.maximum(truth.sum(axis=0), 1)[:, None]
+    inches = min(_MOST_INCHES, max(_LEAST_INCHES, _INCHES_A_CLASS * len(classes)))
+    figure = Figure(figsize=(inches + 1.5, inches), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    # A name is no formula, whatever dollars it has.
+    shown = [named([name]) or repr(name) for name in label_names]
+    axes.set_xticks(classes, shown, rotation=90, parse_math=False)
+    axes.set_yticks(classes, shown, parse_math=False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("labelled")
+    if len(classes) <= _MOST_NUMBERED:
+        for row, column in np.argwhere(counts):
+            colour = "white" if shares[row, column] > 1 / 2 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
+    with warnings.catch_warnings():
+        # A script that the font does not have is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(path, dpi=120)
 
 
 def _header(metrics: Metrics) -> str:

@@ -1,10 +1,11 @@
 """A fine-tuned model → labels for texts that have none."""
 
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,9 @@ from prepal.errors import PrepalError
 from prepal.files import Row, parse_rows, write_rows
 from prepal.labels.label_config import LabelConfig
 from prepal.learning.classifiers.decisions import HowMany
-from prepal_workers.final_model.metrics import Known
+from prepal_workers.final_model.metrics import FILE
 from prepal_workers.final_model.trust import Trust
-from prepal_workers.labelled.fields import Text
+from prepal_workers.labelled.fields import Text, TextFields
 from prepal_workers.labelled.wording import named
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training import measures
@@ -98,23 +99,30 @@ def find_threshold(trust: Trust, logits: NDArray[np.float32], each: HowMany, acc
 
 
 class Predictor:
-    """A model that `prepal finetune` wrote.
-
-    Args:
-        folder: the model's folder.
+    """A model that `prepal finetune` wrote to a folder.
 
     Raises:
-        PrepalError: there is none.
+        PrepalError: there is none that can be read.
     """
 
     def __init__(self, folder: Path) -> None:
-        known = Known.read(folder)
-        self.fields = known.fields
-        self.version = f"PRepAL fine-tuned {known.fingerprint[:8]}"
-        self._trust, self._judged = known.trust, known.judged
-        self.model = SequenceModel.load(folder)
+        try:
+            said: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            data = said["data"]
+            names = tuple(str(field).removeprefix("$") for field in data["fields"])
+            self.fields = TextFields(names, pair=bool(data["pairs"]))
+            self.version = f"PRepAL fine-tuned {str(said['fingerprint'])[:8]}"
+            # An older release kept neither this nor `how_many`.
+            self._trust = Trust.from_json(said["trust"]) if "trust" in said else None
+            self._judged = int(said["judged_by"]["texts"])
+            how_many: HowMany | None = data.get("how_many")
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise PrepalError(
+                f"{folder} has no {FILE} that can be read ({error}): give a folder that `prepal finetune` wrote."
+            ) from error
+        self.model = SequenceModel(str(folder))
         self.label_names = self.model.label_names
-        self.how_many: HowMany = known.how_many or ("any" if self.model.multilabel else "one")
+        self.how_many: HowMany = how_many or ("any" if self.model.multilabel else "one")
 
     def predict(self, texts: Sequence[Text], accuracy: float | None = None) -> Predictions:
         """Labels of texts, and which of them are sure enough for an accuracy."""

@@ -4,7 +4,7 @@ A model can be too sure of everything alike, which another temperature puts righ
 they look, as where labels are wrong, which no confidence shows.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -85,10 +85,6 @@ class Trust:
         judged = np.column_stack([self.sure.round(6), self.hits.round(3)])
         possible = {name: getattr(self, name).round(6).tolist() for name in _POSSIBLE}
         return {"judged": judged.tolist(), **possible, "surer": self.surer}
-
-    def if_surer(self, factor: float) -> "Trust":
-        """The same for a model that is surer by a factor than the one that was judged."""
-        return replace(self, surer=factor)
 
     def enough(
         self, logits: NDArray[np.float32], each: HowMany, order: NDArray[np.int64], accuracy: float

@@ -129,12 +129,9 @@ class LabelledData:
 
 
 def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
-    """The same sorted by task, without labels that no text has.
+    """The same sorted by task, without labels that no text has; `name` is the file's, for messages.
 
-    Args:
-        data: as it was read: labels are `(n, k)` bool also where a text has one.
-        multilabel: whether a text may have several labels.
-        name: the file's name, for messages.
+    As it was read, labels are `(n, k)` bool also where it is not `multilabel`, so that a text has one label.
 
     Raises:
         PrepalError: there is nothing that could be told apart.
@@ -152,6 +149,8 @@ def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
         only = data.label_names[used[0]] if len(used) else "empty"
         raise PrepalError(f"All {len(data.texts)} labels of {name} are {only!r}: a model needs examples of two.")
     kept = data.labels[order][:, used]
+    # Votes for labels that nothing has in the end are none, like the -1 of who was not asked, which is the last place.
+    renumbered = np.append(np.where(counts > 0, np.cumsum(counts > 0) - 1, -1), -1)
     return replace(
         data,
         texts=data.texts_at(order),
@@ -160,17 +159,9 @@ def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
         is_audit=data.is_audit[order],
         task_ids=data.task_ids[order],
         left_out=left_out,
-        votes=None if data.votes is None else _renumbered(data.votes[order], used),
+        votes=None if data.votes is None else renumbered[data.votes[order]],
         notes=tuple(_notes(data.label_names, counts)),
     )
-
-
-def _renumbered(votes: NDArray[np.int64], used: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Votes for labels that nothing has in the end are none."""
-    found = np.full(votes.shape, -1, np.int64)
-    for place, label in enumerate(used):
-        found[votes == label] = place
-    return found
 
 
 def _notes(label_names: Sequence[str], counts: NDArray[np.int64]) -> list[str]:

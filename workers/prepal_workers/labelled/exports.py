@@ -53,13 +53,9 @@ def is_export(rows: Sequence[Row]) -> bool:
 
 
 def read_export(kind: FileKind, rows: Sequence[Row], name: str, choice: str | None) -> Export:
-    """Tasks of an export.
+    """Tasks of an export; its file's `name` is for messages.
 
-    Args:
-        kind: the file's kind.
-        rows: the export's rows.
-        name: the file's name, for messages.
-        choice: name of the `Choices` tag that is wanted; CSV alone does not always tell which column it is.
+    `choice` is the `Choices` tag that is wanted, as CSV alone does not always tell which column it is.
 
     Raises:
         PrepalError: nothing tells which column holds the choices.
@@ -97,7 +93,8 @@ def _from_flat(kind: Literal["JSON_MIN", "CSV", "TSV"], rows: Sequence[Row], nam
     tags = [choice] if choice in columns else _choice_columns(columns, varying, by_task, name)
     not_data = _META | set(tags) | set(varying if kind != "JSON_MIN" else columns)
     names = {_frozen(row.get("annotator")) for row in rows if row.get("annotator") not in (None, "")}
-    annotators = {name: place for place, name in enumerate(sorted(names, key=_by_number), start=1)}
+    in_order = sorted(names, key=lambda name: (_number(name) or 0, name))
+    annotators = {name: place for place, name in enumerate(in_order, start=1)}
     tasks = []
     for task, of in by_task.items():
         of = sorted(of, key=lambda row: _number(row.get("annotation_id")) or 0)
@@ -182,10 +179,6 @@ def _columns(rows: Iterable[Row]) -> list[str]:
 def _number(value: object) -> int | None:
     written = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _LONGEST_ID
     return number(int(value) if written else value)  # type: ignore[call-overload]
-
-
-def _by_number(value: str) -> tuple[int, str]:
-    return (_number(value) or 0, value)
 
 
 def _frozen(value: object) -> str:

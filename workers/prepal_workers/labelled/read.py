@@ -114,8 +114,10 @@ def _cast(tasks: Sequence[ExportedTask], tag: str) -> tuple[_Votes, Counter[str]
         chosen = [a for a in task.annotations if not a.skipped and a.choices.get(tag)]
         if chosen:
             votes[task.id] = (task, chosen)
+        elif task.annotations:
+            left_out["skipped" if all(a.skipped for a in task.annotations) else "with nothing chosen"] += 1
         else:
-            left_out[_why_none(task)] += 1
+            left_out["with a draft only" if task.has_draft else "without an annotation"] += 1
     return votes, left_out
 
 
@@ -143,12 +145,6 @@ def _by_annotator(annotations: Sequence[Sequence[Annotation]], config: LabelConf
             if known:
                 row[column[a.annotator]] = known[0]
     return votes
-
-
-def _why_none(task: ExportedTask) -> str:
-    if not task.annotations:
-        return "with a draft only" if task.has_draft else "without an annotation"
-    return "skipped" if all(a.skipped for a in task.annotations) else "with nothing chosen"
 
 
 def _config_of(tag: str, annotations: Sequence[Annotation]) -> LabelConfig:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def load_pretrained(name: str, **config: Any) -> tuple[Any, Any]:  # noqa: ANN40
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # That the head is new is no news.
-        with quiet():
+        with quiet("transformers"):
             tokenizer = AutoTokenizer.from_pretrained(source(name))
             model = AutoModelForSequenceClassification.from_pretrained(
                 source(name), dtype=torch.float32, ignore_mismatched_sizes=bool(config), **config
@@ -70,14 +71,16 @@ def max_tokens(name: str, tokenizer: Any, config: Any) -> int:  # noqa: ANN401
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without what transformers tells of itself."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+def quiet(*names: str) -> Iterator[None]:
+    """Without what some libraries log below errors."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
     try:
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
         yield
     finally:
-        transformers_logging.set_verbosity(before)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _said(name: str, file: str) -> dict[str, Any]:

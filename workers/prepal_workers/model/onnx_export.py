@@ -1,9 +1,7 @@
 """A model as ONNX, checked against the original."""
 
-import contextlib
-import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from prepal.errors import PrepalError, cause
 from prepal_workers.labelled.fields import Text
+from prepal_workers.model.loading import quiet
 from prepal_workers.model.sequence_model import SequenceModel
 
 FILE = "model.onnx"
@@ -33,12 +32,7 @@ def check_installed() -> None:
 
 
 def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> dict[str, Any]:
-    """Write `model.onnx` beside the model; returns how far it differs from it.
-
-    Args:
-        model: the original.
-        folder: the one that the original was saved to.
-        texts: what the original and its export are compared on.
+    """Write `model.onnx` beside the model, which was saved to `folder`; returns how far they differ on some texts.
 
     Raises:
         PrepalError: the model cannot be exported, or the export gives other numbers.
@@ -52,7 +46,7 @@ def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> di
     original = model.model.to("cpu").eval()
     sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     try:
-        with warnings.catch_warnings(), _silent("torch.onnx", "onnxscript", "onnx_ir"):
+        with warnings.catch_warnings(), quiet("torch.onnx", "onnxscript", "onnx_ir"):
             # The exporter warns of its own code.
             warnings.simplefilter("ignore")
             torch.onnx.export(
@@ -89,8 +83,7 @@ class _Logits(torch.nn.Module):
 
     def __init__(self, model: torch.nn.Module, names: Sequence[str]) -> None:
         super().__init__()
-        self.model = model
-        self.names = list(names)
+        self.model, self.names = model, list(names)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
@@ -106,16 +99,3 @@ def _run(path: Path, model: SequenceModel, encoded: Sequence[dict[str, Any]]) ->
         batch = model.tokenizer.pad([one], return_tensors="np")
         found.append(session.run(["logits"], {name: np.asarray(batch[name], np.int64) for name in one})[0])
     return np.concatenate(found)
-
-
-@contextlib.contextmanager
-def _silent(*names: str) -> Iterator[None]:
-    """Without what some libraries log below errors."""
-    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
-    try:
-        for logger in levels:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)

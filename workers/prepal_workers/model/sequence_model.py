@@ -4,6 +4,7 @@ Linear probing, then fine-tuning: Kumar et al., Fine-Tuning can Distort Pretrain
 Out-of-Distribution (2022).
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -28,13 +29,15 @@ _UNSEEN_LOGIT = 5.0
 _PREDICTED_TOKENS = 8192
 # So many texts without a label say how texts differ; more say the same.
 _LEAST_UNLABELLED, _MOST_UNLABELLED = 300, 2000
+# As wide as is usual; doubling the scale goes with it.
+_LORA_RANK, _LORA_SCALE = 16, 32
 
 
 class SequenceModel:
     """Texts, or pairs of texts → logits.
 
     Args:
-        name: name on the Hugging Face hub, or a local folder.
+        name: name on the Hugging Face hub, or a folder, such as `save` wrote.
         n_classes: k, of a new head; None to take the model's own.
         multilabel: whether a text may have several classes of a new head.
         seed: decides how the head begins where it is not fitted.
@@ -60,15 +63,6 @@ class SequenceModel:
         if head and not is_classifier(name):
             pool_like_the_encoder(self.model, pooling(name))
 
-    @classmethod
-    def load(cls, folder: Path) -> "SequenceModel":
-        """Load what `save` left.
-
-        Raises:
-            PrepalError: the folder holds no model.
-        """
-        return cls(str(folder))
-
     @property
     def parameters(self) -> int:
         """How many numbers the model has."""
@@ -84,9 +78,9 @@ class SequenceModel:
         if not texts:
             return []
         if isinstance(texts[0], tuple):
-            parts = ([readable(text[0]) for text in texts], [readable(text[1]) for text in texts])
+            parts = [[readable(part) for part in column] for column in zip(*texts, strict=True)]
         else:
-            parts = ([readable(str(text)) for text in texts],)  # type: ignore[assignment]
+            parts = [[readable(str(text)) for text in texts]]
         encoded = self.tokenizer(*parts, truncation=True, max_length=self.max_tokens)
         return [{key: encoded[key][place] for key in encoded} for place in range(len(texts))]
 
@@ -103,7 +97,8 @@ class SequenceModel:
         labels say what to expect. With fewer, a name is one more text with its label.
         """
         k = self.n_classes
-        names = [name_text(name) for name in label_names] if self._reads_names(texts) else []
+        # Names are no texts where these are pairs, nor where a text may have several labels.
+        names = [] if self.multilabel or isinstance(texts[0], tuple) else [name_text(name) for name in label_names]
         others = [*unlabelled[:_MOST_UNLABELLED]] if len(unlabelled) >= _LEAST_UNLABELLED else []
         seen = self._run(self.tokenize([*texts, *names, *others]), hidden=True)
         length = float(np.linalg.norm(seen, axis=1).mean()) or 1.0
@@ -130,10 +125,6 @@ class SequenceModel:
             head.bias.copy_(torch.from_numpy(biases))
         return True
 
-    def _reads_names(self, texts: Sequence[Text]) -> bool:
-        """Whether names of labels can be taken for texts: not for pairs, nor where a text may have several labels."""
-        return not self.multilabel and bool(texts) and isinstance(texts[0], str)
-
     def vectors(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """What the head sees of texts `(n, d)` float32, at a mean length of 1."""
         seen = self._run(self.tokenize(texts), hidden=True)
@@ -154,6 +145,32 @@ class SequenceModel:
         with torch.no_grad():
             head.weight.div_(temperature)
             head.bias.div_(temperature)
+
+    def add_lora(self) -> None:
+        """Freeze the model, and put trainable low-rank matrices beside its linear layers; the head stays trainable.
+
+        Hu et al., LoRA: Low-Rank Adaptation of Large Language Models (2021).
+        """
+        # Here, because it takes long to load, and only large models need it.
+        from peft import LoraConfig, TaskType, get_peft_model
+
+        linear = {name: layer for name, layer in self.model.named_modules() if isinstance(layer, torch.nn.Linear)}
+        frozen = [name for name, layer in linear.items() if not any(p.requires_grad for p in layer.parameters())]
+        config = LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            r=_LORA_RANK,
+            lora_alpha=_LORA_SCALE,
+            target_modules="all-linear",
+            exclude_modules=frozen or None,
+        )
+        with warnings.catch_warnings():
+            # peft asks for what transformers has renamed.
+            warnings.simplefilter("ignore", FutureWarning)
+            self.model = get_peft_model(self.model, config)
+
+    def merge_lora(self, *, keep: bool) -> None:
+        """Make the model an ordinary one again after `add_lora`, with what was learnt (`keep`) or as it was."""
+        self.model = self.model.merge_and_unload() if keep else self.model.unload()
 
     def save(self, folder: Path, label_names: Sequence[str]) -> None:
         """Write a folder that `transformers.pipeline("text-classification", folder)` loads."""

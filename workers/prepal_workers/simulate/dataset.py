@@ -69,10 +69,7 @@ class Dataset:
 def load(train: Path, test: Path, pool: int | None = None) -> Dataset:
     """Read what `read` reads, for an experiment: no text of the pool is measured on, and the pool may be a part.
 
-    Args:
-        train: file of the pool.
-        test: file to measure on.
-        pool: take only so many texts of the pool, drawn at random and with all of its labels.
+    Of that, only `pool` texts are taken then, drawn at random and with all of its labels.
 
     Raises:
         PrepalError: a file cannot be used, or has another kind of labels than the other one.
@@ -81,11 +78,9 @@ def load(train: Path, test: Path, pool: int | None = None) -> Dataset:
 
 
 def read(train: Path, test: Path) -> Dataset:
-    """Read JSONL or CSV files with `text` (or `text_a` and `text_b`) and `label`, which may be a list in JSONL.
+    """Read the pool and what to measure on: JSONL or CSV files with `text` (or `text_a` and `text_b`) and `label`.
 
-    Args:
-        train: file of the pool.
-        test: file to measure on.
+    In JSONL, `label` may be a list.
 
     Raises:
         PrepalError: a file cannot be used, or has another kind of labels than the other one.

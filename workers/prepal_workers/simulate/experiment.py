@@ -61,7 +61,13 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
     What is chosen after a row depends on the seed and the row's number alone. Labels come in the order in which they
     were asked for, so the first text of a choice is the one that was labelled first.
     """
-    about = _about(setting, dataset)
+    about = {
+        "version": version("prepal-label-studio"),
+        "dataset": dataset.name,
+        "data": dataset.fingerprint,
+        "models": models_of(asdict(setting)),
+        **asdict(setting),
+    }
     own = vectors[setting.encoder]
     chooser = _chooser(setting, dataset, own)
     judging = vectors[setting.judge] if setting.judge else own
@@ -195,16 +201,6 @@ def _fine_tuned(model: str, dataset: Dataset, labelled: NDArray[np.int64], seed:
 
     texts = [dataset.train.texts[at] for at in labelled]
     return train(model, texts, dataset.train.labels[labelled], len(dataset.choices), seed=seed)
-
-
-def _about(setting: Setting, dataset: Dataset) -> Row:
-    return {
-        "version": version("prepal-label-studio"),
-        "dataset": dataset.name,
-        "data": dataset.fingerprint,
-        "models": models_of(asdict(setting)),
-        **asdict(setting),
-    }
 
 
 def models_of(setting: Mapping[str, Any]) -> list[str]:

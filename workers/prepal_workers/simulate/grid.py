@@ -81,7 +81,9 @@ def run_all(
     """
     set_apart(results, dataset)
     kept = read(results)
-    complete = {_key(row) for row in kept if row["labels"] >= _last(row, dataset) and _is_last(row)}
+    texts = len(dataset.train.texts)
+    last = (row for row in kept if row["labels"] >= min(int(row["budget"]), texts))
+    complete = {_key(row) for row in last if not row["final_model"] or row["phase"] == "final"}
     _write(results, [row for row in kept if _key(row) in complete])
     wanted = {_key(asdict(setting)): setting for setting in settings}
     missing = [setting for key, setting in wanted.items() if key not in complete]
@@ -108,14 +110,6 @@ def _append_all(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vector
 
 def _key(row: Mapping[str, object]) -> tuple[object, ...]:
     return tuple(row[field.name] for field in fields(Setting))
-
-
-def _last(row: Row, dataset: Dataset) -> int:
-    return min(int(row["budget"]), len(dataset.train.texts))
-
-
-def _is_last(row: Row) -> bool:
-    return not row["final_model"] or row["phase"] == "final"
 
 
 def _line(row: Row) -> bytes:

@@ -190,11 +190,7 @@ def _name(setting: Mapping[str, Any], different: Sequence[str]) -> str:
 def _random_for(arm: Arm, found: Sequence[Arm]) -> Arm | None:
     """The random labels that an arm is held against: with as many things the same as possible."""
     candidates = [other for other in found if other.setting["strategy"] == _RANDOM]
-
-    def alike(other: Arm) -> int:
-        return sum(other.setting[name] == arm.setting[name] for name in _ARM)
-
-    return max(candidates, key=alike, default=None)
+    return max(candidates, key=lambda it: sum(it.setting[name] == arm.setting[name] for name in _ARM), default=None)
 
 
 def _curves(found: Sequence[Arm], title: str) -> Figure:

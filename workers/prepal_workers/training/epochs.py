@@ -124,11 +124,6 @@ class Progress(TrainerCallback):
         (folder / COMPLETE).write_text(json.dumps({"seconds": self._seconds, "learning": self._learning}))
 
 
-def start_score(history: Sequence[dict[str, Any]]) -> float:
-    """How good the model was before the first epoch."""
-    return next((entry["eval_score"] for entry in history if "eval_score" in entry and not entry.get("epoch")), -1.0)
-
-
 def last_complete(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end."""
     whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]

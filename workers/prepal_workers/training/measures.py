@@ -84,16 +84,14 @@ def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
     Guo et al., On Calibration of Modern Neural Networks (2017). One text of each class more, that the model finds as
     likely as any other, keeps a perfect score on few texts from looking like certainty.
     """
-    low, high = np.log(_TEMPERATURES)
-    found = minimize_scalar(lambda log: _surprise(logits, labels, log), bounds=(low, high), method="bounded")
-    return float(np.exp(found.x))
-
-
-def _surprise(logits: NDArray[np.float32], labels: Labels, log_temperature: float) -> float:
     k = logits.shape[1]
-    scaled = logits / np.exp(log_temperature)
-    uniform = -log_softmax(scaled, axis=1).mean() if labels.ndim == 1 else np.logaddexp(0, -scaled).mean()
-    return log_loss(scaled, labels) * len(labels) + float(uniform) * min(k, len(labels)) / k
+
+    def surprise(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        uniform = -log_softmax(scaled, axis=1).mean() if labels.ndim == 1 else np.logaddexp(0, -scaled).mean()
+        return log_loss(scaled, labels) * len(labels) + float(uniform) * min(k, len(labels)) / k
+
+    return float(np.exp(minimize_scalar(surprise, bounds=np.log(_TEMPERATURES), method="bounded").x))
 
 
 def calibration_error(logits: NDArray[np.float32], labels: Labels, each: HowMany) -> float:

@@ -5,19 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import TrainingArguments
 
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
 from prepal_workers.model.sequence_model import SequenceModel
-from prepal_workers.training.memory import tokens_at_once
 from prepal_workers.training.recipe import Recipe, precision
 
 _WARMUP, _WEIGHT_DECAY = 0.1, 0.01
 # Batches of similar length save padding; of fewer texts, batches would be the same in every epoch.
 _SORTED_FROM = 128
+# Padded tokens of one part of a batch: fills two cores or a small GPU; more are not faster.
+_ENOUGH_TOKENS = 8192
+# Of all memory, so much is counted on; the rest is for other programs. What is free at the moment does not count, so
+# that a training that is resumed goes on in the same parts.
+_MEMORY_SHARE = 0.5
+# Weights, gradients and AdamW's two moments, four bytes each.
+_BYTES_A_PARAMETER = 16
 
 Loss = Callable[..., torch.Tensor]
 Row = dict[str, Any]
@@ -65,6 +73,31 @@ def arguments_of(
     )
 
 
+def tokens_at_once(config: Any, n_parameters: int, longest: int, memory_bytes: int | None = None) -> int:  # noqa: ANN401
+    """Padded tokens of one part of a batch; at least one text.
+
+    For the backward pass a layer keeps 34 h + 5 a s bytes of a token in 16 bits, and twice that in 32: Korthikanti et
+    al., Reducing Activation Recomputation in Large Transformer Models (2022).
+
+    Args:
+        config: the model's: hidden size h, attention heads a, layers.
+        n_parameters: how many numbers are trained.
+        longest: tokens of the longest text, s.
+        memory_bytes: the GPU's memory, or the machine's without one; asked for when None.
+    """
+    hidden = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
+    layers = getattr(config, "num_hidden_layers", None)
+    heads = getattr(config, "num_attention_heads", None)
+    if not (hidden and layers and heads):
+        return max(_ENOUGH_TOKENS, longest)
+    if memory_bytes is None:
+        on_gpu = torch.cuda.is_available()
+        memory_bytes = torch.cuda.get_device_properties(0).total_memory if on_gpu else psutil.virtual_memory().total
+    token = 2 * layers * (34 * hidden + 5 * heads * longest)
+    left = _MEMORY_SHARE * memory_bytes - _BYTES_A_PARAMETER * n_parameters
+    return max(longest, min(_ENOUGH_TOKENS, int(left / token)))
+
+
 def rows_of(model: SequenceModel, texts: Sequence[Text], labels: Labels) -> list[Row]:
     """Texts as the model reads them, with their labels."""
     several = labels.ndim == 2
@@ -74,7 +107,12 @@ def rows_of(model: SequenceModel, texts: Sequence[Text], labels: Labels) -> list
 
 def log_loss(labels: Labels, n_classes: int) -> Loss:
     """Log loss; where a text has one class, rare ones count more."""
-    class_weights = None if labels.ndim == 2 else _class_weights(labels, n_classes)
+    class_weights = None
+    if labels.ndim == 1:
+        counts = np.bincount(labels, minlength=n_classes)
+        # By the root of how rare classes are: half-way to all classes counting the same.
+        weights = 1 / np.sqrt(np.maximum(counts, 1))
+        class_weights = torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
 
     def loss(outputs: Any, labels: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: ANN401
         logits = outputs.logits.float()
@@ -85,8 +123,40 @@ def log_loss(labels: Labels, n_classes: int) -> Loss:
     return loss
 
 
-def _class_weights(labels: Labels, n_classes: int) -> torch.Tensor:
-    """Weights by the root of how rare classes are: half-way to all classes counting the same."""
-    counts = np.bincount(labels, minlength=n_classes)
-    weights = 1 / np.sqrt(np.maximum(counts, 1))
-    return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
+class PairLoss:
+    """Squared difference of the cosine of two texts to 1 or 0: whether they have the same label; SetFit's first step.
+
+    All pairs of a batch count; like and unlike ones weigh the same, as if pairs of both kinds were drawn equally often.
+    A text's vector is the input of `head`. Tunstall et al., Efficient Few-Shot Learning Without Prompts (2022).
+    """
+
+    def __init__(self, head: nn.Module) -> None:
+        self._vectors: list[torch.Tensor] = []
+        self._hook = head.register_forward_pre_hook(lambda _, inputs: self._vectors.append(inputs[0]))
+
+    def __call__(self, outputs: Any, labels: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: ANN401
+        """The loss of the batch that the model was just run on."""
+        del outputs
+        vectors = functional.normalize(self._vectors[-1].float(), dim=1)
+        self._vectors.clear()
+        alike = _alike(labels)
+        others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        squares = (vectors @ vectors.T - alike) ** 2
+        kinds = [kind for kind in (others & (alike > 0), others & (alike == 0)) if kind.any()]
+        if not kinds:
+            return squares.sum() * 0
+        return torch.stack([squares[kind].mean() for kind in kinds]).mean()
+
+    def close(self) -> None:
+        """Stop listening to the model."""
+        self._hook.remove()
+
+
+def _alike(labels: torch.Tensor) -> torch.Tensor:
+    """How alike the labels of each two texts are: 0 or 1, or the share of their classes that both have."""
+    if labels.ndim == 1:
+        return (labels[:, None] == labels).float()
+    marks = labels.float()
+    both = marks @ marks.T
+    either = marks.sum(dim=1)[:, None] + marks.sum(dim=1) - both
+    return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))

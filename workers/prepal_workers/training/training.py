@@ -1,11 +1,9 @@
 """Fine-tunes a pretrained model on labelled texts."""
 
-import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +16,10 @@ from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
 from prepal_workers.model.head import last_layer
 from prepal_workers.model.loading import quiet
-from prepal_workers.model.lora import add_lora, merge_lora
 from prepal_workers.model.sequence_model import SequenceModel
-from prepal_workers.training.contrastive import PairLoss
-from prepal_workers.training.epochs import Epoch, Progress, Watch, last_complete, start_score
+from prepal_workers.training.epochs import Epoch, Progress, Watch, last_complete
 from prepal_workers.training.recipe import Recipe, Wishes, choose_recipe
-from prepal_workers.training.trainer import arguments_of, log_loss, rows_of
+from prepal_workers.training.trainer import PairLoss, arguments_of, log_loss, rows_of
 
 _Labelled = tuple[Sequence[Text], Labels]
 
@@ -97,7 +93,9 @@ def train(
     if recipe.method == "logistic":
         return trained
     judged_by = validation if recipe.method == "fine-tune" else None
-    with _folder(out) as folder, quiet():
+    with tempfile.TemporaryDirectory(prefix="prepal-") as temporary, quiet("transformers"):
+        folder = out or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         _learn(trained, (texts, labels), judged_by, folder, seed, keeps=out is not None, resume=resume, watch=watch)
     if recipe.method == "contrast":
         began.start_head(texts, labels, unlabelled, label_names)
@@ -123,7 +121,7 @@ def _learn(
     model, recipe = trained.model, trained.recipe
     start = {name: tensor.clone() for name, tensor in model.model.state_dict().items()} if judged_by else {}
     if recipe.lora:
-        add_lora(model)
+        model.add_lora()
     contrast = PairLoss(last_layer(model.model)) if recipe.method == "contrast" else None
     labels = learnt[1]
     rows, judged = rows_of(model, *learnt), rows_of(model, *judged_by) if judged_by else None
@@ -151,24 +149,13 @@ def _learn(
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     history = trainer.state.log_history
     trained.epochs, trained.logits = progress.epochs(history), progress.logits
-    trained.best_epoch = _best(trained.epochs, history) if judged_by else len(trained.epochs)
-    merge_lora(model, keep=bool(trained.best_epoch))
+    trained.best_epoch = len(trained.epochs)
+    if judged_by:
+        at_start = (said["eval_score"] for said in history if "eval_score" in said and not said.get("epoch"))
+        trained.best_epoch = int(np.argmax([next(at_start, -1.0), *(epoch.score or 0.0 for epoch in trained.epochs)]))
+    if recipe.lora:
+        model.merge_lora(keep=bool(trained.best_epoch))
     if judged_by and not trained.best_epoch:
         model.model.load_state_dict(start)
     if contrast:
         contrast.close()
-
-
-def _best(epochs: Sequence[Epoch], history: Sequence[dict[str, Any]]) -> int:
-    """The number of the best epoch; 0 if the model was better before the first one."""
-    return int(np.argmax([start_score(history), *(epoch.score or 0.0 for epoch in epochs)]))
-
-
-@contextlib.contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        yield out
-        return
-    with tempfile.TemporaryDirectory(prefix="prepal-") as folder:
-        yield Path(folder)
