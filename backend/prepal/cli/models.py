@@ -15,10 +15,10 @@ from prepal.cli.options import (
     from_workers,
     json_option,
     out_option,
-    started_home_option,
+    settings_option,
 )
 from prepal.cli.screen import messages
-from prepal.settings import load as load_settings
+from prepal.settings import Settings
 
 # The experiments of `prepal_workers.simulate.presets`, which cannot be imported where torch is missing.
 _PRESETS = {
@@ -45,15 +45,20 @@ _PRESETS = {
 @click.option("--label-names/--no-label-names", default=None, help="Make use of the names of labels.  [default: do]")
 @click.option("--pool", type=click.IntRange(min=2), help="Take only so many texts of TRAIN, drawn at random.")
 @click.option("--final-model", help="Fine-tune this model on all labels at the end.")
-@started_home_option
+@settings_option
 @json_option
 def simulate(
-    train: Path, test: Path, out: Path, preset: str | None, jobs: int, home: Path, as_json: bool, **options: object
+    train: Path,
+    test: Path,
+    out: Path,
+    preset: str | None,
+    jobs: int,
+    settings: Settings,
+    as_json: bool,
+    **given: object,
 ) -> None:
     """Try strategies on labelled data: TRAIN is the pool, accuracy is measured on TEST."""
     run = from_workers("prepal_workers.simulate.run", "Experiments")
-    settings = load_settings(home)
-    given = {name: value for name, value in options.items() if value is not None}
     with ended_by_signals():
         table = run.simulate(
             train,
@@ -64,7 +69,7 @@ def simulate(
             encoder=settings.prepal_encoder,
             jobs=jobs,
             preset=preset,
-            given=given,
+            given={name: value for name, value in given.items() if value is not None},
         )
         if as_json:
             click.echo(json.dumps(table))
@@ -90,21 +95,20 @@ def simulate(
 @click.option("--onnx", is_flag=True, help="Write model.onnx too, checked against the original.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything that is drawn.")
 @click.option("--resume", is_flag=True, help="Go on where the same command was ended.")
-@started_home_option
+@settings_option
 @json_option
 def finetune(
     export: str | None,
     project: int | None,
     model: str,
     out: Path,
-    home: Path,
+    settings: Settings,
     as_json: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
     """Train the final model on EXPORT: JSON, JSON_MIN, CSV or TSV of Label Studio, JSONL, or `-`."""
     if (export is None) == (project is None):
         raise click.UsageError("Give either EXPORT or --project.")
-    settings = load_settings(home)
     metrics = from_workers("prepal_workers.final_model.commands", "Fine-tuning").finetune(
         export, project, model, out, settings, messages(), audits=audit_tasks(settings, project), **options
     )
@@ -124,7 +128,7 @@ def finetune(
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Mark as sure what is right this often, such as 0.95.",
 )
-@started_home_option
+@settings_option
 @json_option
 def predict(
     model: Path,
@@ -132,13 +136,12 @@ def predict(
     out: Path | None,
     project: int | None,
     threshold: float | None,
-    home: Path,
+    settings: Settings,
     as_json: bool,
 ) -> None:
     """Label the rest with a MODEL that `finetune` wrote."""
     if (source is None) == (project is None) or (source is None) != (out is None):
         raise click.UsageError("Give either --input and --out, or --project.")
-    settings = load_settings(home)
     commands = from_workers("prepal_workers.final_model.commands", "Predicting")
     found = commands.predict(model, source, out, project, threshold, settings, messages())
     if as_json:

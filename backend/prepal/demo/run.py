@@ -171,7 +171,7 @@ class _Demo:
         with self._bar() as bar:
             task = bar.add_task("Embedding", total=count)
             while True:
-                told = report(project, self._waiting, self._waiting.encoder)
+                told = report(project, self._waiting)
                 if told["problem"]:
                     raise PrepalError(told["problem"])
                 bar.update(task, completed=told["embedded"], total=max(count, told["known"]))

@@ -22,38 +22,35 @@ _DISPUTED = 20
 _POINTS = 100
 
 
-def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
+def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> dict[str, Any]:
     """Everything that the page shows, as one JSON document: what `status` reports, and what it rests on.
 
     Raises:
         PrepalError: what Redis has of the project cannot be read.
     """
-    with readable(project):
-        return _document(View.of(project), waiting, encoder, label_studio_url)
-
-
-def _document(view: View, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
-    state, config, labels = report_of(view, waiting, encoder), view.config, view.labels
-    tasks_url = f"{without_credentials(label_studio_url)}/projects/{view.project.id}/data"
+    tasks_url = f"{without_credentials(label_studio_url)}/projects/{project.id}/data"
 
     def entry(task: int, **more: object) -> dict[str, Any]:
         return {"task": task, "url": f"{tasks_url}?task={task}", **more}
 
-    return {
-        **state,
-        "label_studio_url": tasks_url,
-        "facts_behind": view.facts - (view.record.facts if view.record else 0),
-        "accuracies": _newest(view.accuracies),
-        "expected": view.project.expected,
-        "choices": _balance(view),
-        "next": [entry(task, **what) for task, what in _next(view, state["next"])],
-        "suspected": [
-            entry(task, choices=config.names(labels[task]))
-            for task in state["suspected"]
-            if config is not None and task in labels
-        ],
-        "disputed": [entry(task, votes=votes) for task, votes in _disputed(view)],
-    }
+    with readable(project):
+        view = View.of(project)
+        state, config, labels = report_of(view, waiting), view.config, view.labels
+        return {
+            **state,
+            "label_studio_url": tasks_url,
+            "facts_behind": view.facts - (view.record.facts if view.record else 0),
+            "accuracies": _newest(view.accuracies),
+            "expected": project.expected,
+            "choices": _balance(view),
+            "next": [entry(task, **what) for task, what in _next(view, state["next"])],
+            "suspected": [
+                entry(task, choices=config.names(labels[task]))
+                for task in state["suspected"]
+                if config is not None and task in labels
+            ],
+            "disputed": [entry(task, votes=votes) for task, votes in _disputed(view)],
+        }
 
 
 def overview(connection: redis.Redis) -> list[dict[str, Any]]:
