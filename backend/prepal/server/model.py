@@ -2,8 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,24 +12,14 @@ from prepal.labels.events import as_list, number, read_annotation
 from prepal.project import MODEL_VERSION, Project
 from prepal.queues.requests import request_round, request_sync
 
-
-@contextmanager
-def _without_torch() -> Iterator[None]:
-    # label-studio-ml prefers torch's multiprocessing where torch is installed, and would load all of torch for it.
-    missing = object()
-    before = sys.modules.get("torch", missing)
-    sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if before is missing:
-            del sys.modules["torch"]
-        else:
-            sys.modules["torch"] = before  # type: ignore[assignment]
-
-
-with _without_torch():
+# label-studio-ml prefers torch's multiprocessing where torch is installed, and would load all of torch for it.
+_torch = {"torch": sys.modules["torch"]} if "torch" in sys.modules else {}
+sys.modules["torch"] = None  # type: ignore[assignment]
+try:
     from label_studio_ml.model import LabelStudioMLBase
+finally:
+    del sys.modules["torch"]
+    sys.modules.update(_torch)
 
 log = logging.getLogger(__name__)
 
