@@ -8,9 +8,8 @@ from dataclasses import replace
 import redis
 
 from prepal.doctor import connection, processes, ranking, servers
-from prepal.doctor.case import Case, Check
-from prepal.doctor.finding import Finding, skipped
-from prepal.doctor.finding import problem as wrong
+from prepal.doctor.case import Case, Check, Finding, skipped
+from prepal.doctor.case import problem as wrong
 from prepal.errors import PrepalError
 from prepal.project import all_projects
 from prepal.settings import Settings
@@ -28,8 +27,10 @@ def examine(settings: Settings, number: int | None = None) -> list[Finding]:
     """Look at the installation and at one project, or at all that PRepAL knows."""
     case = Case(settings, number or 0)
     findings = _look(case, _INSTALLATION, [])
-    for one in [number] if number else _projects(case, findings):
-        findings += _look(case.of(one), _PROJECT, findings[: len(_INSTALLATION)])
+    no_redis = any(finding.name == "Redis" and finding.state == "problem" for finding in findings)
+    known = [] if number or no_redis else [project.id for project in all_projects(case.connection)]
+    for one in [number] if number else known:
+        findings += _look(Case(settings, one), _PROJECT, findings[: len(_INSTALLATION)])
     return findings
 
 
@@ -86,12 +87,6 @@ def _careful(one: Check, case: Case) -> Finding:
     except (redis.RedisError, OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         log.debug("the check %r failed", one.name, exc_info=error)
         return wrong(f"The check failed ({type(error).__name__}).", "Run it again with LOG_LEVEL=DEBUG to see why.")
-
-
-def _projects(case: Case, findings: Collection[Finding]) -> list[int]:
-    if any(finding.name == "Redis" and finding.state == "problem" for finding in findings):
-        return []
-    return [project.id for project in all_projects(case.connection)]
 
 
 def _treat(fix: Callable[[], object] | None) -> str:

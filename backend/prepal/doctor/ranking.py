@@ -1,7 +1,6 @@
 """Checks of what one project is served: by the newest ranking, of all its tasks and labels, and in its order."""
 
-from prepal.doctor.case import Case, Check
-from prepal.doctor.finding import Finding, ok, problem, skipped, warning
+from prepal.doctor.case import Case, Check, Finding, ok, problem, skipped, warning
 from prepal.label_studio.client import UNCERTAINTY_SAMPLING
 from prepal.label_studio.publish import stands_first, usable_score
 from prepal.project import MODEL_VERSION
