@@ -68,7 +68,6 @@ class _Start:
 
     @property
     def ended(self) -> int:
-        """How often it has ended."""
         return len(self._started) - bool(self.pid)
 
     @property
@@ -76,16 +75,14 @@ class _Start:
         return self.ended >= ATTEMPTS or self.still_s >= self.process.still_s
 
     def note(self, seen: Seen) -> None:
-        """Take down what the supervisor tells."""
         self.pid = seen.pid
         if seen.started and seen.started not in self._started:
             self._started.add(seen.started)
             self.still_s = 0.0
 
     def answers(self) -> bool:
-        """Whether it does its work."""
+        self.wrong = ""
         try:
-            self.wrong = ""
             return bool(self.pid) and self.process.answers(self.pid)
         except WrongAnswerError as answer:
             self.wrong = str(answer)
@@ -101,7 +98,6 @@ class _Start:
         self.still_s = self.still_s + passed_s if self.wrong or before == self._did else 0.0
 
     def doing(self) -> str:
-        """What it is doing, in a few words."""
         if self.wrong:
             return f"it answers {self.wrong}"
         if self.still_s >= _TELL_S:
@@ -109,14 +105,13 @@ class _Start:
         ended = f"ended {self.ended} times, " if self.ended else ""
         return f"{ended}working, {self.processor_s:.1f} s of processor time so far"
 
-    def said(self) -> list[str]:
-        """The end of what it has written to its log since it was started."""
-        if not self.log.exists():
-            return []
-        with self.log.open("rb") as log:
-            # A log that became too long was begun anew.
-            log.seek(self.log_began if _size(self.log) >= self.log_began else 0)
-            return log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    def quoted(self) -> str:
+        """The end of what it has written to its log since it was started, or that there is nothing."""
+        written = self.log.read_bytes() if self.log.exists() else b""
+        # A log that became too long was begun anew.
+        news = written[self.log_began if len(written) >= self.log_began else 0 :]
+        lines = news.decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return "\n".join([f"the end of {self.log}:", *lines]) if lines else f"it wrote nothing to {self.log}."
 
 
 class Starting:
@@ -134,8 +129,9 @@ class Starting:
     ) -> None:
         self._all = [_Start(one, logs(one.name), _size(logs(one.name))) for one in processes]
         self._pending = list(self._all)
-        supervisor = Process("supervisord", "The supervisor", 0, [], lambda _: True)
-        self._supervisor = _Start(supervisor, logs("supervisord"), _size(logs("supervisord")))
+        self._supervisor = _Start(
+            Process("supervisord", "", 0, [], bool), logs("supervisord"), _size(logs("supervisord"))
+        )
         self._progress = progress
         self._began = time.monotonic()
 
@@ -154,7 +150,7 @@ class Starting:
         looked = told = time.monotonic()
         while True:
             if not lives():
-                raise PrepalError(f"{self._supervisor.process.title} ended; {_quoted(self._supervisor)}")
+                raise PrepalError(f"The supervisor ended; {self._supervisor.quoted()}")
             known = seen()
             self._ask(known or {})
             if not self._pending:
@@ -183,21 +179,15 @@ class Starting:
 def _verdict(start: _Start, supervisor: int) -> str:
     title = start.process.title
     if start.ended >= ATTEMPTS:
-        return f"{title} ended again and again; {_quoted(start)}"
+        return f"{title} ended again and again; {start.quoted()}"
     if start.wrong:
-        return f"{title} has answered {start.wrong} for {start.still_s:.0f} s; {_quoted(start)}"
+        return f"{title} has answered {start.wrong} for {start.still_s:.0f} s; {start.quoted()}"
     pid = start.pid or supervisor
     who = f"process {pid}" if start.pid else f"it does not run, and the supervisor, process {pid},"
     return (
         f"{title} stands still: for {start.still_s:.0f} s it did not answer, used no processor time and wrote nothing; "
-        f"{who} is {_status(pid)} and has used {_processor_s(pid):.1f} s of processor time; {_quoted(start)}"
+        f"{who} is {_status(pid)} and has used {_processor_s(pid):.1f} s of processor time; {start.quoted()}"
     )
-
-
-def _quoted(start: _Start) -> str:
-    """The end of a log, or that there is nothing in it."""
-    lines = start.said()
-    return "\n".join([f"the end of {start.log}:", *lines]) if lines else f"it wrote nothing to {start.log}."
 
 
 def _listed(parts: Sequence[str]) -> str:
