@@ -12,7 +12,7 @@ import redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from prepal.demo.annotator import Annotator
+from prepal.demo.annotator import annotate_next
 from prepal.demo.curve import draw, learning_curve, random_curve, table
 from prepal.demo.data import Ticket, load_texts, load_tickets, split
 from prepal.errors import PrepalError
@@ -52,7 +52,8 @@ def run_demo(
     Raises:
         PrepalError: the data cannot be used, or something does not come up.
     """
-    _check_extras()
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("matplotlib") is None:
+        raise PrepalError("The demo embeds texts and draws a curve: pip install 'prepal-label-studio[workers]' first.")
     tickets = load_texts(data) if data else load_tickets()
     if annotate and any(ticket.topic is None for ticket in tickets):
         raise PrepalError(f"{data} has texts without a label, and a played annotator needs one for each: add them.")
@@ -68,10 +69,8 @@ def run_demo(
             return
         console.print()
         console.print(f"[bold]Open[/bold]     {installation.label_studio_url}/projects/{project}")
-        if installation.label_studio_user:
-            console.print(
-                f"[bold]Sign in[/bold]  {installation.label_studio_user} / {installation.label_studio_password}"
-            )
+        if user := installation.label_studio_user:
+            console.print(f"[bold]Sign in[/bold]  {user} / {installation.label_studio_password}")
         console.print("[bold]Click[/bold]    Label All Tasks, choose, Submit: what comes next is what teaches most.")
         home_option = "" if home == Path(".prepal") else f" --home {home}"
         console.print(f"[bold]Watch[/bold]    prepal status {project}{home_option}, or")
@@ -94,7 +93,7 @@ class _Demo:
 
     def project(self, tickets: Sequence[Ticket], title: str, *, new: bool, own: bool) -> int:
         """The demo's project, existing if need be, connected, embedded and ranked."""
-        label_studio = self._label_studio
+        label_studio, there = self._label_studio, self._installation
         existing = [] if new or own else [p for p in label_studio.projects() if p["title"] == title]
         if existing:
             project = int(existing[0]["id"])
@@ -104,13 +103,8 @@ class _Demo:
                 for begin in bar.track(range(0, len(tickets), _IMPORT_AT_ONCE), description="Importing"):
                     texts = tickets[begin : begin + _IMPORT_AT_ONCE]
                     label_studio.import_tasks(project, [{"text": ticket.text} for ticket in texts])
-        connect(
-            Project(self._redis, project),
-            label_studio,
-            self._installation.backend_url,
-            self._installation.backend_user,
-            self._installation.backend_password,
-        )
+        login = there.backend_user, there.backend_password
+        connect(Project(self._redis, project), label_studio, there.backend_url, *login)
         request_sync(self._redis, project, full=True)
         self._wait_until_ranked(project, len(tickets))
         return project
@@ -118,12 +112,11 @@ class _Demo:
     def play(self, project: int, pool: Sequence[Ticket], held_back: Sequence[Ticket], count: int) -> None:
         """Play an annotator, then show what the labels are worth beside as many random ones."""
         answers = {ticket.text: str(ticket.topic) for ticket in pool}
-        annotator = Annotator(self._label_studio, project, answers)
         labelled: list[str] = []
         seconds: list[float] = []
         with self._bar() as bar:
             for _ in bar.track(range(count), description="Annotating"):
-                text = annotator.annotate_next()
+                text = annotate_next(self._label_studio, project, answers)
                 if text is None:
                     break
                 labelled.append(text)
@@ -198,8 +191,3 @@ def _label_config(tickets: Sequence[Ticket]) -> str:
         '<View><Text name="text" value="$text"/>'
         f'<Choices name="topic" toName="text" choice="single">{choices}</Choices></View>'
     )
-
-
-def _check_extras() -> None:
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("matplotlib") is None:
-        raise PrepalError("The demo embeds texts and draws a curve: pip install 'prepal-label-studio[workers]' first.")
