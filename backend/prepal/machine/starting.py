@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import Popen
 
 import psutil
 
@@ -70,10 +71,6 @@ class _Start:
     def ended(self) -> int:
         return len(self._started) - bool(self.pid)
 
-    @property
-    def is_broken(self) -> bool:
-        return self.ended >= ATTEMPTS or self.still_s >= self.process.still_s
-
     def note(self, seen: Seen) -> None:
         self.pid = seen.pid
         if seen.started and seen.started not in self._started:
@@ -129,18 +126,16 @@ class Starting:
     ) -> None:
         self._all = [_Start(one, logs(one.name), _size(logs(one.name))) for one in processes]
         self._pending = list(self._all)
-        self._supervisor = _Start(
-            Process("supervisord", "", 0, [], bool), logs("supervisord"), _size(logs("supervisord"))
-        )
+        supervisor = Process("supervisord", "The supervisor", 0, [], bool)
+        self._supervisor = _Start(supervisor, logs("supervisord"), _size(logs("supervisord")))
         self._progress = progress
         self._began = time.monotonic()
 
-    def wait(self, supervisor: int, lives: Callable[[], bool], seen: Callable[[], Mapping[str, Seen] | None]) -> None:
+    def wait(self, supervisor: "Popen[bytes]", seen: Callable[[], Mapping[str, Seen] | None]) -> None:
         """Wait until all answer, and tell every few seconds what is waited for and what it does.
 
         Args:
-            supervisor: its process id.
-            lives: whether it runs.
+            supervisor: its process.
             seen: what it tells of each process, by name; None while it does not answer.
 
         Raises:
@@ -149,7 +144,7 @@ class Starting:
         self._progress(f"Starting {_listed([start.process.title for start in self._pending])}")
         looked = told = time.monotonic()
         while True:
-            if not lives():
+            if supervisor.poll() is not None:
                 raise PrepalError(f"The supervisor ended; {self._supervisor.quoted()}")
             known = seen()
             self._ask(known or {})
@@ -157,10 +152,11 @@ class Starting:
                 return
             if (now := time.monotonic()) - looked >= _LOOK_S:
                 for start in self._pending:
-                    start.look(supervisor if known is None else start.pid, min(now - looked, 2 * _LOOK_S))
+                    start.look(supervisor.pid if known is None else start.pid, min(now - looked, 2 * _LOOK_S))
                 looked = now
-            if broken := next((start for start in self._all if start.is_broken), None):
-                raise PrepalError(_verdict(broken, supervisor))
+            for start in self._all:
+                if start.ended >= ATTEMPTS or start.still_s >= start.process.still_s:
+                    raise PrepalError(_verdict(start, supervisor.pid))
             if now - told >= _TELL_S:
                 waited = [f"{start.process.title} ({start.doing()})" for start in self._pending]
                 self._progress(f"After {now - self._began:.0f} s waiting for {_listed(waited)}")

@@ -86,7 +86,7 @@ def supervised(
         with _signals_later():
             supervisor = _start(config, environment, lock, logs_of(home))
             ends.callback(_end, supervisor)
-        starting.wait(supervisor.pid, lambda: supervisor.poll() is None, lambda: _seen(home))
+        starting.wait(supervisor, lambda: _seen(home))
         yield
 
 

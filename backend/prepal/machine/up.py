@@ -58,15 +58,8 @@ class Installation:
 
     def ready_json(self, project: int | None) -> dict[str, str | int | None]:
         """Return what `--ready-file` gets."""
-        return {
-            "label_studio_url": self.label_studio_url,
-            "label_studio_token": self.label_studio_token,
-            "backend_url": self.backend_url,
-            "backend_user": self.backend_user,
-            "backend_password": self.backend_password,
-            "redis_url": self.redis_url,
-            "project": project,
-        }
+        told = ["label_studio_url", "label_studio_token", "backend_url", "backend_user", "backend_password", "redis_url"]
+        return {**{name: getattr(self, name) for name in told}, "project": project}
 
 
 @contextmanager
