@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -48,14 +47,7 @@ _PRESETS = {
 @settings_option
 @json_option
 def simulate(
-    train: Path,
-    test: Path,
-    out: Path,
-    preset: str | None,
-    jobs: int,
-    settings: Settings,
-    as_json: bool,
-    **given: object,
+    train: Path, test: Path, out: Path, preset: str | None, jobs: int, settings: Settings, as_json: bool, **grid: object
 ) -> None:
     """Try strategies on labelled data: TRAIN is the pool, accuracy is measured on TEST."""
     run = from_workers("prepal_workers.simulate.run", "Experiments")
@@ -69,7 +61,7 @@ def simulate(
             encoder=settings.prepal_encoder,
             jobs=jobs,
             preset=preset,
-            given={name: value for name, value in given.items() if value is not None},
+            given={name: value for name, value in grid.items() if value is not None},
         )
         if as_json:
             click.echo(json.dumps(table))
@@ -98,13 +90,7 @@ def simulate(
 @settings_option
 @json_option
 def finetune(
-    export: str | None,
-    project: int | None,
-    model: str,
-    out: Path,
-    settings: Settings,
-    as_json: bool,
-    **options: Any,  # noqa: ANN401
+    export: str | None, project: int | None, model: str, out: Path, settings: Settings, as_json: bool, **options: object
 ) -> None:
     """Train the final model on EXPORT: JSON, JSON_MIN, CSV or TSV of Label Studio, JSONL, or `-`."""
     if (export is None) == (project is None):

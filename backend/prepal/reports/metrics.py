@@ -119,7 +119,7 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
     for project in projects:
         try:
             with readable(project):
-                add(View.of(project))
+                add(View(project))
         except PrepalError:
             problem.add_metric([str(project.id)], True)
     yield from (rounds, seconds, finished, labels, annotations, pool, tasks, known, embedded, behind, problem)

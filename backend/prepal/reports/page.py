@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import redis
-from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.labels.annotation import Annotation
@@ -34,7 +33,7 @@ def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> 
         return {"task": task, "url": f"{tasks_url}?task={task}", **more}
 
     with readable(project):
-        view = View.of(project)
+        view = View(project)
         state, config, labels = report_of(view, waiting), view.config, view.labels
         return {
             **state,
@@ -74,7 +73,7 @@ def without_credentials(url: str) -> str:
 def _line(project: Project) -> dict[str, Any]:
     try:
         with readable(project):
-            view = View.of(project)
+            view = View(project)
             record = view.record
             return {
                 "project": project.id,
@@ -135,16 +134,14 @@ def _disputed(view: View) -> list[tuple[int, list[list[str]]]]:
     config = view.config
     if config is None:
         return []
-    votes: dict[int, list[tuple[Annotation, NDArray[np.bool_]]]] = defaultdict(list)
+    votes: dict[int, list[tuple[Annotation, list[str]]]] = defaultdict(list)
     for annotation in view.annotations.values():
-        row = vote(annotation, config)
-        if row is not None:
-            votes[annotation.task].append((annotation, row))
+        if (row := vote(annotation, config)) is not None:
+            votes[annotation.task].append((annotation, sorted(config.names(row))))
     disputed = []
     for task, cast_votes in votes.items():
-        chosen = sorted({tuple(sorted(config.names(row))) for _, row in cast_votes})
+        chosen = sorted(map(list, {tuple(names) for _, names in cast_votes}))
         if len(chosen) > 1 and not any(annotation.ground_truth for annotation, _ in cast_votes):
-            newest = max(annotation.updated_at for annotation, _ in cast_votes)
-            disputed.append((newest, task, [list(names) for names in chosen]))
+            disputed.append((max(annotation.updated_at for annotation, _ in cast_votes), task, chosen))
     disputed.sort(reverse=True)
     return [(task, chosen) for _, task, chosen in disputed[:_DISPUTED]]

@@ -34,7 +34,7 @@ def report(project: Project, waiting: WaitingTexts) -> dict[str, Any]:
         PrepalError: what Redis has of the project cannot be read.
     """
     with readable(project):
-        return report_of(View.of(project), waiting)
+        return report_of(View(project), waiting)
 
 
 def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:

@@ -34,11 +34,8 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
         super().__init__()
         self.project = project
 
-    def predict(
-        self, tasks: Sequence[Mapping[str, Any]], context: Mapping[str, Any] | None = None, **_: object
-    ) -> list[dict[str, Any]]:
+    def predict(self, tasks: Sequence[Mapping[str, Any]], *_: object, **__: object) -> list[dict[str, Any]]:
         """One prediction per task, in their order, empty where the newest round knows none."""
-        del context
         config, ranking = label_config.parse_or_none(self.project.info.label_config), self.project.ranking()
         results: list[list[dict[str, Any]]] = [[] for _ in tasks]
         if config and ranking and config.understands(ranking.meaning, ranking.chosen.shape[1]):
