@@ -2,7 +2,7 @@
 
 import importlib.util
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -12,7 +12,6 @@ import redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from prepal.demo.annotator import annotate_next
 from prepal.demo.curve import draw, learning_curve, random_curve, table
 from prepal.demo.data import Ticket, load_texts, load_tickets, split
 from prepal.errors import PrepalError
@@ -33,6 +32,7 @@ _IMPORT_AT_ONCE = 5000
 # Only a learner that is gone takes so long.
 _ROUND_TIMEOUT_S = 600.0
 _RANDOM_SEEDS = 10
+_ANSWER = {"from_name": "topic", "to_name": "text", "type": "choices"}
 # Accuracy is told at these numbers of labels, and at the last one.
 _STEPS = (10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 750, 1000)
 
@@ -177,6 +177,32 @@ class _Demo:
     def _bar(self) -> Progress:
         columns = (TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         return Progress(*columns, console=self._console)
+
+
+def annotate_next(label_studio: LabelStudio, project: int, answers: Mapping[str, str]) -> str | None:
+    """Play an annotator: answer the task that Label Studio serves next; returns its text, None when no tasks are left.
+
+    Args:
+        label_studio: as the annotator is signed in there.
+        project: its id.
+        answers: the topic by the text of every task.
+
+    Raises:
+        PrepalError: Label Studio does not answer, refuses, or serves a text without an answer.
+    """
+    began = time.monotonic()
+    task = label_studio.next_task(project)
+    if task is None:
+        return None
+    text = str(task["data"].get("text"))
+    if text not in answers:
+        raise PrepalError(
+            f"Task {task['id']} of project {project} has the text {text!r:.60}, to which the played annotator knows "
+            "no answer: import the texts that it was given."
+        )
+    result = [{**_ANSWER, "value": {"choices": [answers[text]]}}]
+    label_studio.create_annotation(task["id"], {"result": result, "lead_time": time.monotonic() - began})
+    return text
 
 
 def _label_config(tickets: Sequence[Ticket]) -> str:

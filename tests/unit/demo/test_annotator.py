@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prepal.demo.annotator import annotate_next
+from prepal.demo.run import annotate_next
 from prepal.errors import PrepalError
 
 
