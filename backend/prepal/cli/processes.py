@@ -9,28 +9,21 @@ from typing import Any
 import click
 
 from prepal import private
-from prepal.cli.options import (
-    EXISTING_FILE,
-    connected_redis,
-    ended_by_signals,
-    from_workers,
-    home_option,
-    ready_file_option,
-)
+from prepal.cli import options
 from prepal.cli.screen import messages
 from prepal.errors import PrepalError
 from prepal.settings import load as load_settings
 
 
 @click.command()
-@home_option
-@ready_file_option
+@options.home_option
+@options.ready_file_option
 def up(home: Path, ready_file: Path | None) -> None:
     """Run everything on this machine."""
     from prepal.machine.up import running
 
     tell = messages().print
-    with ended_by_signals(), running(home, load_settings(), progress=tell) as installation:
+    with options.ended_by_signals(), running(home, load_settings(), progress=tell) as installation:
         _write_ready(ready_file, installation.ready_json(None))
         tell(f"[bold]Label Studio[/bold]  {installation.label_studio_url}")
         if installation.label_studio_user:
@@ -42,18 +35,18 @@ def up(home: Path, ready_file: Path | None) -> None:
 
 
 @click.command()
-@home_option
-@ready_file_option
+@options.home_option
+@options.ready_file_option
 @click.option("--annotate", type=click.IntRange(min=1), help="Play an annotator for so many tasks, then end.")
 @click.option(
-    "--data", type=EXISTING_FILE, help="Your own texts: CSV or JSONL with `text` and, if there is one, `label`."
+    "--data", type=options.EXISTING_FILE, help="Your own texts: CSV or JSONL with `text` and, if there is one, `label`."
 )
 def demo(home: Path, ready_file: Path | None, annotate: int | None, data: Path | None) -> None:
     """`up`, with a project of sample tickets that is already connected."""
     from prepal.demo.run import run_demo
 
     ready = partial(_write_ready, ready_file)
-    with ended_by_signals():
+    with options.ended_by_signals():
         run_demo(home, load_settings(), messages(), annotate=annotate, data=data, ready=ready, wait=_wait_for_the_end)
 
 
@@ -84,7 +77,7 @@ def learn() -> None:
 @worker.command()
 def embed() -> None:
     """Turn texts into vectors."""
-    from_workers("prepal_workers.embed.process", "The embed worker").run_worker(load_settings())
+    options.from_workers("prepal_workers.embed.process", "The embed worker").run_worker(load_settings())
 
 
 @worker.command()
@@ -93,7 +86,7 @@ def alive(queue: str) -> None:
     """For health checks: exit status 0 while such a worker of this machine or container is alive."""
     from prepal.queues.recovery import is_alive_here
 
-    if not is_alive_here(connected_redis(load_settings()), queue):
+    if not is_alive_here(options.connected_redis(load_settings()), queue):
         raise PrepalError(f"No `prepal worker {queue}` of this machine is alive: start it, or look at its log.")
 
 

@@ -70,8 +70,7 @@ def status(number: int, settings: Settings, as_json: bool) -> None:
     with readable(project):
         if not project.info.label_config:
             raise PrepalError(f"Project {number} is not connected: run `prepal connect {number}`.")
-    waiting = WaitingTexts(connection, settings.prepal_encoder)
-    told = report(project, waiting)
+    told = report(project, WaitingTexts(connection, settings.prepal_encoder))
     if as_json:
         click.echo(json.dumps(told))
     else:
