@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
+from prepal import vectors
 from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.connect import connect
@@ -20,8 +21,6 @@ from prepal.vectors import encoders
 
 if TYPE_CHECKING:
     import httpx
-
-    from prepal.vectors import VectorTable
 
 _REDIS_TIMEOUT_S = 5
 _LABEL_STUDIO_TIMEOUT_S = 15.0
@@ -135,11 +134,9 @@ class Case:
             return encoders.identity(self.settings.prepal_encoder)
 
     @cached_property
-    def table(self) -> "VectorTable":
+    def table(self) -> "vectors.VectorTable":
         """The vector cache."""
-        from prepal.vectors import VectorTable
-
-        return VectorTable(self.settings.prepal_vectors, self.encoder)
+        return vectors.VectorTable(self.settings.prepal_vectors, self.encoder)
 
     @cached_property
     def waiting(self) -> WaitingTexts:
@@ -214,13 +211,9 @@ class Case:
     def give_credentials(self) -> None:
         """Tell Label Studio the backend's user and password again."""
         assert self.backend is not None
-        fields = {
-            "project": self.number,
-            "url": self.backend["url"],
-            "auth_method": "BASIC_AUTH",
-            "basic_auth_user": self.settings.basic_auth_user,
-            "basic_auth_pass": self.settings.basic_auth_pass,
-        }
+        user, password = self.login
+        login = {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+        fields = {"project": self.number, "url": self.backend["url"], **login}
         self.label_studio.save_backend(int(self.backend["id"]), fields)
 
     def try_again(self) -> None:

@@ -53,8 +53,7 @@ def clock(case: Case) -> Finding:
     date = case.version_answer.headers.get("Date")
     if date is None:
         return skipped("Label Studio's answers have no date.")
-    ahead = datetime.now(UTC) - parsedate_to_datetime(date)
-    seconds = round(ahead.total_seconds())
+    seconds = round((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
     if abs(seconds) > _MOST_CLOCK_SKEW_S:
         side = "ahead of" if seconds > 0 else "behind"
         return problem(
