@@ -60,9 +60,8 @@ def run_demo(
     pool, held_back = split(tickets, held_back=min(500, len(tickets) // 4)) if annotate else (tickets, [])
     with running(home, settings, progress=console.print) as installation:
         demo = _Demo(installation, settings, console)
-        project = demo.project(
-            pool, f"{_TITLE}, annotated by the demo" if annotate else _TITLE, new=bool(annotate), own=bool(data)
-        )
+        title = f"{_TITLE}, annotated by the demo" if annotate else _TITLE
+        project = demo.project(pool, title, new=bool(annotate), own=bool(data))
         ready(installation.ready_json(project))
         if annotate:
             demo.play(project, pool, held_back, annotate)
@@ -208,10 +207,9 @@ def annotate_next(label_studio: LabelStudio, project: int, answers: Mapping[str,
 def _label_config(tickets: Sequence[Ticket]) -> str:
     """The project's own label config where its choices fit, else one made from the labels."""
     labels = sorted({ticket.topic for ticket in tickets if ticket.topic is not None})
-    if _CONFIG.exists():
-        config = _CONFIG.read_text()
-        if all(f"value={quoteattr(label)}" in config for label in labels):
-            return config
+    config = _CONFIG.read_text() if _CONFIG.exists() else ""
+    if config and all(f"value={quoteattr(label)}" in config for label in labels):
+        return config
     choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in labels)
     return (
         '<View><Text name="text" value="$text"/>'

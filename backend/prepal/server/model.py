@@ -104,5 +104,4 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
 
 
 def _ids(items: object) -> list[int]:
-    found = (number(item.get("id") if isinstance(item, Mapping) else item) for item in as_list(items))
-    return [pk for pk in found if pk]
+    return [pk for item in as_list(items) if (pk := number(item.get("id") if isinstance(item, Mapping) else item))]
