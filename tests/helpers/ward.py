@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from prepal.doctor.case import Finding
 from prepal.doctor.examination import check, examine
-from prepal.doctor.finding import Finding
 from prepal.settings import Settings
 from tests.helpers.api import wait_until
 from tests.helpers.projects import Loop

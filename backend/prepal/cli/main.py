@@ -20,14 +20,14 @@ import redis
 
 from prepal import logs
 from prepal import settings as settings_table
-from prepal.cli import machine, models, projects, services
+from prepal.cli import models, processes, projects
 from prepal.errors import PrepalError
 
 _SETTINGS_HELP = "Settings come from the environment:\n\n\b\n" + "\n".join(
     f"  {name:22} {text}{f' [{default}]' if default else ''}" for name, default, text in settings_table.table()
 )
 # Run by whatever restarts them; what they say goes to a log.
-_SERVICES = (services.serve, services.worker)
+_SERVICES = (processes.serve, processes.worker)
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 for command in (
-    *(machine.up, machine.demo),
+    *(processes.up, processes.demo),
     *(projects.connect, projects.disconnect, projects.status, projects.doctor, projects.vectors, projects.export),
     *(models.simulate, models.finetune, models.predict),
     *_SERVICES,

@@ -3,22 +3,13 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
-from prepal.cli.options import (
-    EXISTING_FILE,
-    CommaList,
-    audit_tasks,
-    ended_by_signals,
-    from_workers,
-    json_option,
-    out_option,
-    started_home_option,
-)
+from prepal.cli import options
+from prepal.cli.options import EXISTING_FILE, CommaList
 from prepal.cli.screen import messages
-from prepal.settings import load as load_settings
+from prepal.settings import Settings
 
 # The experiments of `prepal_workers.simulate.presets`, which cannot be imported where torch is missing.
 _PRESETS = {
@@ -33,7 +24,7 @@ _PRESETS = {
 @click.command(epilog="Presets:\n\n\b\n" + "\n".join(f"  {name:11} {text}" for name, text in _PRESETS.items()))
 @click.argument("train", type=EXISTING_FILE)
 @click.argument("test", type=EXISTING_FILE)
-@out_option("Folder for the results.", folder=True)
+@options.out_option("Folder for the results.", folder=True)
 @click.option("--preset", type=click.Choice(sorted(_PRESETS)), help="One of the paper's experiments: see below.")
 @click.option("--strategy", type=CommaList(), help="Strategies, as in auto,random.  [default: auto,random]")
 @click.option("--budget", type=click.IntRange(min=1), help="Labels in all.  [default: 300]")
@@ -45,16 +36,14 @@ _PRESETS = {
 @click.option("--label-names/--no-label-names", default=None, help="Make use of the names of labels.  [default: do]")
 @click.option("--pool", type=click.IntRange(min=2), help="Take only so many texts of TRAIN, drawn at random.")
 @click.option("--final-model", help="Fine-tune this model on all labels at the end.")
-@started_home_option
-@json_option
+@options.settings_option
+@options.json_option
 def simulate(
-    train: Path, test: Path, out: Path, preset: str | None, jobs: int, home: Path, as_json: bool, **options: object
+    train: Path, test: Path, out: Path, preset: str | None, jobs: int, settings: Settings, as_json: bool, **grid: object
 ) -> None:
     """Try strategies on labelled data: TRAIN is the pool, accuracy is measured on TEST."""
-    run = from_workers("prepal_workers.simulate.run", "Experiments")
-    settings = load_settings(home)
-    given = {name: value for name, value in options.items() if value is not None}
-    with ended_by_signals():
+    run = options.from_workers("prepal_workers.simulate.run", "Experiments")
+    with options.ended_by_signals():
         table = run.simulate(
             train,
             test,
@@ -64,7 +53,7 @@ def simulate(
             encoder=settings.prepal_encoder,
             jobs=jobs,
             preset=preset,
-            given=given,
+            given={name: value for name, value in grid.items() if value is not None},
         )
         if as_json:
             click.echo(json.dumps(table))
@@ -74,7 +63,7 @@ def simulate(
 @click.argument("export", type=click.Path(allow_dash=True), required=False)
 @click.option("--project", type=click.IntRange(min=1), help="A Label Studio project, instead of EXPORT.")
 @click.option("--model", required=True, help="What to fine-tune: a name on the Hugging Face hub, or a folder.")
-@out_option("Folder of the result.", folder=True)
+@options.out_option("Folder of the result.", folder=True)
 @click.option("--choice", help="Name of the Choices tag, where an export has several.")
 @click.option("--text", "fields", multiple=True, help="Field of the text; may be given several times.")
 @click.option("--pair", is_flag=True, default=None, help="The two --text fields are a pair.")
@@ -90,23 +79,16 @@ def simulate(
 @click.option("--onnx", is_flag=True, help="Write model.onnx too, checked against the original.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything that is drawn.")
 @click.option("--resume", is_flag=True, help="Go on where the same command was ended.")
-@started_home_option
-@json_option
+@options.settings_option
+@options.json_option
 def finetune(
-    export: str | None,
-    project: int | None,
-    model: str,
-    out: Path,
-    home: Path,
-    as_json: bool,
-    **options: Any,  # noqa: ANN401
+    export: str | None, project: int | None, model: str, out: Path, settings: Settings, as_json: bool, **given: object
 ) -> None:
     """Train the final model on EXPORT: JSON, JSON_MIN, CSV or TSV of Label Studio, JSONL, or `-`."""
     if (export is None) == (project is None):
         raise click.UsageError("Give either EXPORT or --project.")
-    settings = load_settings(home)
-    metrics = from_workers("prepal_workers.final_model.commands", "Fine-tuning").finetune(
-        export, project, model, out, settings, messages(), audits=audit_tasks(settings, project), **options
+    metrics = options.from_workers("prepal_workers.final_model.commands", "Fine-tuning").finetune(
+        export, project, model, out, settings, messages(), audits=options.audit_tasks(settings, project), **given
     )
     if as_json:
         click.echo(json.dumps(metrics))
@@ -124,22 +106,21 @@ def finetune(
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Mark as sure what is right this often, such as 0.95.",
 )
-@started_home_option
-@json_option
+@options.settings_option
+@options.json_option
 def predict(
     model: Path,
     source: str | None,
     out: Path | None,
     project: int | None,
     threshold: float | None,
-    home: Path,
+    settings: Settings,
     as_json: bool,
 ) -> None:
     """Label the rest with a MODEL that `finetune` wrote."""
     if (source is None) == (project is None) or (source is None) != (out is None):
         raise click.UsageError("Give either --input and --out, or --project.")
-    settings = load_settings(home)
-    commands = from_workers("prepal_workers.final_model.commands", "Predicting")
+    commands = options.from_workers("prepal_workers.final_model.commands", "Predicting")
     found = commands.predict(model, source, out, project, threshold, settings, messages())
     if as_json:
         click.echo(json.dumps(found))

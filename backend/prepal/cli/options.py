@@ -12,19 +12,19 @@ import redis
 
 from prepal.errors import PrepalError
 from prepal.settings import Settings
+from prepal.settings import load as load_settings
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_HOME: dict[str, Any] = {"type": _FOLDER, "default": Path(".prepal"), "show_default": True}
 
-home_option = click.option(
-    "--home", type=_FOLDER, default=Path(".prepal"), show_default=True, help="Folder that keeps all state."
-)
-started_home_option = click.option(
+home_option = click.option("--home", **_HOME, help="Folder that keeps all state.")
+settings_option = click.option(
     "--home",
-    type=_FOLDER,
-    default=Path(".prepal"),
-    show_default=True,
+    "settings",
+    **_HOME,
+    callback=lambda _context, _option, home: load_settings(home),
     help="Folder of a running `prepal up`, for what the environment does not say.",
 )
 ready_file_option = click.option("--ready-file", type=_FILE, help="Gets addresses and token as JSON.")

@@ -11,11 +11,10 @@ import click
 
 from prepal import records
 from prepal.cli import screen
-from prepal.cli.options import audit_tasks, connected_redis, json_option, out_option, started_home_option
+from prepal.cli.options import audit_tasks, connected_redis, json_option, out_option, settings_option
 from prepal.errors import PrepalError
 from prepal.files import write_whole
 from prepal.settings import Settings
-from prepal.settings import load as load_settings
 
 if TYPE_CHECKING:
     from prepal.label_studio.client import LabelStudio
@@ -25,23 +24,17 @@ _number = click.argument("number", metavar="PROJECT", type=click.IntRange(min=1)
 
 @click.command()
 @_number
-@started_home_option
+@settings_option
 @json_option
-def connect(number: int, home: Path, as_json: bool) -> None:
+def connect(number: int, settings: Settings, as_json: bool) -> None:
     """Make a Label Studio project ready. Safe to repeat."""
     from prepal.label_studio.connect import connect as make_ready
     from prepal.project import Project
     from prepal.queues.requests import request_sync
 
-    settings = load_settings(home)
-    connection = connected_redis(settings)
-    changes = make_ready(
-        Project(connection, number),
-        _label_studio(settings),
-        settings.prepal_backend_url,
-        settings.basic_auth_user,
-        settings.basic_auth_pass,
-    )
+    connection, login = connected_redis(settings), (settings.basic_auth_user, settings.basic_auth_pass)
+    project, label_studio = Project(connection, number), _label_studio(settings)
+    changes = make_ready(project, label_studio, settings.prepal_backend_url, *login)
     request_sync(connection, number, full=True)
     _show_changes(number, changes, "Nothing to change: the project was ready.", as_json=as_json)
 
@@ -49,14 +42,13 @@ def connect(number: int, home: Path, as_json: bool) -> None:
 @click.command()
 @_number
 @click.option("--predictions/--no-predictions", default=False, help="Delete the predictions that were made, too.")
-@started_home_option
+@settings_option
 @json_option
-def disconnect(number: int, predictions: bool, home: Path, as_json: bool) -> None:
+def disconnect(number: int, predictions: bool, settings: Settings, as_json: bool) -> None:
     """Undo `connect`: webhook, backend, and sampling as it was. Labels stay in Label Studio. Safe to repeat."""
     from prepal.label_studio.connect import disconnect as undo
     from prepal.project import Project
 
-    settings = load_settings(home)
     label_studio, project = _label_studio(settings), Project(connected_redis(settings), number)
     with screen.messages().status(f"Disconnecting project {number}"):
         changes = undo(project, label_studio, settings.prepal_backend_url, predictions=predictions)
@@ -65,22 +57,20 @@ def disconnect(number: int, predictions: bool, home: Path, as_json: bool) -> Non
 
 @click.command()
 @_number
-@started_home_option
+@settings_option
 @json_option
-def status(number: int, home: Path, as_json: bool) -> None:
+def status(number: int, settings: Settings, as_json: bool) -> None:
     """Tasks, embedded, labelled, rounds, accuracy with its interval."""
     from prepal.project import Project, readable
     from prepal.queues.waiting import WaitingTexts
     from prepal.reports.status import report
 
-    settings = load_settings(home)
     connection = connected_redis(settings)
     project = Project(connection, number)
     with readable(project):
         if not project.info.label_config:
             raise PrepalError(f"Project {number} is not connected: run `prepal connect {number}`.")
-    waiting = WaitingTexts(connection, settings.prepal_encoder)
-    told = report(project, waiting, waiting.encoder)
+    told = report(project, WaitingTexts(connection, settings.prepal_encoder))
     if as_json:
         click.echo(json.dumps(told))
     else:
@@ -90,13 +80,12 @@ def status(number: int, home: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("number", metavar="[PROJECT]", type=click.IntRange(min=1), required=False)
 @click.option("--fix", "fixing", is_flag=True, help="Do the remedies that are safe, then look again.")
-@started_home_option
+@settings_option
 @json_option
-def doctor(number: int | None, fixing: bool, home: Path, as_json: bool) -> None:
+def doctor(number: int | None, fixing: bool, settings: Settings, as_json: bool) -> None:
     """Look for what keeps it from working; without PROJECT, in all. Exit status 1: there is a problem."""
     from prepal.doctor.examination import examine, mend
 
-    settings = load_settings(home)
     findings = examine(settings, number)
     treated: list[str] = []
     if fixing:
@@ -113,13 +102,12 @@ def doctor(number: int | None, fixing: bool, home: Path, as_json: bool) -> None:
 @click.command()
 @click.option("--prune", "pruning", is_flag=True, help="Delete the vectors that no project of this Redis uses.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting.")
-@started_home_option
+@settings_option
 @json_option
-def vectors(pruning: bool, yes: bool, home: Path, as_json: bool) -> None:
+def vectors(pruning: bool, yes: bool, settings: Settings, as_json: bool) -> None:
     """Show what the vector cache holds, and who uses it."""
     from prepal.doctor import upkeep
 
-    settings = load_settings(home)
     connection, uri = connected_redis(settings), settings.prepal_vectors
     with screen.messages().status(f"Looking into {uri}"):
         stored = upkeep.survey(connection, uri, settings.prepal_encoder)
@@ -137,12 +125,11 @@ def vectors(pruning: bool, yes: bool, home: Path, as_json: bool) -> None:
 @click.command()
 @_number
 @out_option("Where it goes.")
-@started_home_option
-def export(number: int, out: Path, home: Path) -> None:
+@settings_option
+def export(number: int, out: Path, settings: Settings) -> None:
     """Write Label Studio's JSON export, in which `meta` marks the audit tasks."""
     from prepal.labels.events import AUDIT_MARK
 
-    settings = load_settings(home)
     with screen.messages().status(f"Exporting project {number}"):
         tasks = _label_studio(settings).export(number)
     audits = audit_tasks(settings, number)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prepal.doctor.finding import Finding
+    from prepal.doctor.case import Finding
     from prepal.doctor.upkeep import Stored
 
 

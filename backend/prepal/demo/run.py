@@ -2,7 +2,7 @@
 
 import importlib.util
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -12,7 +12,6 @@ import redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from prepal.demo.annotator import Annotator
 from prepal.demo.curve import draw, learning_curve, random_curve, table
 from prepal.demo.data import Ticket, load_texts, load_tickets, split
 from prepal.errors import PrepalError
@@ -33,6 +32,7 @@ _IMPORT_AT_ONCE = 5000
 # Only a learner that is gone takes so long.
 _ROUND_TIMEOUT_S = 600.0
 _RANDOM_SEEDS = 10
+_ANSWER = {"from_name": "topic", "to_name": "text", "type": "choices"}
 # Accuracy is told at these numbers of labels, and at the last one.
 _STEPS = (10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 750, 1000)
 
@@ -52,26 +52,24 @@ def run_demo(
     Raises:
         PrepalError: the data cannot be used, or something does not come up.
     """
-    _check_extras()
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("matplotlib") is None:
+        raise PrepalError("The demo embeds texts and draws a curve: pip install 'prepal-label-studio[workers]' first.")
     tickets = load_texts(data) if data else load_tickets()
     if annotate and any(ticket.topic is None for ticket in tickets):
         raise PrepalError(f"{data} has texts without a label, and a played annotator needs one for each: add them.")
     pool, held_back = split(tickets, held_back=min(500, len(tickets) // 4)) if annotate else (tickets, [])
     with running(home, settings, progress=console.print) as installation:
         demo = _Demo(installation, settings, console)
-        project = demo.project(
-            pool, f"{_TITLE}, annotated by the demo" if annotate else _TITLE, new=bool(annotate), own=bool(data)
-        )
+        title = f"{_TITLE}, annotated by the demo" if annotate else _TITLE
+        project = demo.project(pool, title, new=bool(annotate), own=bool(data))
         ready(installation.ready_json(project))
         if annotate:
             demo.play(project, pool, held_back, annotate)
             return
         console.print()
         console.print(f"[bold]Open[/bold]     {installation.label_studio_url}/projects/{project}")
-        if installation.label_studio_user:
-            console.print(
-                f"[bold]Sign in[/bold]  {installation.label_studio_user} / {installation.label_studio_password}"
-            )
+        if user := installation.label_studio_user:
+            console.print(f"[bold]Sign in[/bold]  {user} / {installation.label_studio_password}")
         console.print("[bold]Click[/bold]    Label All Tasks, choose, Submit: what comes next is what teaches most.")
         home_option = "" if home == Path(".prepal") else f" --home {home}"
         console.print(f"[bold]Watch[/bold]    prepal status {project}{home_option}, or")
@@ -94,7 +92,7 @@ class _Demo:
 
     def project(self, tickets: Sequence[Ticket], title: str, *, new: bool, own: bool) -> int:
         """The demo's project, existing if need be, connected, embedded and ranked."""
-        label_studio = self._label_studio
+        label_studio, there = self._label_studio, self._installation
         existing = [] if new or own else [p for p in label_studio.projects() if p["title"] == title]
         if existing:
             project = int(existing[0]["id"])
@@ -104,13 +102,8 @@ class _Demo:
                 for begin in bar.track(range(0, len(tickets), _IMPORT_AT_ONCE), description="Importing"):
                     texts = tickets[begin : begin + _IMPORT_AT_ONCE]
                     label_studio.import_tasks(project, [{"text": ticket.text} for ticket in texts])
-        connect(
-            Project(self._redis, project),
-            label_studio,
-            self._installation.backend_url,
-            self._installation.backend_user,
-            self._installation.backend_password,
-        )
+        login = there.backend_user, there.backend_password
+        connect(Project(self._redis, project), label_studio, there.backend_url, *login)
         request_sync(self._redis, project, full=True)
         self._wait_until_ranked(project, len(tickets))
         return project
@@ -118,12 +111,11 @@ class _Demo:
     def play(self, project: int, pool: Sequence[Ticket], held_back: Sequence[Ticket], count: int) -> None:
         """Play an annotator, then show what the labels are worth beside as many random ones."""
         answers = {ticket.text: str(ticket.topic) for ticket in pool}
-        annotator = Annotator(self._label_studio, project, answers)
         labelled: list[str] = []
         seconds: list[float] = []
         with self._bar() as bar:
             for _ in bar.track(range(count), description="Annotating"):
-                text = annotator.annotate_next()
+                text = annotate_next(self._label_studio, project, answers)
                 if text is None:
                     break
                 labelled.append(text)
@@ -171,7 +163,7 @@ class _Demo:
         with self._bar() as bar:
             task = bar.add_task("Embedding", total=count)
             while True:
-                told = report(project, self._waiting, self._waiting.encoder)
+                told = report(project, self._waiting)
                 if told["problem"]:
                     raise PrepalError(told["problem"])
                 bar.update(task, completed=told["embedded"], total=max(count, told["known"]))
@@ -186,20 +178,40 @@ class _Demo:
         return Progress(*columns, console=self._console)
 
 
+def annotate_next(label_studio: LabelStudio, project: int, answers: Mapping[str, str]) -> str | None:
+    """Play an annotator: answer the task that Label Studio serves next; returns its text, None when no tasks are left.
+
+    Args:
+        label_studio: as the annotator is signed in there.
+        project: its id.
+        answers: the topic by the text of every task.
+
+    Raises:
+        PrepalError: Label Studio does not answer, refuses, or serves a text without an answer.
+    """
+    began = time.monotonic()
+    task = label_studio.next_task(project)
+    if task is None:
+        return None
+    text = str(task["data"].get("text"))
+    if text not in answers:
+        raise PrepalError(
+            f"Task {task['id']} of project {project} has the text {text!r:.60}, to which the played annotator knows "
+            "no answer: import the texts that it was given."
+        )
+    result = [{**_ANSWER, "value": {"choices": [answers[text]]}}]
+    label_studio.create_annotation(task["id"], {"result": result, "lead_time": time.monotonic() - began})
+    return text
+
+
 def _label_config(tickets: Sequence[Ticket]) -> str:
     """The project's own label config where its choices fit, else one made from the labels."""
     labels = sorted({ticket.topic for ticket in tickets if ticket.topic is not None})
-    if _CONFIG.exists():
-        config = _CONFIG.read_text()
-        if all(f"value={quoteattr(label)}" in config for label in labels):
-            return config
+    config = _CONFIG.read_text() if _CONFIG.exists() else ""
+    if config and all(f"value={quoteattr(label)}" in config for label in labels):
+        return config
     choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in labels)
     return (
         '<View><Text name="text" value="$text"/>'
         f'<Choices name="topic" toName="text" choice="single">{choices}</Choices></View>'
     )
-
-
-def _check_extras() -> None:
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("matplotlib") is None:
-        raise PrepalError("The demo embeds texts and draws a curve: pip install 'prepal-label-studio[workers]' first.")

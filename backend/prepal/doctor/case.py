@@ -1,15 +1,15 @@
-"""What the checks look at, each thing fetched once and only when a check asks for it; and what mends it."""
+"""What a check says, and what it looks at, each thing fetched once and only when a check asks for it."""
 
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
-from prepal.doctor.finding import Finding, problem
+from prepal import vectors
 from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.connect import connect
@@ -22,18 +22,60 @@ from prepal.vectors import encoders
 if TYPE_CHECKING:
     import httpx
 
-    from prepal.vectors import VectorTable
-
 _REDIS_TIMEOUT_S = 5
 _LABEL_STUDIO_TIMEOUT_S = 15.0
 # Label Studio itself gives /health no longer than 1 s.
 _BACKEND_TIMEOUT_S = 3.0
 # No event has this name, and no number reads like this: Label Studio looks at the address, then refuses the rest.
 NO_EVENT, _NO_NUMBER = "PREPAL_DOCTOR", "none"
+# Every look again, and every project, goes over the same connections.
+_label_studio = cache(LabelStudio)
+
+State = Literal["ok", "warning", "problem", "skipped"]
 
 
 class NoAnswerError(OSError):
     """Nothing answers at an address; says what happened instead, in one word."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check."""
+
+    state: State
+    what: str
+    """One sentence on how it is."""
+    remedy: str = ""
+    """One sentence on what to do about it."""
+    fix: Callable[[], object] | None = None
+    """Does it, where that is safe."""
+    name: str = ""
+    project: int | None = None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether anything is to be done."""
+        return self.state in ("warning", "problem")
+
+
+def ok(what: str) -> Finding:
+    """All is as it should be."""
+    return Finding("ok", what)
+
+
+def warning(what: str, remedy: str, fix: Callable[[], object] | None = None) -> Finding:
+    """Work goes on, though not as well as it could."""
+    return Finding("warning", what, remedy, fix)
+
+
+def problem(what: str, remedy: str, fix: Callable[[], object] | None = None) -> Finding:
+    """Active learning does not work, or labels may be lost."""
+    return Finding("problem", what, remedy, fix)
+
+
+def skipped(why: str) -> Finding:
+    """It could not be looked at."""
+    return Finding("skipped", why)
 
 
 @dataclass(frozen=True)
@@ -52,12 +94,13 @@ class Case:
         self.settings = settings
         self.number = number
         self.backend_url = settings.prepal_backend_url.rstrip("/")
-
-    def of(self, number: int) -> "Case":
-        """The same installation, with one of its projects."""
-        return Case(self.settings, number)
-
-    # -- the installation ---------------------------------------------------------------------------------------
+        self.login = settings.basic_auth_user, settings.basic_auth_pass
+        # Remedies: what the learner is asked for. It compares everything with Label Studio, or the order there with
+        # what it published, or makes the predictions that are missing, or runs a round.
+        self.read_again = partial(self._request, "reconcile")
+        self.verify = partial(self._request, "verify")
+        self.predict_tail = partial(self._request, "tail")
+        self.run_round = partial(self._request, "round")
 
     @cached_property
     def connection(self) -> redis.Redis:
@@ -91,11 +134,9 @@ class Case:
             return encoders.identity(self.settings.prepal_encoder)
 
     @cached_property
-    def table(self) -> "VectorTable":
+    def table(self) -> "vectors.VectorTable":
         """The vector cache."""
-        from prepal.vectors import VectorTable
-
-        return VectorTable(self.settings.prepal_vectors, self.encoder)
+        return vectors.VectorTable(self.settings.prepal_vectors, self.encoder)
 
     @cached_property
     def waiting(self) -> WaitingTexts:
@@ -104,14 +145,10 @@ class Case:
 
     def backend_answer(self, path: str, *, signed_in: bool = False) -> "httpx.Response | None":
         """The backend's answer to this machine, or None when it gives none."""
-        settings = self.settings
-        login = (settings.basic_auth_user, settings.basic_auth_pass) if signed_in else None
         try:
-            return _get(f"{self.backend_url}{path}", _BACKEND_TIMEOUT_S, login)
+            return _get(f"{self.backend_url}{path}", _BACKEND_TIMEOUT_S, self.login if signed_in else None)
         except NoAnswerError:
             return None
-
-    # -- the project --------------------------------------------------------------------------------------------
 
     @cached_property
     def project(self) -> Project:
@@ -139,6 +176,11 @@ class Case:
         hooks = self.label_studio.webhooks(self.number)
         return [hook for hook in hooks if hook["url"].rstrip("/") == f"{self.backend_url}/webhook"]
 
+    @property
+    def active_webhooks(self) -> list[dict[str, Any]]:
+        """Those of them that are switched on."""
+        return [hook for hook in self.webhooks if hook["is_active"]]
+
     @cached_property
     def predictions(self) -> list[dict[str, Any]]:
         """Our predictions in Label Studio."""
@@ -157,18 +199,9 @@ class Case:
         fields = {"project": self.number, "url": self.backend_url, "timeout": _NO_NUMBER}
         return _refusal(lambda: self.label_studio.save_backend(None, fields))
 
-    # -- what mends it ------------------------------------------------------------------------------------------
-
     def connect(self) -> None:
         """Do what `prepal connect` does."""
-        settings = self.settings
-        connect(
-            self.project,
-            self.label_studio,
-            settings.prepal_backend_url,
-            settings.basic_auth_user,
-            settings.basic_auth_pass,
-        )
+        connect(self.project, self.label_studio, self.backend_url, *self.login)
         self.read_again()
 
     def by_connecting(self, what: str, say: Callable[..., Finding] = problem) -> Finding:
@@ -178,48 +211,21 @@ class Case:
     def give_credentials(self) -> None:
         """Tell Label Studio the backend's user and password again."""
         assert self.backend is not None
-        fields = {
-            "project": self.number,
-            "url": self.backend["url"],
-            "auth_method": "BASIC_AUTH",
-            "basic_auth_user": self.settings.basic_auth_user,
-            "basic_auth_pass": self.settings.basic_auth_pass,
-        }
+        user, password = self.login
+        login = {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+        fields = {"project": self.number, "url": self.backend["url"], **login}
         self.label_studio.save_backend(int(self.backend["id"]), fields)
-
-    def read_again(self) -> None:
-        """Let the learner compare everything with Label Studio."""
-        self._request("reconcile")
-
-    def verify(self) -> None:
-        """Let the learner compare the order in Label Studio with what it published."""
-        self._request("verify")
 
     def try_again(self) -> None:
         """Let what fails be tried again at once."""
-        self.project.end_trouble()
-        self._request("reconcile")
+        self.read_again()
         self.run_round()
-
-    def predict_tail(self) -> None:
-        """Let the learner make the predictions that are missing."""
-        self._request("tail")
-
-    def run_round(self) -> None:
-        """Let a round follow."""
-        self._request("round")
 
     def _request(self, job: str) -> None:
         # A mark without its job, as a lost queue leaves it, would keep the request away, and so would a pause.
         self.connection.delete(requests.mark(job, self.number))
         self.project.end_trouble()
         requests.request(self.connection, job, self.number)
-
-
-@cache
-def _label_studio(url: str, token: str) -> LabelStudio:
-    # Every look again, and every project, goes over the same connections.
-    return LabelStudio(url, token)
 
 
 def without_login(url: str) -> str:

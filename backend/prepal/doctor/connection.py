@@ -1,10 +1,8 @@
 """Checks of how one project is connected: that we may change it, and that it and the backend reach each other."""
 
 import hmac
-from typing import Any
 
-from prepal.doctor.case import NO_EVENT, Case, Check, without_login
-from prepal.doctor.finding import Finding, ok, problem, warning
+from prepal.doctor.case import NO_EVENT, Case, Check, Finding, ok, problem, warning, without_login
 from prepal.errors import PrepalError
 from prepal.label_studio.api import NotFoundError
 from prepal.label_studio.connect import WEBHOOK_EVENTS, authorization
@@ -132,19 +130,18 @@ def other_backends(case: Case) -> Finding:
 
 def webhook(case: Case) -> Finding:
     """Events are sent to us, once."""
-    active = [hook for hook in case.webhooks if hook["is_active"]]
     if not case.webhooks:
         return case.by_connecting("The project has no webhook to the backend, so labels arrive late.")
-    if not active:
+    if not case.active_webhooks:
         return case.by_connecting("The webhook to the backend is switched off, so labels arrive late.")
-    if len(active) > 1:
-        return case.by_connecting(f"{len(active)} webhooks send every event to the backend.", warning)
+    if (count := len(case.active_webhooks)) > 1:
+        return case.by_connecting(f"{count} webhooks send every event to the backend.", warning)
     return ok("One webhook sends events to the backend.")
 
 
 def webhook_events(case: Case) -> Finding:
     """The webhook sends all that is needed."""
-    for hook in _active(case):
+    for hook in case.active_webhooks:
         lacking = [] if hook["send_for_all_actions"] else sorted(set(WEBHOOK_EVENTS) - set(hook["actions"] or []))
         if lacking:
             return case.by_connecting(f"The webhook does not send {', '.join(lacking)}.")
@@ -155,11 +152,10 @@ def webhook_events(case: Case) -> Finding:
 
 def webhook_credentials(case: Case) -> Finding:
     """The webhook says who it is to a backend that asks."""
-    user, password = case.settings.basic_auth_user, case.settings.basic_auth_pass
-    if not user:
+    if not case.settings.basic_auth_user:
         return ok("The webhook needs no credentials.")
-    expected = authorization(user, password)["Authorization"]
-    for hook in _active(case):
+    expected = authorization(*case.login)["Authorization"]
+    for hook in case.active_webhooks:
         given = str((hook["headers"] or {}).get("Authorization", ""))
         if not hmac.compare_digest(given.encode(), expected.encode()):
             return case.by_connecting(
@@ -180,7 +176,3 @@ CHECKS = [
     Check("webhook events", webhook_events, ("webhook",)),
     Check("webhook credentials", webhook_credentials, ("webhook",)),
 ]
-
-
-def _active(case: Case) -> list[dict[str, Any]]:
-    return [hook for hook in case.webhooks if hook["is_active"]]

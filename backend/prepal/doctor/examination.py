@@ -8,9 +8,7 @@ from dataclasses import replace
 import redis
 
 from prepal.doctor import connection, processes, ranking, servers
-from prepal.doctor.case import Case, Check
-from prepal.doctor.finding import Finding, skipped
-from prepal.doctor.finding import problem as wrong
+from prepal.doctor.case import Case, Check, Finding, problem, skipped
 from prepal.errors import PrepalError
 from prepal.project import all_projects
 from prepal.settings import Settings
@@ -28,8 +26,10 @@ def examine(settings: Settings, number: int | None = None) -> list[Finding]:
     """Look at the installation and at one project, or at all that PRepAL knows."""
     case = Case(settings, number or 0)
     findings = _look(case, _INSTALLATION, [])
-    for one in [number] if number else _projects(case, findings):
-        findings += _look(case.of(one), _PROJECT, findings[: len(_INSTALLATION)])
+    no_redis = any(finding.name == "Redis" and finding.state == "problem" for finding in findings)
+    known = [] if number or no_redis else [project.id for project in all_projects(case.connection)]
+    for one in [number] if number else known:
+        findings += _look(Case(settings, one), _PROJECT, findings[: len(_INSTALLATION)])
     return findings
 
 
@@ -50,10 +50,15 @@ def mend(findings: Iterable[Finding], look_again: Callable[[], list[Finding]]) -
     Returns:
         A sentence for each finding that was treated; what is found afterwards.
     """
-    treated = [finding for finding in findings if finding.is_wrong and finding.fix is not None]
-    failures = {fix: _treat(fix) for fix in dict.fromkeys(finding.fix for finding in treated)}
-    said = [f"{finding.name}: {failures[finding.fix] or 'treated'}" for finding in treated]
-    keys = {(finding.project, finding.name) for finding in treated if not failures[finding.fix]}
+    treated = [(finding, finding.fix) for finding in findings if finding.is_wrong and finding.fix]
+    failures = dict.fromkeys((fix for _, fix in treated), "")
+    for fix in failures:
+        try:
+            fix()
+        except (PrepalError, redis.RedisError) as error:
+            failures[fix] = f"could not be treated ({error})"
+    said = [f"{finding.name}: {failures[fix] or 'treated'}" for finding, fix in treated]
+    keys = {(finding.project, finding.name) for finding, fix in treated if not failures[fix]}
     end = time.monotonic() + _MENDED_S
     while True:
         found = look_again()
@@ -82,23 +87,7 @@ def _careful(one: Check, case: Case) -> Finding:
     try:
         return one.look(case)
     except PrepalError as error:
-        return wrong(str(error), "Mend what it says, and look again.")
+        return problem(str(error), "Mend what it says, and look again.")
     except (redis.RedisError, OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         log.debug("the check %r failed", one.name, exc_info=error)
-        return wrong(f"The check failed ({type(error).__name__}).", "Run it again with LOG_LEVEL=DEBUG to see why.")
-
-
-def _projects(case: Case, findings: Collection[Finding]) -> list[int]:
-    if any(finding.name == "Redis" and finding.state == "problem" for finding in findings):
-        return []
-    return [project.id for project in all_projects(case.connection)]
-
-
-def _treat(fix: Callable[[], object] | None) -> str:
-    """Do it; returns why it could not be done, or ""."""
-    assert fix is not None
-    try:
-        fix()
-    except (PrepalError, redis.RedisError) as error:
-        return f"could not be treated ({error})"
-    return ""
+        return problem(f"The check failed ({type(error).__name__}).", "Run it again with LOG_LEVEL=DEBUG to see why.")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from rq import Queue
 
-from prepal.doctor.case import Case, Check, is_loopback, without_login
-from prepal.doctor.finding import Finding, ok, problem, skipped, warning
+from prepal.doctor.case import Case, Check, Finding, is_loopback, ok, problem, skipped, warning, without_login
 from prepal.errors import PrepalError
 from prepal.queues.recovery import workers_of
 from prepal.queues.requests import LEARN, SYNC, queue
@@ -171,6 +170,4 @@ def _oldest_s(jobs: Queue) -> float:
 def _existing(path: str) -> Path:
     """The folder itself, or the nearest one above it that is there."""
     folder = Path(os.path.abspath(path))
-    while not folder.exists():
-        folder = folder.parent
-    return folder
+    return next(one for one in (folder, *folder.parents) if one.exists())

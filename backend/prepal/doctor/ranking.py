@@ -1,7 +1,6 @@
 """Checks of what one project is served: by the newest ranking, of all its tasks and labels, and in its order."""
 
-from prepal.doctor.case import Case, Check
-from prepal.doctor.finding import Finding, ok, problem, skipped, warning
+from prepal.doctor.case import Case, Check, Finding, ok, problem, skipped, warning
 from prepal.label_studio.client import UNCERTAINTY_SAMPLING
 from prepal.label_studio.publish import stands_first, usable_score
 from prepal.project import MODEL_VERSION
@@ -26,11 +25,10 @@ def model_version(case: Case) -> Finding:
         return case.by_connecting(
             f"Label Studio serves by the predictions of {found!r}, not of {MODEL_VERSION!r}, so in random order."
         )
-    ranked = case.project.ranking() is not None
     return warning(
         "There are no predictions yet, so tasks come in random order.",
         "Wait for the first ranking; if it does not come, look at the learner's log.",
-        case.predict_tail if ranked else None,
+        None if case.project.ranking() is None else case.predict_tail,
     )
 
 

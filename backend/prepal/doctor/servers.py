@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from prepal.doctor.case import Case, Check, NoAnswerError, without_login
-from prepal.doctor.finding import Finding, ok, problem, skipped, warning
+from prepal.doctor.case import Case, Check, Finding, NoAnswerError, ok, problem, skipped, warning, without_login
 from prepal.errors import PrepalError
 from prepal.label_studio.api import NotFoundError
 
@@ -46,10 +45,7 @@ def address(case: Case) -> Finding:
 
 def version(case: Case) -> Finding:
     """Label Studio is a release that is supported."""
-    release = _release(case.version_answer)
-    if _numbers(release) < OLDEST_LABEL_STUDIO:
-        return problem(f"Label Studio is {release}.", "Upgrade Label Studio to 1.23 or later.")
-    return ok(f"Label Studio is {release}.")
+    return _supported("Label Studio", _release(case.version_answer), OLDEST_LABEL_STUDIO)
 
 
 def clock(case: Case) -> Finding:
@@ -57,8 +53,7 @@ def clock(case: Case) -> Finding:
     date = case.version_answer.headers.get("Date")
     if date is None:
         return skipped("Label Studio's answers have no date.")
-    ahead = datetime.now(UTC) - parsedate_to_datetime(date)
-    seconds = round(ahead.total_seconds())
+    seconds = round((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
     if abs(seconds) > _MOST_CLOCK_SKEW_S:
         side = "ahead of" if seconds > 0 else "behind"
         return problem(
@@ -80,13 +75,12 @@ def token(case: Case) -> Finding:
             f"Set it to a personal access token from {_TOKEN_PAGE}.",
         )
     kind = "legacy token" if claims is None else "personal access token"
-    left_s = _expires(claims) - time.time()
+    left_s = (float("inf") if claims is None else float(claims.get("exp", 0))) - time.time()
     if left_s <= 0:
         return problem(
             f"The {kind} has expired.", f"Make a new one on {_TOKEN_PAGE}, and set LABEL_STUDIO_API_KEY to it."
         )
-    refusal = _sign_in(case)
-    if refusal:
+    if _refuses(case):
         return problem(
             f"Label Studio does not accept the {kind}.",
             f"Set LABEL_STUDIO_API_KEY to a token that {_TOKEN_PAGE} shows; legacy ones only work while the "
@@ -114,10 +108,7 @@ def redis_answers(case: Case) -> Finding:
 
 def redis_version(case: Case) -> Finding:
     """Redis is a release that is supported."""
-    release = str(case.redis_info.get("redis_version", ""))
-    if _numbers(release) < OLDEST_REDIS:
-        return problem(f"Redis is {release}.", "Upgrade Redis to 6.2 or later.")
-    return ok(f"Redis is {release}.")
+    return _supported("Redis", str(case.redis_info.get("redis_version", "")), OLDEST_REDIS)
 
 
 def redis_persistence(case: Case) -> Finding:
@@ -175,9 +166,11 @@ def _release(answer: "httpx.Response") -> str:
     return str(body.get("release", "")) if isinstance(body, Mapping) else ""
 
 
-def _numbers(release: str) -> tuple[int, ...]:
-    """(1, 23) of `1.23.2.post0`."""
-    return tuple(int(part) for part in release.split(".")[:2] if part.isdigit())
+def _supported(name: str, release: str, oldest: tuple[int, int]) -> Finding:
+    # (1, 23) of `1.23.2.post0`.
+    if tuple(int(part) for part in release.split(".")[:2] if part.isdigit()) < oldest:
+        return problem(f"{name} is {release}.", f"Upgrade {name} to {oldest[0]}.{oldest[1]} or later.")
+    return ok(f"{name} is {release}.")
 
 
 def _claims(key: str) -> dict[str, Any] | None:
@@ -192,19 +185,12 @@ def _claims(key: str) -> dict[str, Any] | None:
     return claims if isinstance(claims, dict) else None
 
 
-def _expires(claims: Mapping[str, Any] | None) -> float:
-    return float("inf") if claims is None else float(claims.get("exp", 0))
-
-
-def _sign_in(case: Case) -> str:
-    """Why Label Studio does not let the token's user in; "" when it does, whatever it says to the request itself."""
+def _refuses(case: Case) -> bool:
+    """Whether Label Studio does not let the token's user in, whatever it says to the request itself."""
     try:
-        if case.number:
-            _ = case.described
-        else:
-            case.label_studio.projects()
+        _ = case.described if case.number else case.label_studio.projects()
     except NotFoundError:
-        return ""
+        return False
     except PrepalError as error:
-        return "" if str(error).startswith("Label Studio answered ") else str(error)
-    return ""
+        return not str(error).startswith("Label Studio answered ")
+    return False

@@ -8,6 +8,7 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
+from prepal import vectors
 from prepal.errors import PrepalError
 from prepal.labels import label_config
 from prepal.learning.classifiers.label_names import name_text
@@ -42,15 +43,13 @@ class Stored:
 
 def survey(connection: redis.Redis, uri: str, encoder: str) -> list[Stored]:
     """All tables of a vector cache; `encoder` is the one of the settings."""
-    from prepal.vectors import VectorTable
-
     encoder = encoders.identity(encoder, connection)
     projects = all_projects(connection)
     by_table = {table_name(name): name for name in {encoder, *(p.encoder for p in projects if p.encoder)}}
     used = _used_texts(projects)
     found = []
     for name in _tables(uri):
-        table = VectorTable(uri, by_table.get(name, ""), name)
+        table = vectors.VectorTable(uri, by_table.get(name, ""), name)
         users = [p.id for p in projects if table_name(p.encoder or encoder) == name]
         ids = table.ids()
         unused = int((~np.isin(ids, used)).sum())
@@ -64,15 +63,13 @@ def prune(
     """Delete the tables of encoders that nobody uses, and in the others the rows of texts that no project has."""
     import lancedb
 
-    from prepal.vectors import VectorTable
-
     used = _used_texts(all_projects(connection))
     for one in stored:
         if one.encoder is None:
             progress(f"{one.table}: deleted")
             lancedb.connect(uri).drop_table(one.table)
             continue
-        table = VectorTable(uri, one.encoder, one.table)
+        table = vectors.VectorTable(uri, one.encoder, one.table)
         ids = table.ids()
         gone = ids[~np.isin(ids, used)].astype(str).tolist()
         for start in range(0, len(gone), _AT_ONCE):

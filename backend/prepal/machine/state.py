@@ -36,19 +36,14 @@ def kept_state(home: Path) -> Iterator[State]:
         PrepalError: what is kept cannot be read, or no port is free.
     """
     path = home / "state.json"
-    state = _read(path) if path.exists() else State()
+    state = records.read(State, path.read_bytes()) if path.exists() else State()
+    if state is None:
+        raise PrepalError(f"{path} cannot be read: restore it; what lies beside it has the passwords in it.")
     with ExitStack() as claims:
         for name, preferred in PREFERRED_PORTS.items():
             state.ports[name] = _free_port(state.ports.get(name, preferred), preferred, claims)
         private.write(path, json.dumps(asdict(state), indent=2) + "\n")
         yield state
-
-
-def _read(path: Path) -> State:
-    state = records.read(State, path.read_bytes())
-    if state is None:
-        raise PrepalError(f"{path} cannot be read: restore it; what lies beside it has the passwords in it.")
-    return state
 
 
 def _free_port(kept: int, preferred: int, claims: ExitStack) -> int:

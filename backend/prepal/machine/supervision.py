@@ -78,14 +78,15 @@ def supervised(
     Raises:
         PrepalError: a process does not come up.
     """
-    _refuse_long_path(home)
+    if len(os.fsencode(_socket(home))) > SOCKET_PATH_BYTES:
+        raise PrepalError(f"The path {home} is too long for a Unix socket in it: choose a shorter --home.")
     config = _write_config(home, processes)
     starting = Starting(processes, lambda name: logs_of(home) / f"{name}.log", progress)
     with ExitStack() as ends:
         with _signals_later():
             supervisor = _start(config, environment, lock, logs_of(home))
             ends.callback(_end, supervisor)
-        starting.wait(supervisor.pid, lambda: supervisor.poll() is None, lambda: _seen(home))
+        starting.wait(supervisor, lambda: _seen(home))
         yield
 
 
@@ -140,11 +141,6 @@ def _socket(home: Path) -> Path:
 
 def _pid_file(home: Path) -> Path:
     return home / "supervisord.pid"
-
-
-def _refuse_long_path(home: Path) -> None:
-    if len(os.fsencode(_socket(home))) > SOCKET_PATH_BYTES:
-        raise PrepalError(f"The path {home} is too long for a Unix socket in it: choose a shorter --home.")
 
 
 def _write_config(home: Path, processes: Sequence[Process]) -> Path:

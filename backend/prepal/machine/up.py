@@ -39,6 +39,8 @@ LABEL_STUDIO_SETTINGS = {
     # Without it, storing a single prediction recounts every task of the project: 6 s at 10,000 tasks.
     "fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "true",
 }
+# What `--ready-file` gets of an installation.
+_READY = ("label_studio_url", "label_studio_token", "backend_url", "backend_user", "backend_password", "redis_url")
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,7 @@ class Installation:
 
     def ready_json(self, project: int | None) -> dict[str, str | int | None]:
         """Return what `--ready-file` gets."""
-        return {
-            "label_studio_url": self.label_studio_url,
-            "label_studio_token": self.label_studio_token,
-            "backend_url": self.backend_url,
-            "backend_user": self.backend_user,
-            "backend_password": self.backend_password,
-            "redis_url": self.redis_url,
-            "project": project,
-        }
+        return {**{name: getattr(self, name) for name in _READY}, "project": project}
 
 
 @contextmanager

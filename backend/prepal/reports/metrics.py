@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import cast
 
 import redis
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from rq.job import Job
@@ -25,9 +26,7 @@ _LOOKED_AT = 50
 
 def render(connection: redis.Redis, waiting: WaitingTexts) -> bytes:
     """Every metric, in Prometheus' text format."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(connection, waiting))
-    return generate_latest(registry)
+    return generate_latest(_Collector(connection, waiting))
 
 
 class _Collector(Collector):
@@ -40,9 +39,7 @@ class _Collector(Collector):
     def collect(self) -> Iterable[Metric]:
         """All metrics of all projects, and of the queues."""
         yield from _of_projects(all_projects(self._connection))
-        waiting = GaugeMetricFamily("prepal_waiting_texts", "Texts that wait for the encoder.")
-        waiting.add_metric([], len(self._waiting))
-        yield waiting
+        yield GaugeMetricFamily("prepal_waiting_texts", "Texts that wait for the encoder.", len(self._waiting))
         yield from self._of_queues()
 
     def _of_queues(self) -> Iterator[Metric]:
@@ -67,16 +64,12 @@ class _Collector(Collector):
             for job in jobs:
                 pipe.hget(Job.key_for(job), "enqueued_at")
             found = cast(list[bytes | None], pipe.execute())
-        times = [at for raw in found if raw and (at := _time(raw)) is not None]
+        times = []
+        for raw in filter(None, found):
+            # Somebody else may have written something that is no time.
+            with suppress(ValueError):
+                times.append(utcparse(raw.decode()).timestamp())
         return max(0.0, time.time() - min(times)) if times else 0.0
-
-
-def _time(raw: bytes) -> float | None:
-    """Unix time of what RQ wrote; None if somebody else wrote something else."""
-    try:
-        return utcparse(raw.decode()).timestamp()
-    except ValueError:
-        return None
 
 
 def _of_projects(projects: list[Project]) -> Iterator[Metric]:
@@ -108,7 +101,7 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
         known.add_metric(of, project.task_count())
         for failing in view.troubles:
             trouble.add_metric([*of, failing.job], failing.count)
-        annotations.add_metric(of, _annotations(project))
+        annotations.add_metric(of, int(project.connection.hlen(project.key("annotations"))))
         labels.add_metric(of, record.labels if record else 0)
         pool.add_metric(of, record.ranked if record else 0)
         embedded.add_metric(of, record.labels + record.ranked if record else 0)
@@ -116,22 +109,18 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
             finished.add_metric(of, record.finished_at)
             for phase, took in record.seconds.items():
                 seconds.add_metric([*of, phase], took)
-        if record is not None and record.accuracy is not None:
-            accuracy.add_metric(of, record.accuracy["estimate"])
-            low.add_metric(of, record.accuracy["low"])
-            high.add_metric(of, record.accuracy["high"])
-            judged.add_metric(of, record.accuracy["audit_tasks"])
+            if record.accuracy is not None:
+                accuracy.add_metric(of, record.accuracy["estimate"])
+                low.add_metric(of, record.accuracy["low"])
+                high.add_metric(of, record.accuracy["high"])
+                judged.add_metric(of, record.accuracy["audit_tasks"])
         problem.add_metric(of, bool(view.problem))
 
     for project in projects:
         try:
             with readable(project):
-                add(View.of(project))
+                add(View(project))
         except PrepalError:
             problem.add_metric([str(project.id)], True)
     yield from (rounds, seconds, finished, labels, annotations, pool, tasks, known, embedded, behind, problem)
     yield from (trouble, accuracy, low, high, judged)
-
-
-def _annotations(project: Project) -> int:
-    return int(project.connection.hlen(project.key("annotations")))

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import redis
-from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.labels.events import Annotation
@@ -22,38 +21,35 @@ _DISPUTED = 20
 _POINTS = 100
 
 
-def document(project: Project, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
+def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> dict[str, Any]:
     """Everything that the page shows, as one JSON document: what `status` reports, and what it rests on.
 
     Raises:
         PrepalError: what Redis has of the project cannot be read.
     """
-    with readable(project):
-        return _document(View.of(project), waiting, encoder, label_studio_url)
-
-
-def _document(view: View, waiting: WaitingTexts, encoder: str, label_studio_url: str) -> dict[str, Any]:
-    state, config, labels = report_of(view, waiting, encoder), view.config, view.labels
-    tasks_url = f"{without_credentials(label_studio_url)}/projects/{view.project.id}/data"
+    tasks_url = f"{without_credentials(label_studio_url)}/projects/{project.id}/data"
 
     def entry(task: int, **more: object) -> dict[str, Any]:
         return {"task": task, "url": f"{tasks_url}?task={task}", **more}
 
-    return {
-        **state,
-        "label_studio_url": tasks_url,
-        "facts_behind": view.facts - (view.record.facts if view.record else 0),
-        "accuracies": _newest(view.accuracies),
-        "expected": view.project.expected,
-        "choices": _balance(view),
-        "next": [entry(task, **what) for task, what in _next(view, state["next"])],
-        "suspected": [
-            entry(task, choices=config.names(labels[task]))
-            for task in state["suspected"]
-            if config is not None and task in labels
-        ],
-        "disputed": [entry(task, votes=votes) for task, votes in _disputed(view)],
-    }
+    with readable(project):
+        view = View(project)
+        state, config, labels = report_of(view, waiting), view.config, view.labels
+        return {
+            **state,
+            "label_studio_url": tasks_url,
+            "facts_behind": view.facts - (view.record.facts if view.record else 0),
+            "accuracies": _newest(view.accuracies),
+            "expected": project.expected,
+            "choices": _balance(view),
+            "next": [entry(task, **what) for task, what in _next(view, state["next"])],
+            "suspected": [
+                entry(task, choices=config.names(labels[task]))
+                for task in state["suspected"]
+                if config is not None and task in labels
+            ],
+            "disputed": [entry(task, votes=votes) for task, votes in _disputed(view)],
+        }
 
 
 def overview(connection: redis.Redis) -> list[dict[str, Any]]:
@@ -77,7 +73,7 @@ def without_credentials(url: str) -> str:
 def _line(project: Project) -> dict[str, Any]:
     try:
         with readable(project):
-            view = View.of(project)
+            view = View(project)
             record = view.record
             return {
                 "project": project.id,
@@ -138,16 +134,14 @@ def _disputed(view: View) -> list[tuple[int, list[list[str]]]]:
     config = view.config
     if config is None:
         return []
-    votes: dict[int, list[tuple[Annotation, NDArray[np.bool_]]]] = defaultdict(list)
+    votes: dict[int, list[tuple[Annotation, list[str]]]] = defaultdict(list)
     for annotation in view.annotations.values():
-        row = vote(annotation, config)
-        if row is not None:
-            votes[annotation.task].append((annotation, row))
+        if (row := vote(annotation, config)) is not None:
+            votes[annotation.task].append((annotation, sorted(config.names(row))))
     disputed = []
     for task, cast_votes in votes.items():
-        chosen = sorted({tuple(sorted(config.names(row))) for _, row in cast_votes})
+        chosen = sorted(map(list, {tuple(names) for _, names in cast_votes}))
         if len(chosen) > 1 and not any(annotation.ground_truth for annotation, _ in cast_votes):
-            newest = max(annotation.updated_at for annotation, _ in cast_votes)
-            disputed.append((newest, task, [list(names) for names in chosen]))
+            disputed.append((max(annotation.updated_at for annotation, _ in cast_votes), task, chosen))
     disputed.sort(reverse=True)
     return [(task, chosen) for _, task, chosen in disputed[:_DISPUTED]]

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,6 @@ import redis
 
 from prepal import records
 from prepal.errors import PrepalError
-from prepal.labels.label_config import LabelConfig
 from prepal.labels.serving import serving
 from prepal.learning.quality.acceptance import acceptance
 from prepal.learning.quality.stopping import Stability, advise, hardly_predicted
@@ -25,7 +25,7 @@ from prepal.vectors import text_ids
 _NEXT = 10
 
 
-def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, Any]:
+def report(project: Project, waiting: WaitingTexts) -> dict[str, Any]:
     """The state of a project as one JSON document.
 
     `up_to_date` is true when the newest finished round knows every fact written so far, and Label Studio serves by it.
@@ -34,10 +34,10 @@ def report(project: Project, waiting: WaitingTexts, encoder: str) -> dict[str, A
         PrepalError: what Redis has of the project cannot be read.
     """
     with readable(project):
-        return report_of(View.of(project), waiting, encoder)
+        return report_of(View(project), waiting)
 
 
-def report_of(view: View, waiting: WaitingTexts, encoder: str) -> dict[str, Any]:
+def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
     """The same of a project that is being read."""
     project, info, record, ranking = view.project, view.info, view.record, view.ranking
     tasks, texts = project.task_texts()
@@ -53,15 +53,9 @@ def report_of(view: View, waiting: WaitingTexts, encoder: str) -> dict[str, Any]
         "title": info.title,
         "problem": view.problem or None,
         "troubles": [{**asdict(trouble), "told": told(trouble)} for trouble in view.troubles],
-        "notes": [
-            *info.drift,
-            *(record.notes if record else []),
-            *_ignored(view.config),
-            *_switching(project, encoder),
-            *_accepted(accepts),
-        ],
+        "notes": list(_notes(view, waiting.encoder, accepts)),
         "connected": info.connected,
-        "encoder": encoder,
+        "encoder": waiting.encoder,
         "strategy": record.strategy if record else None,
         "tasks": info.task_count,
         "known": len(tasks) + len(unembeddable),
@@ -144,15 +138,23 @@ def _acceptance(view: View) -> dict[str, Any] | None:
     return None if found is None else asdict(found)
 
 
-def _accepted(found: dict[str, Any] | None) -> list[str]:
-    if found is None or not found["accepts"]:
-        return []
-    shown, hidden = found["shown"], found["hidden"]
-    return [
-        f"People agree with {shown['agreed']:.0%} of the predictions that they see, where {shown['expected']:.0%} were "
-        f"expected, and with {hidden['agreed']:.0%} of those that they do not see, where {hidden['expected']:.0%} were "
-        "expected: they accept what they are shown, so labels are less sure than they look."
-    ]
+def _notes(view: View, encoder: str, accepts: dict[str, Any] | None) -> Iterator[str]:
+    """What people should know of a project that is no fault, a sentence each."""
+    config, before = view.config, view.project.encoder
+    yield from view.info.drift
+    yield from view.record.notes if view.record else []
+    if config is not None and config.ignored:
+        yield f"Only {config.from_name!r} is learnt; not {', '.join(map(repr, config.ignored))}."
+    if before not in (None, encoder):
+        yield f"The ranking rests on the encoder {before} until all texts have a vector of {encoder}."
+    if accepts is not None and accepts["accepts"]:
+        shown, hidden = accepts["shown"], accepts["hidden"]
+        yield (
+            f"People agree with {shown['agreed']:.0%} of the predictions that they see, where {shown['expected']:.0%} "
+            f"were expected, and with {hidden['agreed']:.0%} of those that they do not see, where "
+            f"{hidden['expected']:.0%} were expected: they accept what they are shown, so labels are less sure than "
+            "they look."
+        )
 
 
 def _advice(view: View) -> dict[str, str] | None:
@@ -162,20 +164,5 @@ def _advice(view: View) -> dict[str, str] | None:
         return None
     accuracies = [(int(estimate["labels"]), estimate["estimate"]) for estimate in view.accuracies]
     stability = records.fill(Stability, record.stability) or Stability()
-    unseen: list[str] = []
-    if predictions is not None:
-        unseen = [config.choices[place] for place in hardly_predicted(predictions.chosen)]
+    unseen = [] if predictions is None else [config.choices[at] for at in hardly_predicted(predictions.chosen)]
     return asdict(advise(stability.kappas, record.labels / len(config.choices), accuracies, unseen))
-
-
-def _ignored(config: LabelConfig | None) -> list[str]:
-    if config is None or not config.ignored:
-        return []
-    return [f"Only {config.from_name!r} is learnt; not {', '.join(map(repr, config.ignored))}."]
-
-
-def _switching(project: Project, encoder: str) -> list[str]:
-    before = project.encoder
-    if before in (None, encoder):
-        return []
-    return [f"The ranking rests on the encoder {before} until all texts have a vector of {encoder}."]

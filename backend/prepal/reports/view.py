@@ -1,6 +1,5 @@
 """A project as it stands in Redis, each part read once for all that is told of it."""
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,28 +9,21 @@ from prepal.labels import label_config
 from prepal.labels.events import Annotation
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.settle import settle
-from prepal.project import Info, Project, Ranking, RoundRecord, Trouble
+from prepal.project import Project, Ranking
 
 
-@dataclass(frozen=True)
 class View:
     """What every report tells from; what takes long at a large project is read when it is first asked for."""
 
-    project: Project
-    facts: int
-    info: Info
-    record: RoundRecord | None
-    """Of the newest finished round."""
-    problem: str
-    """Why the project cannot be served; "" while it can."""
-    troubles: list[Trouble]
-
-    @classmethod
-    def of(cls, project: Project) -> "View":
-        """Read what costs little at any size of the project."""
+    def __init__(self, project: Project) -> None:
+        self.project = project
         # The facts first: what came while the rest was read is then seen to be news.
-        facts, info, record = project.facts, project.info, project.round
-        return cls(project, facts, info, record, project.left or info.problem, project.troubles())
+        self.facts, self.info = project.facts, project.info
+        # Of the newest finished round.
+        self.record = project.round
+        # Why the project cannot be served; "" while it can.
+        self.problem = project.left or self.info.problem
+        self.troubles = project.troubles()
 
     @cached_property
     def config(self) -> LabelConfig | None:

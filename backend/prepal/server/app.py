@@ -41,12 +41,8 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _redis(settings: Settings, timeout_s: float) -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.redis_url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 1),
-    )
+    limits = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    return redis.Redis.from_url(settings.redis_url, retry=Retry(NoBackoff(), 1), **limits)
 
 
 def _prefers_html() -> bool:

@@ -46,8 +46,8 @@ def check(settings: Settings) -> Callable[[], None]:
                 _refuse_strangers(request, *login)
             else:
                 _refuse_other_names(request, own)
-        if request.method == "POST":
-            _refuse_all_but_json(request)
+        if request.method == "POST" and request.mimetype != "application/json":
+            raise Refusal(415, f"The content type is {request.mimetype!r}: send application/json.")
 
     return refuse_others
 
@@ -78,11 +78,6 @@ def _refuse_other_names(request: Request, own: str) -> None:
             f"Nobody is asked for a password here, so requests to {name} are refused: set BASIC_AUTH_USER and "
             "BASIC_AUTH_PASS, or PREPAL_BACKEND_URL to this address.",
         )
-
-
-def _refuse_all_but_json(request: Request) -> None:
-    if request.mimetype != "application/json":
-        raise Refusal(415, f"The content type is {request.mimetype!r}: send application/json.")
 
 
 def _cannot_be_rebound(name: str) -> bool:

@@ -38,22 +38,19 @@ def json_response(body: object, status: str = "200 OK", headers: Mapping[str, st
 
 def answer_errors(app: Flask) -> None:
     """Let the application answer in JSON also what it refuses, and what it cannot read."""
-    app.register_error_handler(HTTPException, _refuse)
-    app.register_error_handler(redis.RedisError, _without_redis)
-    app.register_error_handler(PrepalError, _unreadable)
 
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> Response:
+        if isinstance(error, Refusal):
+            return json_response({"error": error.description}, f"{error.code} {error.description}", error.headers)
+        return json_response({"error": error.description or error.name}, f"{error.code} {error.name}")
 
-def _without_redis(error: redis.RedisError) -> Response:
-    log.warning("%s without Redis: %s", request.path, type(error).__name__)
-    return json_response({"error": "Redis does not answer: check that it runs."}, "503 SERVICE UNAVAILABLE")
+    @app.errorhandler(redis.RedisError)
+    def without_redis(error: redis.RedisError) -> Response:
+        log.warning("%s without Redis: %s", request.path, type(error).__name__)
+        return json_response({"error": "Redis does not answer: check that it runs."}, "503 SERVICE UNAVAILABLE")
 
-
-def _unreadable(error: PrepalError) -> Response:
-    log.warning("%s: %s", request.path, error)
-    return json_response({"error": str(error)}, "503 SERVICE UNAVAILABLE")
-
-
-def _refuse(error: HTTPException) -> Response:
-    if isinstance(error, Refusal):
-        return json_response({"error": error.description}, f"{error.code} {error.description}", error.headers)
-    return json_response({"error": error.description or error.name}, f"{error.code} {error.name}")
+    @app.errorhandler(PrepalError)
+    def unreadable(error: PrepalError) -> Response:
+        log.warning("%s: %s", request.path, error)
+        return json_response({"error": str(error)}, "503 SERVICE UNAVAILABLE")

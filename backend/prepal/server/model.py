@@ -2,8 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,24 +12,14 @@ from prepal.labels.events import as_list, number, read_annotation
 from prepal.project import MODEL_VERSION, Project
 from prepal.queues.requests import request_round, request_sync
 
-
-@contextmanager
-def _without_torch() -> Iterator[None]:
-    # label-studio-ml prefers torch's multiprocessing where torch is installed, and would load all of torch for it.
-    missing = object()
-    before = sys.modules.get("torch", missing)
-    sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if before is missing:
-            del sys.modules["torch"]
-        else:
-            sys.modules["torch"] = before  # type: ignore[assignment]
-
-
-with _without_torch():
+# label-studio-ml prefers torch's multiprocessing where torch is installed, and would load all of torch for it.
+_torch = {"torch": sys.modules["torch"]} if "torch" in sys.modules else {}
+sys.modules["torch"] = None  # type: ignore[assignment]
+try:
     from label_studio_ml.model import LabelStudioMLBase
+finally:
+    del sys.modules["torch"]
+    sys.modules.update(_torch)
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +34,8 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
         super().__init__()
         self.project = project
 
-    def predict(
-        self, tasks: Sequence[Mapping[str, Any]], context: Mapping[str, Any] | None = None, **_: object
-    ) -> list[dict[str, Any]]:
+    def predict(self, tasks: Sequence[Mapping[str, Any]], *_: object, **__: object) -> list[dict[str, Any]]:
         """One prediction per task, in their order, empty where the newest round knows none."""
-        del context
         config, ranking = label_config.parse_or_none(self.project.info.label_config), self.project.ranking()
         results: list[list[dict[str, Any]]] = [[] for _ in tasks]
         if config and ranking and config.understands(ranking.meaning, ranking.chosen.shape[1]):
@@ -118,5 +104,4 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
 
 
 def _ids(items: object) -> list[int]:
-    found = (number(item.get("id") if isinstance(item, Mapping) else item) for item in as_list(items))
-    return [pk for pk in found if pk]
+    return [pk for item in as_list(items) if (pk := number(item.get("id") if isinstance(item, Mapping) else item))]

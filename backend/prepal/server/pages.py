@@ -62,9 +62,7 @@ class Pages:
 
         settings = self._settings
         label_studio = settings.label_studio_public_url or settings.label_studio_url
-        waiting = self._waiting
-        told = page.document(self._project(number), waiting, waiting.encoder, label_studio)
-        return json_response(told, headers=_PAGE_HEADERS)
+        return json_response(page.document(self._project(number), self._waiting, label_studio), headers=_PAGE_HEADERS)
 
     def accuracy(self, number: int) -> Response:
         """The chart of that page, as SVG."""

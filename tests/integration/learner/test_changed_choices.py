@@ -64,7 +64,7 @@ def predicted(_: Installation, it: Subject) -> list[list[Any]]:
 
 
 def on_the_page(here: Installation, it: Subject) -> list[list[Any]]:
-    found = document(it.project, here.waiting, "encoder", "http://127.0.0.1:8080")
+    found = document(it.project, here.waiting, "http://127.0.0.1:8080")
     return [one["choices"] for one in found["next"]] + [one["predicted"] or [] for one in found["choices"]]
 
 
@@ -111,8 +111,8 @@ def test_a_round_of_other_choices_is_not_judged_by_these(here: Installation, xml
 
 def test_whether_people_agree_with_what_they_saw_is_told_by_the_names_of_the_choices(here: Installation) -> None:
     it = here.subjects[1]
-    before = report(it.project, here.waiting, "encoder")["acceptance"]
+    before = report(it.project, here.waiting)["acceptance"]
     change(it, config("C", "B", "A"))
     assert it.project.shown()
     assert {choice for chosen, _, _ in it.project.shown().values() for choice in chosen} <= {"A", "B"}
-    assert report(it.project, here.waiting, "encoder")["acceptance"] == before
+    assert report(it.project, here.waiting)["acceptance"] == before

@@ -267,7 +267,7 @@ def test_people_who_accept_what_they_are_shown_are_told_from_those_who_decide(
     shown = label_in_order(here, it, 90, choose)
     assert sum(shown) >= LEAST_SHOWN
     assert len(shown) - sum(shown) >= LEAST_HIDDEN
-    found = report(it.project, here.waiting, "encoder")
+    found = report(it.project, here.waiting)
     acceptance = found["acceptance"]
     assert acceptance is not None
     assert acceptance["accepts"] is accepts
@@ -281,7 +281,7 @@ def test_nothing_is_said_of_acceptance_while_there_is_little_to_go_by(install: C
     here = install(40, 0.3)
     it = here.subjects[1]
     label_in_order(here, it, 15, lambda _, seen: seen[0] if seen else "A")
-    assert report(it.project, here.waiting, "encoder")["acceptance"] is None
+    assert report(it.project, here.waiting)["acceptance"] is None
 
 
 def test_what_another_process_published_is_not_said_to_have_been_shown(install: Callable[..., Installation]) -> None:
@@ -303,7 +303,7 @@ def test_the_figures_are_told_on_the_page_as_they_are_stored(install: Callable[.
     here = install(30)
     it = here.subjects[1]
     label_all(here, it)
-    told: dict[str, Any] = report(it.project, here.waiting, "encoder")
+    told: dict[str, Any] = report(it.project, here.waiting)
     assert (told["accuracy"], told["suspected"]) == figures(it)
 
 

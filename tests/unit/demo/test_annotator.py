@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prepal.demo.annotator import Annotator
+from prepal.demo.run import annotate_next
 from prepal.errors import PrepalError
 
 
@@ -25,14 +25,13 @@ class Served:
 
 
 def test_each_task_gets_the_topic_of_its_text_until_none_is_left() -> None:
-    served = Served("one", "two")
-    annotator = Annotator(served, 7, {"one": "x", "two": "y"})  # type: ignore[arg-type]
-    assert [annotator.annotate_next() for _ in range(3)] == ["one", "two", None]
+    served: Any = Served("one", "two")
+    assert [annotate_next(served, 7, {"one": "x", "two": "y"}) for _ in range(3)] == ["one", "two", None]
     assert [a["result"][0]["value"]["choices"] for a in served.annotations.values()] == [["x"], ["y"]]
     assert all(a["lead_time"] >= 0 for a in served.annotations.values())
 
 
 def test_a_text_without_an_answer_is_told_with_its_task() -> None:
-    annotator = Annotator(Served("one"), 7, {})  # type: ignore[arg-type]
+    served: Any = Served("one")
     with pytest.raises(PrepalError, match="Task 1 of project 7 has the text 'one', to which the played annotator"):
-        annotator.annotate_next()
+        annotate_next(served, 7, {})
