@@ -96,10 +96,12 @@ _READERS: dict[tuple[str, ...], Reader] = {
     ("round", "fresh"): lambda p: (_round(p), p.fresh_round),
     ("rules",): lambda p: p.rules,
     ("seen",): lambda p: _id_map(p.seen),
+    ("serving",): lambda p: p.is_serving,
     ("shown",): lambda p: [(list(chosen), float(sure), bool(h)) for chosen, sure, h in p.shown().values()],
     ("texts",): lambda p: (len(p.texts), p.task_texts()[1].astype(str)),
     ("troubles",): lambda p: p.troubles(),
     ("unembeddable",): lambda p: p.unembeddable(),
+    ("unread",): lambda p: p.has_unread_tasks,
 }
 
 

@@ -96,7 +96,7 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
     def add(view: View) -> None:
         of, record, project = [str(view.project.id)], view.record, view.project
         rounds.add_metric(of, record.number if record else 0)
-        behind.add_metric(of, view.facts - (record.facts if record else 0))
+        behind.add_metric(of, view.facts_behind)
         tasks.add_metric(of, view.info.task_count)
         known.add_metric(of, project.task_count())
         for failing in view.troubles:

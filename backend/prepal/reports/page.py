@@ -38,7 +38,7 @@ def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> 
         return {
             **state,
             "label_studio_url": tasks_url,
-            "facts_behind": view.facts - (view.record.facts if view.record else 0),
+            "facts_behind": view.facts_behind,
             "accuracies": _newest(view.accuracies),
             "expected": project.expected,
             "choices": _balance(view),

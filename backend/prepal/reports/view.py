@@ -25,6 +25,11 @@ class View:
         self.problem = project.left or self.info.problem
         self.troubles = project.troubles()
 
+    @property
+    def facts_behind(self) -> int:
+        """How many facts no finished round knows of."""
+        return max(0, self.facts - (self.record.facts if self.record else 0))
+
     @cached_property
     def config(self) -> LabelConfig | None:
         """The label config; None where it cannot be served."""

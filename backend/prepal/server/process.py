@@ -1,12 +1,14 @@
 """The process that answers: gunicorn around the application."""
 
 import logging
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from threading import Thread
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
@@ -44,8 +46,17 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         # Called in each worker process; /health is answered meanwhile.
-        Thread(target=load_the_rest, daemon=True).start()
+        Thread(target=_load_or_end, daemon=True).start()
         return create_app(self._settings)
+
+
+def _load_or_end() -> None:
+    """A process that could answer nothing but /health tells whoever watches it by ending, and gunicorn with it."""
+    try:
+        load_the_rest()
+    except Exception:
+        log.exception("what answers Label Studio cannot be loaded")
+        os._exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 def load_the_rest() -> None:

@@ -13,6 +13,11 @@ from tests.helpers.api import wait_until
 
 from prepal.machine.up import Installation
 
+# Everything that the backend and the learner ever load.
+ALL_OF_IT = (
+    "import prepal.cli.main, prepal.doctor.examination, prepal.learner.process; "
+    "from prepal.server.process import load_the_rest; load_the_rest()"
+)
 COMMANDS = ["up", "demo", "connect", "status", "export", "serve", "worker learn", "worker embed"]
 
 
@@ -57,7 +62,7 @@ def slim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_backend_works_where_there_is_no_torch(slim: Path, installation: Installation) -> None:
-    code = "import importlib.util, prepal.learner.process, prepal.server.app; print(importlib.util.find_spec('torch'))"
+    code = f"import importlib.util; {ALL_OF_IT}; print(importlib.util.find_spec('torch'))"
     shown = subprocess.run([slim / "python", "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "None\n"
     for command in COMMANDS:
@@ -77,6 +82,6 @@ def test_the_backend_works_where_there_is_no_torch(slim: Path, installation: Ins
 
 
 def test_torch_stays_out_of_the_backend_where_it_is_installed() -> None:
-    code = "import sys, prepal.cli.main, prepal.learner.process, prepal.server.app; print('torch' in sys.modules)"
+    code = f"import sys; {ALL_OF_IT}; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "False\n"

@@ -10,7 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from prepal.labels.events import Annotation
-from prepal.project import Info, Project, Ranking, RoundRecord, all_projects
+from prepal.project import Info, Project, Ranking, RoundRecord, all_projects, mend
+from prepal.project.part import Stored
 from prepal.records import dumps, loads
 
 
@@ -142,3 +143,16 @@ def test_whatever_the_order_of_events_the_newest_state_stays_and_the_deleted_sta
                 expected[pk] = (at, choice)
     found = {pk: (int(a.updated_at[-1]), a.choices["topic"][0]) for pk, a in project.annotations().items()}
     assert found == expected
+
+
+STORED = {name: prop for kind in Project.__mro__ for name, prop in vars(kind).items() if isinstance(prop, Stored)}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_property_that_redis_has_as_something_else_is_mended(redis: redis.Redis, name: str) -> None:
+    project = Project(redis, 5)
+    empty = getattr(project, name)
+    redis.rpush(project.key(STORED[name]._name), "x")
+    assert STORED[name]._name in mend(project)
+    assert type(getattr(project, name)) is type(empty)
+    assert mend(project) == []

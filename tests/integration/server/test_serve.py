@@ -95,3 +95,14 @@ def test_nobody_sends_more_than_the_limit_and_strangers_send_nothing(
             served.post({**CREDENTIALS, "Transfer-Encoding": "chunked"}, endless)
         assert served.post(CREDENTIALS, b'{"action": "PROJECT_UPDATED", "project": {"id": 4}}') == 200
     assert not any("WARNING" in line for line in served.lines())
+
+
+def test_a_backend_that_cannot_load_what_answers_ends(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "pygal.py").write_text("raise ImportError('half an installation')")
+    command = [sys.executable, "-m", "prepal.cli", "serve", "--port", str(free_port())]
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "REDIS_URL": redis_url, "PYTHONPATH": path}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode != 0
+    assert "what answers Label Studio cannot be loaded" in ended.stderr
+    assert "half an installation" in ended.stderr

@@ -92,3 +92,13 @@ def test_a_file_that_has_no_results_is_left_alone(dataset: Dataset, tmp_path: Pa
     with pytest.raises(PrepalError, match=rf"results.jsonl line 1 is not {what}: choose another --out\.$"):
         set_apart(tmp_path / "results.jsonl", dataset)
     assert (tmp_path / "results.jsonl").read_text() == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("last", "kept"),
+    [('{"dataset": "d", "x', 1), ('{"dataset": "d", "x\n', 1), ("\0\0\0\n", 1), ('{"dataset": "e"}', 2)],
+)
+def test_of_a_last_line_only_what_is_broken_is_left_out(tmp_path: Path, last: str, kept: int) -> None:
+    results = tmp_path / "results.jsonl"
+    results.write_text('{"dataset": "d"}\n' + last)
+    assert len(read(results)) == kept

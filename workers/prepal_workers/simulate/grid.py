@@ -48,8 +48,13 @@ def read(results: Path) -> list[Row]:
     """Return the rows of a results file; a last one that was cut off is left out."""
     if not results.exists():
         return []
-    written = results.read_text(encoding="utf-8", errors="replace")
-    rows = json_lines(written[: written.rfind("\n") + 1], str(results), "choose another --out")
+    written = results.read_text(encoding="utf-8", errors="replace").rstrip("\n")
+    last = written[written.rfind("\n") + 1 :]
+    try:
+        json.loads(last)
+    except ValueError:
+        written = written.removesuffix(last)
+    rows = json_lines(written, str(results), "choose another --out")
     for number, row in rows:
         if "dataset" not in row:
             raise PrepalError(f"{results} line {number} is not a result: choose another --out.")
