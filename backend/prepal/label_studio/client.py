@@ -1,4 +1,4 @@
-"""All that is said to Label Studio."""
+"""Label Studio as methods: projects, tasks, annotations, predictions, backends and webhooks."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The order in Label Studio beyond the head: predictions for all tasks, and whether the order is as published."""
+"""The order behind the head: first predictions, renewed ones, and whether it stands in Label Studio as published."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The learner's jobs: rounds, reading Label Studio, and what is done when nothing else waits.
+"""The jobs by name: round, reading Label Studio, figures beside the rounds, and what is done when all is quiet.
 
 RQ calls each with a project's number, by the name that `requests.function` gives it.
 """

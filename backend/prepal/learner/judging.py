@@ -1,7 +1,7 @@
-"""How good what a round has learnt is: accuracy on audit tasks, and labels that are probably wrong.
+"""The figures of a round, by a job beside the next rounds: accuracy, and labels that are probably wrong.
 
-It takes longer than learning, so rounds do not wait for it; and it is done anew whenever a label or an audit task is
-another one, so that figures never rest on labels that are no more.
+They take longer than learning, so rounds do not wait for them; and they are computed anew whenever a label or an audit
+task is another one, so that they never rest on labels that are no more.
 """
 
 import hashlib

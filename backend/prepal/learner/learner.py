@@ -1,4 +1,4 @@
-"""What the learner's process keeps between jobs."""
+"""What all jobs of the learner's process share: settings, connections, the vector cache, memories of projects."""
 
 import logging
 from dataclasses import dataclass, field

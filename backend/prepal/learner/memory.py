@@ -1,4 +1,4 @@
-"""What the learner's process keeps of projects between rounds, and how much of it."""
+"""What is kept in memory of each project between rounds: vectors, classifier, published order; and how much of it."""
 
 import threading
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""The learner's process: a worker for rounds, and others in threads beside it that read Label Studio."""
+"""The learner's process: a worker for rounds, readers in threads, and every 10 s what events may have missed."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""The ranking: what the strategy picks with audit tasks in their places, and behind it the rest by confidence."""
+"""The ranking: the strategy's picks, audit tasks drawn and put in their places, then the rest by confidence."""
 
 import os
 import time

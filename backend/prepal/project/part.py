@@ -1,4 +1,4 @@
-"""What all parts of a project's copy have in common: a connection to Redis, and names of keys."""
+"""What all parts of a project's copy share: Redis, names of keys, the count of facts, and when reading began."""
 
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, cast

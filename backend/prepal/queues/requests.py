@@ -1,4 +1,4 @@
-"""How jobs are put on the queues; what they do is in `learner/jobs.py`."""
+"""How jobs are put on the queues, one of a kind waiting at most; what they do is in `learner/jobs.py`."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""The texts that wait for the encoder, in Redis; jobs on its queue that get lost are made anew from them."""
+"""The texts that wait for the encoder, in Redis: put on its queue, found again when lost, told when embedded."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the project page tells, read from Redis alone, and the list of projects."""
+"""The figures of the project page as one JSON document, and the list of projects; its words are in `server/web/`."""
 
 from collections import defaultdict
 from typing import Any

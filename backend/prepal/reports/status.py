@@ -1,4 +1,4 @@
-"""What `prepal status` tells of a project; read from Redis alone."""
+"""A project's state and the sentences on it, read from Redis alone: what `prepal status` and the page go by."""
 
 import time
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What Label Studio asks of its ML backend. No request trains, embeds or calls Label Studio."""
+"""One method for each route that Label Studio calls: what it asks, and events, which `model.py` writes down."""
 
 import logging
 from collections.abc import Mapping, Sequence

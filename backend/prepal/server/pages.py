@@ -1,4 +1,4 @@
-"""What people and Prometheus look at, read from Redis alone."""
+"""Routes of the pages in `web/`, their data, and metrics, all read from Redis alone."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""Audit tasks: how they are drawn, and their places in the order in which a pool is labelled."""
+"""Audit tasks: the lot they are drawn by, their share and places; who can be drawn is in `learner/ranking.py`."""
 
 import math
 from dataclasses import dataclass
