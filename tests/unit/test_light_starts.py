@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -31,7 +32,7 @@ import {module}
 own = set(sys.stdlib_module_names) | {{"prepal", "__main__"}}
 print(*sorted({{name.partition(".")[0] for name in sys.modules}} - own))
 """
-FEWEST_STARTS, MOST_STARTS = 4, 30
+FEWEST_TURNS, MOST_TURNS = 5, 31
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +53,15 @@ def test_a_command_loads_only_what_it_needs_before_it_says_a_word(module: str) -
 
 @pytest.mark.parametrize("module", MAY_LOAD)
 def test_a_command_takes_at_most_twice_as_long_to_load_as_numpy_and_redis(module: str, compiled: Path) -> None:
-    """Measured in processor time, to which a busy machine only adds: the least of several starts is the best measure.
+    """Measured in processor time and in turns, as a busy machine slows both; the median of some turns is steady.
 
-    Starts are added until it is small enough, or is not small enough after many.
+    Turns are added until it is small enough, or is not small enough after many.
     """
-    base, loaded = [processor_s("numpy, redis", compiled)], [processor_s(f"prepal.cli.main, {module}", compiled)]
-    while len(base) < FEWEST_STARTS or (min(loaded) > 2 * min(base) and len(base) < MOST_STARTS):
-        base.append(processor_s("numpy, redis", compiled))
-        loaded.append(processor_s(f"prepal.cli.main, {module}", compiled))
-    assert min(loaded) <= 2 * min(base)
+    times: list[float] = []
+    while len(times) < FEWEST_TURNS or (median(times) > 2 and len(times) < MOST_TURNS):
+        base = processor_s("numpy, redis", compiled)
+        times.append(processor_s(f"prepal.cli.main, {module}", compiled) / base)
+    assert median(times) <= 2
 
 
 def test_whoever_learns_loads_no_scikit_learn_before_there_is_anything_to_learn() -> None:
