@@ -1,4 +1,4 @@
-"""The order behind the head: first predictions, renewed ones, and whether it stands in Label Studio as published."""
+"""The order beyond the newest head: first predictions of all tasks, renewed ones, and whether it stands."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The learner's process: a worker for rounds, readers in threads, and every 10 s what events may have missed."""
+"""The learner's process: a worker for rounds, readers in threads, and what is due again where events were missed."""
 
 import logging
 import threading
