@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prepal.files import write_whole
+
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = ("prepal-label-studio", "numpy", "scipy", "scikit-learn", "scikit-activeml", "small-text")
 
@@ -60,9 +62,7 @@ class Lines:
         """Sort the records and drop those that do not count."""
         records = self.read()
         lines = [json.dumps(records[key]) for key in sorted(records)]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        partial.replace(self.path)
+        write_whole(self.path, "".join(line + "\n" for line in lines).encode())
 
 
 def read_json(name: str) -> Record | None:
@@ -74,7 +74,7 @@ def read_json(name: str) -> Record | None:
 def write_json(name: str, value: Record) -> None:
     """Write under that name, one line for each item of the record's lists."""
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(FOLDER / name, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _processor() -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
@@ -48,3 +50,17 @@ def write_encoder(folder: Path) -> None:
         (folder / part).parent.mkdir(exist_ok=True)
         (folder / part).write_text((Path(source(DEFAULT_ENCODER)) / part).read_text())
     (folder / "2_Normalize").mkdir()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """A training gives the same again."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default encoder's first layer."""
+    folder = tmp_path_factory.mktemp("encoder")
+    write_encoder(folder)
+    return folder

@@ -1,10 +1,7 @@
 """What an annotator sees, in a real browser; screenshots are kept in test-output/."""
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from tests.helpers import ROOT
 from tests.helpers.api import LabelStudioApi
 from tests.helpers.projects import Loop, tickets
@@ -12,25 +9,13 @@ from tests.helpers.projects import Loop, tickets
 from prepal.machine.up import Installation
 
 OUTPUT = ROOT / "test-output"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if executable is None:
-        pytest.skip("no Chromium on PATH")
-    OUTPUT.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
-        yield page
-        browser.close()
+def page(browser: Browser) -> Page:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(60_000)
+    return page
 
 
 def test_an_annotator_signs_in_sees_the_predicted_choice_submits_and_gets_the_next_text(

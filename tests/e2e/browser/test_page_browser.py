@@ -2,13 +2,11 @@
 
 import random
 import re
-import shutil
 import time
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from tests.helpers import ROOT
 from tests.helpers.api import LabelStudioApi
 from tests.helpers.projects import LABEL_CONFIG, Loop, tickets
@@ -16,11 +14,6 @@ from tests.helpers.projects import LABEL_CONFIG, Loop, tickets
 from prepal.machine.up import Installation
 
 OUTPUT = ROOT / "test-output"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 TITLE = "Tickets <script>document.title='executed'</script>"
 EVIL = "<img src=x onerror=\"document.title='executed'\">"
 ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", '"': "&quot;"})
@@ -47,18 +40,6 @@ CONTRASTS = """() => {
       return [(Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05), element.innerText.slice(0, 40)];
     });
 }"""
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if executable is None:
-        pytest.skip("no Chromium on PATH")
-    OUTPUT.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

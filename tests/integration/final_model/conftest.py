@@ -4,24 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
-from tests.helpers.finetuned import COMMAND, LEARNT, Run, write_encoder
+from tests.helpers.finetuned import COMMAND, LEARNT, Run, encoder, one_thread
 
 from prepal.cli.main import main
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default encoder's first layer."""
-    folder = tmp_path_factory.mktemp("encoder")
-    write_encoder(folder)
-    return folder
+__all__ = ["encoder", "one_thread"]
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prepal.files import json_bytes
+from prepal.files import json_bytes, write_whole
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.final_model.judging import Judged
 from prepal_workers.final_model.trust import Trust
@@ -74,7 +74,7 @@ class Metrics:
     def write(self, folder: Path) -> None:
         """Write it into a model's folder."""
         written = json_bytes(self.to_json(), indent=1)
-        (folder / FILE).write_bytes(_NUMBERS.sub(lambda found: b"[" + b" ".join(found[1].split()) + b"]", written))
+        write_whole(folder / FILE, _NUMBERS.sub(lambda found: b"[" + b" ".join(found[1].split()) + b"]", written))
 
 
 def figures(data: LabelledData, judged: Judged, temperature: float, surer: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from prepal.files import write_whole
 from prepal.records import readable
 from prepal_workers.final_model.metrics import Metrics
 from prepal_workers.labelled.wording import named
@@ -47,7 +48,7 @@ def write_card(path: Path, metrics: Metrics, label_names: Sequence[str]) -> None
             "versions": ", ".join(f"{name} {number}" for name, number in metrics.versions.items()),
         }
     )
-    path.write_text(readable(card), encoding="utf-8")
+    write_whole(path, readable(card).encode())
 
 
 def draw_confusion(

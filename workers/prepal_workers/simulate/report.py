@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from prepal.files import write_whole
 from prepal.records import readable
 from prepal_workers.simulate.experiment import Row, Setting
 
@@ -140,7 +141,7 @@ def write(
         version=rows[0]["version"],
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    (folder / "report.html").write_text(readable(page), encoding="utf-8")
+    write_whole(folder / "report.html", readable(page).encode())
     return table
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from prepal.files import json_bytes, write_whole
 from prepal.learning.classifiers.decisions import HowMany
 from prepal_workers.training.measures import macro_f1, right, score
 
@@ -121,7 +122,7 @@ class Progress(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         np.savez(folder / _LOGITS, **{str(number): logits for number, logits in self.logits.items()})  # type: ignore[arg-type]
-        (folder / COMPLETE).write_text(json.dumps({"seconds": self._seconds, "learning": self._learning}))
+        write_whole(folder / COMPLETE, json_bytes({"seconds": self._seconds, "learning": self._learning}))
 
 
 def last_complete(folder: Path) -> Path | None:
