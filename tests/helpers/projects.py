@@ -72,13 +72,15 @@ class Loop:
 
     def prepal(self, *arguments: str, check: bool = True, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of ours against this installation."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "prepal.cli", *arguments],
             env={**self.environment, **environment},
-            check=check,
+            check=False,
             capture_output=True,
             text=True,
         )
+        assert not check or not done.returncode, f"prepal {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done
 
     def status(self) -> dict[str, Any]:
         """What `prepal status --json` says."""

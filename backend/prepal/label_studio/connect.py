@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,8 @@ _OURS: dict[str, object] = {
     "start_training_on_annotation_update": False,
 }
 _USUAL_SAMPLING = "Sequential sampling"
+# Label Studio gives a backend one second to say that it is well, which a busy machine may need longer for at first.
+_PATIENCE_S, _PAUSE_S = 30.0, 1.0
 WEBHOOK_EVENTS = [
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
@@ -55,19 +58,19 @@ def connect(
     if user:
         fields |= {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
     if not backends:
-        backend = label_studio.save_backend(None, {**fields, "title": _TITLE})
+        backend = _save_backend(label_studio, None, {**fields, "title": _TITLE})
         changes.append(f"Connected the backend {url} as {backend['title']!r}.")
     else:
         backend = backends[0]
     changed = _webhook(project, label_studio, f"{url}/webhook", user, password)
     # Label Studio never tells which password it has; the webhook's is the same.
     if backends and user and (changed or backend.get("basic_auth_user") != user):
-        label_studio.save_backend(int(backend["id"]), fields)
+        _save_backend(label_studio, int(backend["id"]), fields)
         changes.append("Gave the backend connection its credentials.")
     changes += changed
 
     if backend["title"] == MODEL_VERSION:
-        label_studio.save_backend(int(backend["id"]), {**fields, "title": _TITLE})
+        _save_backend(label_studio, int(backend["id"]), {**fields, "title": _TITLE})
         changes.append(f"Named the backend {_TITLE!r}: its title must not be the version of the predictions.")
     # Label Studio accepts only a version that a prediction has; before there is one, the tasks come in random order.
     version = MODEL_VERSION if label_studio.has_predictions(project.id, MODEL_VERSION) else ""
@@ -162,6 +165,19 @@ def _refuse_bare_name(url: str) -> None:
             f"Label Studio sends no events to {host!r}, a name without a dot: give the backend another name, such as "
             f"{host or 'backend'}.internal, and set PREPAL_BACKEND_URL."
         )
+
+
+def _save_backend(label_studio: LabelStudio, backend: int | None, fields: Mapping[str, object]) -> dict[str, Any]:
+    """Connect the backend, or change it; tries again while Label Studio finds it slow, not where it is not there."""
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return label_studio.save_backend(backend, fields)
+        except PrepalError as error:
+            if "timed out" not in str(error) or time.monotonic() > end:
+                raise
+            log.warning("Label Studio found the backend too slow, and is asked again: %s", error)
+        time.sleep(_PAUSE_S)
 
 
 def _webhook(project: Project, label_studio: LabelStudio, url: str, user: str, password: str) -> list[str]:

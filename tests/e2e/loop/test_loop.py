@@ -86,12 +86,14 @@ class Reference:
 
 def test_the_names_of_the_choices_predict_before_anyone_has_labelled(loop: Loop, answers: Mapping[str, str]) -> None:
     wait_until(loop.is_up_to_date, 60)
-    served = loop.api.next(loop.id)
-    assert served is not None
-    (prediction,) = served["predictions"]
-    assert prediction["result"][0]["value"]["choices"][0] in LABEL_CONFIG
     ranking = loop.known.ranking()
     assert ranking is not None
+    first = next(task for task in ranking.task_ids.tolist() if task not in loop.hidden())
+    (prediction,) = loop.api.call("GET", f"/api/tasks/{first}/")["predictions"]
+    assert prediction["result"][0]["value"]["choices"][0] in LABEL_CONFIG
+    served = loop.api.next(loop.id)
+    assert served is not None
+    assert [bool(shown["result"]) for shown in served["predictions"]] == [served["id"] not in loop.hidden()]
     choices = label_config.parse(LABEL_CONFIG).choices
     surest = zip(ranking.task_ids[-100:].tolist(), ranking.chosen[-100:].argmax(axis=1).tolist(), strict=True)
     topics = {loop.api.call("GET", f"/api/tasks/{task}/")["data"]["text"]: choices[at] for task, at in surest}

@@ -1,5 +1,9 @@
 """Whatever a task holds, and whatever happens to it, nothing stops and everything is counted."""
 
+import contextlib
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.helpers.api import LabelStudioApi, wait_until
@@ -159,6 +163,41 @@ def test_what_cannot_be_served_is_refused_in_one_sentence(
     assert gone.returncode == 1
     assert gone.stderr.count("\n") == 1
     assert "404" in gone.stderr
+
+
+def test_a_backend_that_is_slow_at_first_is_connected(installation: Installation, label_studio: LabelStudioApi) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.path)
+            # Label Studio waits for three seconds.
+            time.sleep(3.5 if len(asked) == 1 else 0)
+            self._answer()
+
+        def _answer(self) -> None:
+            with contextlib.suppress(ConnectionError):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b'{"model_version": "", "status": "UP"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    loop = Loop(installation, label_studio, label_studio.create_project(LABEL_CONFIG))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        connected = loop.prepal("connect", str(loop.id), PREPAL_BACKEND_URL=url)
+        server.shutdown()
+    assert asked[:2] == ["/setup", "/setup"]
+    assert "timed out" in connected.stderr
+    assert url in connected.stdout
+    loop.prepal("disconnect", str(loop.id), PREPAL_BACKEND_URL=url)
 
 
 def test_start_training_and_retrieve_predictions_do_what_their_buttons_say(
