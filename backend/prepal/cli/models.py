@@ -36,6 +36,13 @@ _PRESETS = {
 @click.option("--label-names/--no-label-names", default=None, help="Make use of the names of labels.  [default: do]")
 @click.option("--pool", type=click.IntRange(min=2), help="Take only so many texts of TRAIN, drawn at random.")
 @click.option("--final-model", help="Fine-tune this model on all labels at the end.")
+@click.option(
+    "--successor",
+    type=CommaList(),
+    multiple=True,
+    callback=lambda _context, _option, lists: [name for names in lists for name in names] or None,
+    help="Models that learn from the acquired labels alone: logistic, word-counts, or encoders, for their vectors.",
+)
 @options.settings_option
 @options.json_option
 def simulate(

@@ -55,6 +55,33 @@ def test_names_and_strategy_beat_random_labels_and_a_second_call_repeats_nothing
     assert (data / "out" / "results.jsonl").read_bytes() == results
 
 
+def test_what_learns_from_the_labels_alone_is_told_beside_what_chose_them(data: Path, tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        shutil.copy(data / f"{name}.jsonl", tmp_path)
+    few = ("--encoder", "word-counts", "--strategy", "random", "--seeds", "1", "--budget", "90", "--json")
+    plain = simulate(tmp_path, *few)
+    assert plain.returncode == 0, plain.stderr
+    assert json.loads(plain.stdout)[0]["successors"] == []
+    before = (tmp_path / "out" / "results.jsonl").read_bytes()
+    encoder = "sentence-transformers/all-MiniLM-L6-v2@3"
+    done = simulate(tmp_path, *few, "--successor", "logistic,word-counts", "--successor", encoder)
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)
+    assert [taught["labels"] for taught in row["successors"]] == [30, 90]
+    assert row["successors"][1]["own"] == row["accuracy"]
+    assert list(row["successors"][1]["accuracy"]) == ["logistic", "word-counts", encoder]
+    assert min(row["successors"][1]["accuracy"].values()) > 0.5
+    assert "What learns from these labels alone" in done.stderr
+    assert "all-MiniLM-L6-v2@3" in (tmp_path / "out" / "report.html").read_text()
+    after = (tmp_path / "out" / "results.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == len(before.splitlines()) + 6
+    wrong = simulate(tmp_path, *few, "--successor", "nowhere/at-all")
+    assert wrong.returncode == 1
+    assert "The successor nowhere/at-all cannot be used (" in wrong.stderr
+    assert (tmp_path / "out" / "results.jsonl").read_bytes() == after
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -62,6 +89,7 @@ def test_names_and_strategy_beat_random_labels_and_a_second_call_repeats_nothing
         (("--classifier", "forest"), "There is no classifier 'forest': choose from"),
         (("--batch-size", "many"), "'many' is not a list of numbers"),
         (("--pool", "1"), "1 is not in the range"),
+        (("--successor", "logistic,word-count"), "There is no successor 'word-count', did you mean word-counts?"),
     ],
 )
 def test_wrong_options_are_told_in_one_sentence(data: Path, options: tuple[str, str], sentence: str) -> None:

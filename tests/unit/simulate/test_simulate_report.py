@@ -58,6 +58,35 @@ def test_names_that_beat_randoms_last_point_need_no_label_at_all(tmp_path: Path)
     json.dumps(list(table.values()), allow_nan=False)
 
 
+def test_successors_stand_beside_what_their_arm_knew_with_as_many_labels(tmp_path: Path) -> None:
+    rows = [
+        *a_curve("random", [0, 0.5, 0.6]),
+        *a_curve("random", [0, 0.7, 0.8], seed=1),
+        *a_curve("auto", [0, 0.6, 0.8]),
+    ]
+
+    def taught(strategy: str, seed: int, labels: int, accuracy: float) -> dict[str, Any]:
+        about = next(row for row in rows if (row["strategy"], row["seed"]) == (strategy, seed))
+        figures = {"labels": labels, "accuracy": accuracy, "macro_f1": accuracy / 2}
+        return {**about, "phase": "successor", "successor": "hub/other <encoder>", **figures}
+
+    rows += [taught("random", seed, labels, labels / 40 + seed / 4) for seed in (0, 1) for labels in (10, 20)]
+    rows += [{**rows[-1], "phase": "final", "labels": 20, "accuracy": 0.9}]
+    del rows[-1]["successor"]
+    table = {row["arm"]: row for row in report.write(rows, "A title", "prepal simulate", tmp_path)}
+    assert table["auto"]["successors"] == []
+    first, last = table["random"]["successors"]
+    assert (first["labels"], last["labels"]) == (10, 20)
+    assert (first["own"], last["own"]) == (pytest.approx(0.6), pytest.approx(0.7))
+    assert first["accuracy"] == {"hub/other <encoder>": pytest.approx(0.375)}
+    assert last["macro_f1"] == {"hub/other <encoder>": pytest.approx(0.625 / 2)}
+    assert (first["final"], last["final"]) == (None, pytest.approx(0.9))
+    assert report.successor_names(list(table.values())) == ["hub/other <encoder>"]
+    page = (tmp_path / "report.html").read_text()
+    assert "<th>other &lt;encoder&gt;</th>" in page
+    assert "<td>0.3750</td>" in page
+
+
 accuracies = st.none() | st.sampled_from([0.0, 0.5, 0.5, 1.0]) | st.floats(0, 1)
 
 

@@ -61,13 +61,7 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
     What is chosen after a row depends on the seed and the row's number alone. Labels come in the order in which they
     were asked for, so the first text of a choice is the one that was labelled first.
     """
-    about = {
-        "version": version("prepal-label-studio"),
-        "dataset": dataset.name,
-        "data": dataset.fingerprint,
-        "models": models_of(asdict(setting)),
-        **asdict(setting),
-    }
+    known = about(setting, dataset)
     own = vectors[setting.encoder]
     chooser = _chooser(setting, dataset, own)
     judging = vectors[setting.judge] if setting.judge else own
@@ -80,7 +74,7 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
         phase: str, probabilities: NDArray[np.float32] | None, fit_s: float, rank_s: float, picked: Sequence[int]
     ) -> Row:
         return {
-            **about,
+            **known,
             "phase": phase,
             "round": number,
             "labels": len(labelled),
@@ -203,6 +197,13 @@ def _fine_tuned(model: str, dataset: Dataset, labelled: NDArray[np.int64], seed:
     return train(model, texts, dataset.train.labels[labelled], len(dataset.choices), seed=seed)
 
 
-def models_of(setting: Mapping[str, Any]) -> list[str]:
-    """Return the identities of a setting's models: in the same folder may be another one by now."""
-    return [identity(setting[name]) for name in ("encoder", "judge", "final_model") if setting[name]]
+def about(setting: Setting, dataset: Dataset, **more: str) -> Row:
+    """Return what every row of a setting says: its release, texts and models, the setting itself, and more."""
+    said = {**asdict(setting), **more}
+    data = {"dataset": dataset.name, "data": dataset.fingerprint}
+    return {"version": version("prepal-label-studio"), **data, "models": models_of(said), **said}
+
+
+def models_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the identities of a row's models: in the same folder may be another one by now."""
+    return [identity(row[name]) for name in ("encoder", "judge", "final_model", "successor") if row.get(name)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prepal_workers.simulate.encoders import WORD_COUNTS, cut_name
+from prepal_workers.simulate.successors import OWN_NAMES
 
 # Stands for the encoder of the settings in what follows.
 _ENCODER = "ENCODER"
@@ -44,7 +45,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "transfer": Preset(
         "labels that were acquired with another encoder, or at random, serve this one",
-        {"pool": 2000, "budget": 200, "batch_size": [20], "seeds": 3},
+        {"pool": 2000, "budget": 200, "batch_size": [20], "seeds": 3, "successor": OWN_NAMES},
         [
             {"strategy": "auto", "final_model": _ENCODER},
             {"strategy": "auto", "encoder": _CUT, "judge": _ENCODER, "final_model": _ENCODER},

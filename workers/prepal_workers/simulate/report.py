@@ -42,6 +42,7 @@ class Arm:
         fit_s: `(seeds, p)` seconds of each retraining.
         rank_s: `(seeds, p)` seconds of each choice.
         final: `(seeds,)` accuracy of the model that was fine-tuned at the end; empty without one.
+        successors: accuracy and macro-F1 `(seeds, 2)`, by a successor's name and the number of labels it was taught.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Arm:
     fit_s: NDArray[np.float64]
     rank_s: NDArray[np.float64]
     final: NDArray[np.float64]
+    successors: Mapping[tuple[str, int], NDArray[np.float64]]
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -92,7 +94,8 @@ def arms(rows: Sequence[Row]) -> list[Arm]:
 def labels_needed(found: Sequence[Arm]) -> list[dict[str, Any]]:
     """A row for each arm: its area, its last accuracy, and how many times fewer labels than random's it needs.
 
-    Figures that do not exist are None: where nothing was predicted, or where no label at all was needed.
+    Figures that do not exist are None: where nothing was predicted, or where no label at all was needed. `successors`
+    has a row for each number of labels that some were taught: how good the arm's own classifier was then, and they.
     """
     table = []
     for arm in found:
@@ -113,9 +116,15 @@ def labels_needed(found: Sequence[Arm]) -> list[dict[str, Any]]:
                 "times_fewer": int(arm.labels[-1]) / needed if needed else None,
                 "fit_s": float(arm.fit_s.sum(axis=1).mean()),
                 "rank_s": float(arm.rank_s.sum(axis=1).mean()),
+                "successors": _taught(arm),
             }
         )
     return table
+
+
+def successor_names(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the successors that `labels_needed` has figures of, in the order in which they were taught."""
+    return list(dict.fromkeys(name for row in table for taught in row["successors"] for name in taught["accuracy"]))
 
 
 def write(
@@ -129,12 +138,14 @@ def write(
     figure.savefig(drawing, format="svg")
     table = labels_needed(found)
     pages = Environment(loader=PackageLoader("prepal_workers.simulate"), autoescape=True)
+    pages.filters["short"] = short
     page = pages.get_template("report.html").render(
         title=title,
         notes=notes,
         curves=Markup(drawing.getvalue()[drawing.getvalue().index("<svg") :]),  # noqa: S704  our own drawing
         table=table,
         has_final=any(row["final"] is not None for row in table),
+        successors=successor_names(table),
         settings=[{"arm": arm.name, **arm.setting, "seeds": len(arm.accuracy)} for arm in found],
         columns=["arm", *_ARM, "seeds"],
         command=command,
@@ -145,8 +156,30 @@ def write(
     return table
 
 
+def short(encoder: str) -> str:
+    """Return the last part of an encoder's name."""
+    return encoder.rstrip("/").rsplit("/", 1)[-1]
+
+
 def _figure(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def _taught(arm: Arm) -> list[dict[str, Any]]:
+    last = int(arm.labels[-1])
+    found = []
+    for count in sorted({count for _, count in arm.successors}):
+        of = {name: figures.mean(axis=0) for (name, at), figures in arm.successors.items() if at == count}
+        found.append(
+            {
+                "labels": count,
+                "own": next(iter(map(_figure, arm.mean[arm.labels == count])), None),
+                "accuracy": {name: float(figures[0]) for name, figures in of.items()},
+                "macro_f1": {name: float(figures[1]) for name, figures in of.items()},
+                "final": float(arm.final.mean()) if len(arm.final) and count == last else None,
+            }
+        )
+    return found
 
 
 def _arm(name: str, setting: Mapping[str, Any], runs: Sequence[Sequence[Row]]) -> Arm:
@@ -157,6 +190,9 @@ def _arm(name: str, setting: Mapping[str, Any], runs: Sequence[Sequence[Row]]) -
     def column(key: str) -> NDArray[np.float64]:
         return np.array([[np.nan if row[key] is None else row[key] for row in run] for run in rounds], float)
 
+    successors: dict[tuple[str, int], list[list[float]]] = {}
+    for row in (row for run in runs for row in run if row["phase"] == "successor"):
+        successors.setdefault((row["successor"], row["labels"]), []).append([row["accuracy"], row["macro_f1"]])
     return Arm(
         name,
         setting,
@@ -166,6 +202,7 @@ def _arm(name: str, setting: Mapping[str, Any], runs: Sequence[Sequence[Row]]) -
         column("fit_s"),
         column("rank_s"),
         np.array([row["accuracy"] for run in runs for row in run if row["phase"] == "final"], float),
+        {which: np.array(figures, float) for which, figures in successors.items()},
     )
 
 
@@ -174,9 +211,9 @@ def _name(setting: Mapping[str, Any], different: Sequence[str]) -> str:
     for name in different:
         value = setting[name]
         if name == "encoder":
-            words.append(str(value).rsplit("/", 1)[-1])
+            words.append(short(value))
         elif name == "judge" and value:
-            words.append(f"for {str(value).rsplit('/', 1)[-1]}")
+            words.append(f"for {short(value)}")
         elif name == "label_names":
             words.append("names" if value else "no names")
         elif name == "batch_size":

@@ -3,15 +3,18 @@
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prepal.errors import PrepalError
+from prepal.errors import PrepalError, cause
 from prepal.learning import strategies
 from prepal.learning.classifiers.label_names import name_text
 from prepal_workers.simulate import report
@@ -20,9 +23,11 @@ from prepal_workers.simulate.encoders import WORD_COUNTS, embed, word_counts
 from prepal_workers.simulate.experiment import Setting, Vectors
 from prepal_workers.simulate.grid import rows_of, run_all, set_apart
 from prepal_workers.simulate.presets import PRESETS
+from prepal_workers.simulate.successors import LOGISTIC, OWN_NAMES, Features, words
 from prepal_workers.training.bar import Bar
 
 _CLASSIFIERS = ("logistic", "network", "finetune")
+_POSSIBLE_SUCCESSORS = f"{', '.join(OWN_NAMES)}, the folder of an encoder, or its name on the hub"
 # What the options are where neither the command line nor a preset says.
 _DEFAULTS = {"pool": None, "budget": 300, "batch_size": [10], "seeds": 5}
 
@@ -59,6 +64,8 @@ def simulate(
     dataset = load(train, test, options["pool"])
     settings = _settings(options, preset, encoder)
     _check(settings, dataset)
+    successors = list(dict.fromkeys(options.get("successor", ())))
+    _check_successors(successors)
     for note in dataset.notes:
         console.print(note, markup=False)
     try:
@@ -75,11 +82,14 @@ def simulate(
     title = f"{len(settings)} runs"
     with Bar(console) as bar:
         vectors = {name: _vectors(dataset, name, cache, bar) for name in sorted(needed)}
-        total = sum(rows_of(setting, dataset) for setting in settings)
-        rows = run_all(settings, dataset, vectors, results, jobs, lambda done: bar.show(title, done, total))
+        sees = {name: _features(dataset, name, cache, bar) for name in successors}
+        total = sum(rows_of(setting, dataset, len(sees)) for setting in settings)
+        rows = run_all(settings, dataset, vectors, results, jobs, lambda done: bar.show(title, done, total), sees)
     title = f"{dataset.name}: {len(dataset.train.texts)} texts, {len(dataset.choices)} choices"
     table = report.write(rows, title, shlex.join(["prepal", *sys.argv[1:]]), out, dataset.notes)
     console.print(_table(title, table))
+    if names := report.successor_names(table):
+        console.print(_successor_table(names, table))
     console.print(f"{out / 'report.html'}, {out / 'curves.png'}, {results}", markup=False)
     return table
 
@@ -125,31 +135,53 @@ def _check(settings: Sequence[Setting], dataset: Dataset) -> None:
             raise PrepalError(f"There is no classifier {setting.classifier!r}: choose from {', '.join(_CLASSIFIERS)}.")
 
 
+def _check_successors(successors: Sequence[str]) -> None:
+    for name in successors:
+        close = get_close_matches(name, OWN_NAMES, n=1)
+        if name not in OWN_NAMES and close and not Path(name).is_dir():
+            raise PrepalError(f"There is no successor {name!r}, did you mean {close[0]}? It is {_POSSIBLE_SUCCESSORS}.")
+
+
+def _features(dataset: Dataset, successor: str, cache: str, bar: Bar) -> Features | None:
+    """What a successor sees; None: the vectors that the experiment is measured on."""
+    if successor == LOGISTIC:
+        return None
+    parts = (dataset.train.texts, dataset.test.texts)
+    if successor == WORD_COUNTS:
+        return words(*parts)
+    try:
+        return Features(*_embedded(parts, successor, cache, bar))
+    except PrepalError as error:
+        why = cause(error.__cause__ or error)
+        raise PrepalError(f"The successor {successor} cannot be used ({why}): it is {_POSSIBLE_SUCCESSORS}.") from error
+
+
 def _vectors(dataset: Dataset, encoder: str, cache: str, bar: Bar) -> Vectors:
     names = [name_text(choice) for choice in dataset.choices]
     parts = (dataset.train.texts, dataset.test.texts, names)
     if encoder == WORD_COUNTS:
         return Vectors(*word_counts(*parts))
-    title, done = f"Embedding with {encoder.rsplit('/', 1)[-1]}", 0
+    return Vectors(*_embedded(parts, encoder, cache, bar))
+
+
+def _embedded(parts: Sequence[Sequence[str]], encoder: str, cache: str, bar: Bar) -> list[NDArray[np.float32]]:
+    title, done = f"Embedding with {report.short(encoder)}", 0
 
     def advance(more: int) -> None:
         nonlocal done
         done += more
         bar.show(title, done, sum(map(len, parts)))
 
-    return Vectors(*(embed(part, encoder, cache, advance) for part in parts))
+    return [embed(part, encoder, cache, advance) for part in parts]
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    def shown(figure: float | None, digits: int) -> str:
-        return "" if figure is None else f"{figure:.{digits}f}"
-
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
-        "mean accuracy": lambda row: shown(row["area"], 4),
-        "at the end": lambda row: shown(row["accuracy"], 4),
-        "fine-tuned": lambda row: shown(row["final"], 4),
-        "labels needed": lambda row: shown(row["needed"], 0),
-        "times fewer": lambda row: shown(row["times_fewer"], 2),
+        "mean accuracy": lambda row: _shown(row["area"]),
+        "at the end": lambda row: _shown(row["accuracy"]),
+        "fine-tuned": lambda row: _shown(row["final"]),
+        "labels needed": lambda row: _shown(row["needed"], 0),
+        "times fewer": lambda row: _shown(row["times_fewer"], 2),
         "seconds": lambda row: f"{row['fit_s'] + row['rank_s']:.2f}",
     }
     if all(row["final"] is None for row in rows):
@@ -161,3 +193,20 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         found.add_row(Text(row["arm"]), *(cell(row) for cell in columns.values()))
     return found
+
+
+def _successor_table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+    has_final = any(row["final"] is not None for row in rows)
+    found = Table(title="What learns from these labels alone", title_justify="left")
+    found.add_column("")
+    for heading in ("labels", "own classifier", *map(report.short, names), *(["fine-tuned"] if has_final else [])):
+        found.add_column(Text(heading), justify="right")
+    for row in rows:
+        for taught in row["successors"]:
+            figures = [taught["own"], *map(taught["accuracy"].get, names), *([taught["final"]] if has_final else [])]
+            found.add_row(Text(row["arm"]), str(taught["labels"]), *map(_shown, figures))
+    return found
+
+
+def _shown(figure: float | None, digits: int = 4) -> str:
+    return "" if figure is None else f"{figure:.{digits}f}"
