@@ -3,7 +3,8 @@
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -157,19 +158,46 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
     )
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file with these permissions at most; the old one stays until the new one is whole.
+def json_array(rows: Iterable[object]) -> Iterator[bytes]:
+    """A JSON array piece by piece, a line for each of its items."""
+    before = b"["
+    for row in rows:
+        yield before + records.dumps(row)
+        before = b",\n"
+    yield b"[]\n" if before == b"[" else b"]\n"
+
+
+def write_whole(path: Path, content: bytes | Iterable[bytes], mode: int = 0o666) -> None:
+    """Write a file with these permissions at most, maybe piece by piece; the old one stays until the new one is whole.
 
     Raises:
         PrepalError: it cannot be written.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
-        # Whoever made what lies there could have it open, or have pointed it elsewhere.
-        partial.unlink(missing_ok=True)
-        partial.touch(mode, exist_ok=False)
-        partial.write_bytes(content)
-        partial.replace(path)
+        with _told_of(path):
+            # Whoever made what lies there could have it open, or have pointed it elsewhere.
+            partial.unlink(missing_ok=True)
+            partial.touch(mode, exist_ok=False)
+            file = partial.open("wb")
+        with closing(file):
+            for piece in [content] if isinstance(content, bytes) else content:
+                with _told_of(path):
+                    file.write(piece)
+            with _told_of(path):
+                file.flush()
+        with _told_of(path):
+            partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise PrepalError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
 

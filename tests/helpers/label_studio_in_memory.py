@@ -31,6 +31,7 @@ class LabelStudioInMemory:
             "created_at": _BEGIN.isoformat(),
         }
         self.data = dict(data)
+        self.meta: dict[int, Any] = {}
         self.raw_annotations: dict[int, dict[str, Any]] = {}
         self.drafts: dict[int, set[int]] = defaultdict(set)
         self.backend_list: list[dict[str, Any]] = [{"id": 1, "url": BACKEND_URL, "title": "PRepAL backend"}]
@@ -87,9 +88,11 @@ class LabelStudioInMemory:
         self._asked("delete_webhook")
         self.hooks = [one for one in self.hooks if one["id"] != webhook]
 
-    def tasks(self, project: int, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+    def tasks(self, project: int, *, after: int = 0, with_meta: bool = False) -> Iterator[list[dict[str, Any]]]:
         for page in self._pages(project, after):
-            yield [{**self._state(task), "data": self.data[task]} for task in page]
+            more = [{"meta": self.meta.get(task)} if with_meta else {} for task in page]
+            rows = zip(page, more, strict=True)
+            yield [{**self._state(task), "data": self.data[task], **meta} for task, meta in rows]
 
     def states(self, project: int) -> Iterator[list[dict[str, Any]]]:
         for page in self._pages(project, 0):

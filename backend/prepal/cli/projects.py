@@ -2,23 +2,24 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from prepal import records
 from prepal.cli import screen
 from prepal.cli.options import audit_tasks, connected_redis, json_option, out_option, settings_option
 from prepal.errors import PrepalError
-from prepal.files import write_whole
+from prepal.files import json_array, write_whole
 from prepal.settings import Settings
 
 if TYPE_CHECKING:
     from prepal.label_studio.client import LabelStudio
 
+# So many tasks are written before it is told how far an export is.
+_TELL_EVERY = 1000
 _number = click.argument("number", metavar="PROJECT", type=click.IntRange(min=1))
 
 
@@ -125,19 +126,61 @@ def vectors(pruning: bool, yes: bool, settings: Settings, as_json: bool) -> None
 @click.command()
 @_number
 @out_option("Where it goes.")
+@click.option("--all", "everything", is_flag=True, help="Tasks without a label, too, with what is believed of each.")
 @settings_option
-def export(number: int, out: Path, settings: Settings) -> None:
-    """Write Label Studio's JSON export, in which `meta` marks the audit tasks."""
-    from prepal.labels.events import AUDIT_MARK
+def export(number: int, out: Path, everything: bool, settings: Settings) -> None:
+    """Write Label Studio's JSON export, in which `meta` marks the audit tasks.
 
-    with screen.messages().status(f"Exporting project {number}"):
-        tasks = _label_studio(settings).export(number)
-    audits = audit_tasks(settings, number)
-    for task in tasks:
-        if task["id"] in audits:
-            task["meta"] = {**(task.get("meta") or {}), AUDIT_MARK: True}
-    write_whole(out, records.dumps(tasks))
-    screen.messages().print(f"{len(tasks)} annotated tasks in {out}")
+    With --all, `meta` also has what the classifier that knows all labels believes of tasks without one, and the label
+    config.
+    """
+    from prepal.labels.events import marked
+
+    with screen.messages().status(f"Exporting project {number}") as shown:
+        label_studio = _label_studio(settings)
+        if everything:
+            told = _export_all(number, out, settings, label_studio, shown.update)
+        else:
+            tasks = label_studio.export(number)
+            audits = audit_tasks(settings, number)
+            write_whole(out, json_array(marked(task, audits) for task in tasks))
+            told = f"{len(tasks)} annotated tasks in {out}"
+    screen.messages().print(told)
+
+
+def _export_all(
+    number: int, out: Path, settings: Settings, label_studio: "LabelStudio", show: Callable[[str], None]
+) -> str:
+    """Write all tasks, and return what is to be said of them."""
+    from prepal.learner.fitting import Choosing
+    from prepal.learner.handing_on import Believer, Counts, all_tasks
+    from prepal.project import Project, readable
+    from prepal.vectors import VectorTable, encoders, table_name
+
+    total = int(label_studio.project(number).get("task_number") or 0)
+    connection = connected_redis(settings)
+    project = Project(connection, number)
+    with readable(project):
+        encoder = project.encoder or encoders.identity(settings.prepal_encoder, connection)
+        table = VectorTable(settings.prepal_vectors, encoder, table_name(encoder))
+        believer = Believer(project, table, Choosing(settings.prepal_strategy, settings.prepal_audit_fraction))
+        audits = project.audits()
+    counts = Counts()
+
+    def tasks() -> Iterator[dict[str, Any]]:
+        exported = label_studio.export(number)
+        for place, task in enumerate(all_tasks(number, exported, label_studio, believer, audits, counts)):
+            if place % _TELL_EVERY == 0:
+                show(f"Exporting project {number}: {place:,} of {total:,} tasks")
+            yield task
+
+    write_whole(out, json_array(tasks()))
+    told = f"{counts.annotated} annotated tasks and {counts.others} others in {out}"
+    if not believer.can_predict:
+        return f"{told}, without beliefs: no two labels differ yet, and the names of the choices have no vectors."
+    if counts.without_beliefs:
+        told += f"; {counts.without_beliefs} of these have no text or no vector yet, and no beliefs"
+    return f"{told}."
 
 
 def _label_studio(settings: Settings) -> "LabelStudio":

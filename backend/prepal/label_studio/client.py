@@ -87,9 +87,9 @@ class LabelStudio(Api):
         answer = self._call("POST", path, json=list(tasks), timeout=timeout)
         return int(answer["task_count"])
 
-    def tasks(self, project: int, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
-        """Pages of the tasks whose id is larger than `after`, ids ascending: what `states` has, and `data`."""
-        return self._pages(project, [*_STATE, "data"], after)
+    def tasks(self, project: int, *, after: int = 0, with_meta: bool = False) -> Iterator[list[dict[str, Any]]]:
+        """Pages of the tasks whose id is larger than `after`, ids ascending: what `states` has, `data`, and `meta`."""
+        return self._pages(project, [*_STATE, "data", *(["meta"] if with_meta else [])], after)
 
     def states(self, project: int) -> Iterator[list[dict[str, Any]]]:
         """Pages of all tasks, ids ascending: `id`, when it was changed last, and how many annotations it has.

@@ -1,6 +1,6 @@
-"""Reads what Label Studio sends in events and exports, however malformed it is."""
+"""Reads what Label Studio sends in events and exports, however malformed it is; marks what `prepal export` writes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,8 +9,9 @@ from typing import Any
 _LARGEST_ID = 2**53 - 1
 # Longer ones are no names of tags or choices.
 _LONGEST_NAME = 1000
-# The key, in the `meta` of a task that `prepal export` wrote, that says that it was drawn at random.
-AUDIT_MARK = "prepal_audit"
+# Keys in the `meta` of a task that `prepal export` wrote: that it was drawn at random; with `--all`, how likely it has
+# each choice; and, in the first task, the project's label config.
+AUDIT_MARK, BELIEFS, LABEL_CONFIG = "prepal_audit", "prepal_beliefs", "prepal_label_config"
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,10 @@ def _name(value: object) -> str | None:
 def _moment(value: object) -> str:
     """A time as it is written, or "" when it is none: then whatever has a time is newer."""
     return value if isinstance(value, str) and unix_time(value) is not None else ""
+
+
+def marked(task: Mapping[str, Any], audits: Collection[int], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a task of an export with more in its `meta`, and the mark of an audit task if it is one."""
+    added = {**({AUDIT_MARK: True} if task["id"] in audits else {}), **(more or {})}
+    meta = task.get("meta")
+    return {**task, "meta": {**(meta if isinstance(meta, Mapping) else {}), **added}} if added else dict(task)

@@ -70,6 +70,7 @@ class Round:
         learner: the project's, which has learnt from the labels.
         labelled: the tasks that have a label.
         served: whom the others can be given.
+        labels: how many tasks have a label, also those whose vector is not there yet.
         new: tasks that were annotated since the last round of this process; empty in its first one.
         notes: what is to be said of the round.
     """
@@ -81,6 +82,7 @@ class Round:
     learner: ActiveLearner
     labelled: Labelled
     served: Serving
+    labels: int
     new: frozenset[int]
     notes: list[str]
 
@@ -91,7 +93,6 @@ def learn(project: Project, memory: Memory, table: VectorTable, config: LabelCon
     memory.refresh(project, table)
     annotations = project.annotations()
     labels = settle(annotations, config)
-    project.labels_before(len(labels))
     annotated = frozenset(annotation.task for annotation in annotations.values())
     new = annotated - memory.annotated if memory.annotated is not None else frozenset()
     memory.annotated = annotated
@@ -108,7 +109,7 @@ def learn(project: Project, memory: Memory, table: VectorTable, config: LabelCon
         except NothingToLearn as error:
             notes.append(str(error))
     memory.facts = facts
-    return Round(project, memory, config, choosing, learner, labelled, served, new, notes)
+    return Round(project, memory, config, choosing, learner, labelled, served, len(labels), new, notes)
 
 
 def _learner(

@@ -52,6 +52,7 @@ def run(
     memory.refresh(project, table)
     moments.append(time.perf_counter())
     this = learn(project, memory, table, config, choosing)
+    project.labels_before(this.labels)
     moments.append(time.perf_counter())
     beliefs = predict(this)
     ranked = rank(this, beliefs)

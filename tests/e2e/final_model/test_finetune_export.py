@@ -1,5 +1,6 @@
 """From what three annotators did in a real Label Studio to a model, and from the model back to Label Studio."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from tests.helpers.api import LabelStudioApi
 from tests.helpers.labelled_sets import LabelledSet, labelled_sets
+from tests.helpers.projects import Loop
 
 from prepal.cli.main import main
 from prepal.machine.up import Installation
@@ -93,3 +95,46 @@ def test_a_project_becomes_a_model_that_labels_the_rest(
     for prediction in made:
         assert 0 < prediction["score"] <= 1
         assert prediction["result"][0]["value"]["choices"][0]
+
+
+def test_all_tasks_are_exported_with_what_the_rounds_believe_and_learnt_from_as_an_export(
+    installation: Installation, label_studio: LabelStudioApi, tmp_path: Path
+) -> None:
+    labelled_set = labelled_sets()[0]
+    data, answers = labelled_set.data, list(labelled_set.answers(1))
+    loop = Loop.of(installation, label_studio, data, labelled_set.label_config)
+    tasks = [task["id"] for task in label_studio.tasks(loop.id)]
+    label_studio.call("PATCH", f"/api/tasks/{tasks[-1]}/", json={"meta": {"batch": 7}})
+    loop.wait_until_ranked(len(tasks))
+    labelled, skipped = tasks[: len(tasks) // 2], tasks[len(tasks) // 2]
+    for task, chosen in zip(labelled, answers, strict=False):
+        label_studio.annotate(task, *chosen[0])
+    label_studio.annotate(skipped, was_cancelled=True)
+    loop.wait_for_round()
+    out = tmp_path / "all.json"
+    predicted, facts = label_studio.predictions(loop.id), loop.known.facts
+    told = loop.prepal("export", str(loop.id), "--all", "--out", str(out), "--home", str(installation.home)).stderr
+    assert "no beliefs" not in told
+    assert (label_studio.predictions(loop.id), loop.known.facts) == (predicted, facts)
+
+    found = {task["id"]: task for task in json.loads(out.read_bytes())}
+    assert [*found] == tasks
+    assert [task["data"] for task in found.values()] == data
+    meta = {task: one.get("meta") or {} for task, one in found.items()}
+    assert meta[tasks[-1]]["batch"] == 7
+    assert meta[tasks[0]]["prepal_label_config"] == loop.known.info.label_config
+    assert {task for task, said in meta.items() if "prepal_audit" in said} == loop.known.audits() & set(tasks)
+    beliefs = {task: said["prepal_beliefs"] for task, said in meta.items() if "prepal_beliefs" in said}
+    assert [*beliefs] == tasks[len(labelled) :]
+    ranking = loop.known.ranking()
+    assert ranking is not None
+    confidence = dict(zip(ranking.task_ids.tolist(), ranking.confidence.tolist(), strict=True))
+    for task in beliefs.keys() & confidence.keys():
+        assert set(beliefs[task]) == set(labelled_set.choices)
+        assert max(beliefs[task].values()) == pytest.approx(confidence[task], abs=0.02)
+    true = dict(zip(tasks, labelled_set.labels, strict=True))
+    right = [max(said, key=lambda choice: said[choice]) in true[task] for task, said in beliefs.items()]
+    assert np.mean(right) > 0.4
+
+    data_of_file = read_labelled(out.read_bytes(), "all.json")
+    assert (len(data_of_file.texts), len(data_of_file.unlabelled)) == (len(labelled), len(tasks) - len(labelled))

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from prepal import records
 from prepal.errors import PrepalError
 from prepal.files import FileKind, Row
-from prepal.labels.events import AUDIT_MARK, Annotation, as_list, number, read_annotation
+from prepal.labels import label_config
+from prepal.labels.events import AUDIT_MARK, LABEL_CONFIG, Annotation, as_list, number, read_annotation
+from prepal.labels.label_config import LabelConfig
 from prepal_workers.labelled.wording import named
 
 Kind = Literal["JSON", "JSON_MIN", "CSV", "TSV"]
@@ -50,6 +52,15 @@ def is_export(rows: Sequence[Row]) -> bool:
     return any(
         "annotations" in row or "completions" in row or {"annotator", "annotation_id"} <= row.keys() for row in rows
     )
+
+
+def config_within(rows: Sequence[Row]) -> LabelConfig | None:
+    """The label config that `prepal export --all` wrote into the file, if one is there that can be served."""
+    for row in rows:
+        meta = row.get("meta")
+        if isinstance(meta, Mapping) and isinstance(xml := meta.get(LABEL_CONFIG), str):
+            return label_config.parse_or_none(xml)
+    return None
 
 
 def read_export(kind: FileKind, rows: Sequence[Row], name: str, choice: str | None) -> Export:

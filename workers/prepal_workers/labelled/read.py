@@ -15,7 +15,7 @@ from prepal.labels.events import Annotation
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.settle import settle, vote
 from prepal_workers.labelled.data import LabelledData, tidied
-from prepal_workers.labelled.exports import Export, ExportedTask, is_export, read_export
+from prepal_workers.labelled.exports import Export, ExportedTask, config_within, is_export, read_export
 from prepal_workers.labelled.fields import Text, TextFields
 from prepal_workers.labelled.wording import marked, named, same_labels
 
@@ -41,7 +41,8 @@ def read_labelled(
         choice: name of the `Choices` tag, where an export has several.
         fields: names of the fields that are the text; found by themselves when empty.
         pair: whether the two fields are a pair rather than one text; found by itself when None.
-        config: the project's label config, if known: it says which fields are text and which choices there are.
+        config: the project's label config, if known: it says which fields are text and which choices there are. None:
+            the one that the file itself has, as `prepal export --all` writes it.
         audits: ids of tasks that were drawn at random, beside those that the export marks itself.
 
     Raises:
@@ -51,6 +52,8 @@ def read_labelled(
     find = partial(TextFields.find, name=name, wanted=fields, pair=pair)
     if not is_export(parsed[1]):
         return tidied(*_of_data_file(*parsed, name, find), name)
+    if config is None and (within := config_within(parsed[1])) and choice in (None, within.from_name):
+        config = within
     config = replace(config, from_name=choice) if config and choice else config
     wanted = config.from_name if config else choice
     export = read_export(*parsed, name, wanted)

@@ -1,0 +1,130 @@
+"""All that is known of a project's tasks, for whoever learns next; nothing is published, nor written into Redis."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prepal.errors import PrepalError
+from prepal.label_studio.client import LabelStudio
+from prepal.labels import label_config
+from prepal.labels.events import BELIEFS, LABEL_CONFIG, marked
+from prepal.learner.fitting import Choosing, learn
+from prepal.learner.memory import Memory
+from prepal.project import Project
+from prepal.vectors import VectorTable
+
+# Probabilities are told to a millionth.
+_DIGITS = 6
+
+
+class Believer:
+    """A classifier that has learnt from all labels so far, as in a round.
+
+    Args:
+        project: whose labels and vectors Redis knows.
+        table: the vectors that its ranking rests on.
+        choosing: how its tasks are chosen.
+
+    Raises:
+        PrepalError: the project is not connected, or its label config cannot be served.
+    """
+
+    def __init__(self, project: Project, table: VectorTable, choosing: Choosing) -> None:
+        self.label_config = project.info.label_config
+        if not self.label_config:
+            raise PrepalError(f"Project {project.id} is not connected: run `prepal connect {project.id}`.")
+        self._choices = label_config.parse(self.label_config).choices
+        self._memory = Memory()
+        self._round = learn(project, self._memory, table, label_config.parse(self.label_config), choosing)
+
+    @property
+    def can_predict(self) -> bool:
+        """Whether it tells any two texts apart."""
+        return self._round.learner.can_predict
+
+    def beliefs(self, tasks: Sequence[int]) -> dict[int, dict[str, float]]:
+        """Return the probability of each choice, by task: of those that have no label, and a vector."""
+        places = self._memory.places(tasks)
+        known = places >= 0
+        known[known] = ~self._round.labelled.mask[places[known]]
+        if not known.any():
+            return {}
+        probabilities = self._round.learner.predict_proba(self._memory.vectors_at(places[known]))
+        if probabilities is None:
+            return {}
+        rounded = np.round(probabilities.astype(float), _DIGITS).tolist()
+        return {
+            task: dict(zip(self._choices, row, strict=True))
+            for task, row in zip(np.asarray(tasks)[known].tolist(), rounded, strict=True)
+        }
+
+
+@dataclass
+class Counts:
+    """How many tasks were handed on.
+
+    Attributes:
+        annotated: those that Label Studio's export has.
+        others: the others.
+        without_beliefs: those of the others of which nothing is believed.
+    """
+
+    annotated: int = 0
+    others: int = 0
+    without_beliefs: int = 0
+
+
+def all_tasks(
+    project: int,
+    exported: Sequence[Mapping[str, Any]],
+    label_studio: LabelStudio,
+    believer: Believer,
+    audits: Collection[int],
+    counts: Counts,
+) -> Iterator[dict[str, Any]]:
+    """Yield a project's tasks by their ids, as Label Studio's JSON export has them, and count them.
+
+    `meta` marks audit tasks, and has the beliefs of tasks without a label; that of the first task has the label config.
+
+    Args:
+        project: its number.
+        exported: the annotated tasks.
+        label_studio: has the others, a page at a time.
+        believer: of this project.
+        audits: tasks that were drawn at random.
+        counts: what was yielded so far.
+    """
+    annotated = {int(task["id"]): dict(task) for task in exported}
+    more: dict[str, Any] = {LABEL_CONFIG: believer.label_config}
+    for page in _pages(label_studio, project, annotated):
+        beliefs = believer.beliefs([int(task["id"]) for task in page])
+        for task in page:
+            number = int(task["id"])
+            if number in beliefs:
+                more[BELIEFS] = beliefs[number]
+            if "annotations" in task:
+                counts.annotated += 1
+            else:
+                counts.others += 1
+                counts.without_beliefs += number not in beliefs
+            yield marked({"annotations": [], **task}, audits, more)
+            more = {}
+
+
+def _pages(
+    label_studio: LabelStudio, project: int, annotated: dict[int, dict[str, Any]]
+) -> Iterator[list[dict[str, Any]]]:
+    """All tasks by their ids, with the annotated ones, of which no list needs to have any, in their places."""
+    waiting = sorted(annotated, reverse=True)
+    for page in label_studio.tasks(project, with_meta=True):
+        last = max(int(task["id"]) for task in page)
+        before = []
+        while waiting and waiting[-1] <= last:
+            before.append(annotated.pop(waiting.pop()))
+        there = {task["id"] for task in before}
+        others = [task for task in page if task["id"] not in there]
+        yield sorted([*before, *others], key=lambda task: int(task["id"]))
+    if waiting:
+        yield [annotated[task] for task in reversed(waiting)]
