@@ -13,6 +13,7 @@ from prepal.learning.classifiers.label_names import name_text
 from prepal.settings import Settings
 from prepal_workers.simulate.dataset import Dataset, read
 from prepal_workers.simulate.encoders import embed
+from prepal_workers.simulate.successors import Features, words
 
 ENCODER = str(Settings.model_fields["prepal_encoder"].default)
 CACHE = ".prepal/bench-vectors"  # where every measurement keeps its vectors unless it is told otherwise
@@ -28,12 +29,14 @@ class TextSet:
         train_labels: `(n,)` int64.
         test: `(t, d)` float32.
         test_labels: `(t,)` int64.
+        words: counts of both parts' words, for who learns from the labels alone.
     """
 
     train: Texts
     train_labels: NDArray[np.int64]
     test: NDArray[np.float32]
     test_labels: NDArray[np.int64]
+    words: Features
 
 
 def read_set(folder: Path, cache: str, advance: Callable[[int], None] = lambda _: None) -> TextSet:
@@ -46,7 +49,8 @@ def read_set(folder: Path, cache: str, advance: Callable[[int], None] = lambda _
     """
     dataset = read(folder / "train.jsonl", folder / "test.jsonl")
     train, test, names = (embed(part, ENCODER, cache, advance) for part in _parts(dataset))
-    return TextSet(Texts(train, len(names), names), dataset.train.labels, test, dataset.test.labels)
+    counted = words(dataset.train.texts, dataset.test.texts)
+    return TextSet(Texts(train, len(names), names), dataset.train.labels, test, dataset.test.labels, counted)
 
 
 def embed_sets(data: Path, cache: str, names: Iterable[str], progress: Progress) -> None:

@@ -28,12 +28,16 @@ from benchmarks.texts import Texts, make_up
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.numerics.float16 import Vectors
+from prepal_workers.simulate import successors
 
 BATCH, BUDGET = 10, 300
 # A set of many classes, where only the default and random labels are measured, up to more labels.
 MANY_CLASSES, MANY_CLASSES_BUDGET = "banking77", 1000
 CURVES = Lines(storage.FOLDER / "quality.jsonl", ("set", "library", "strategy", "seed"))
 TRIALS = "trials.json"
+
+# After so many labels a successor learns from them alone.
+_TAUGHT = (100, 300)
 
 # A peer's strategy takes part if it chooses a batch from so many texts within so long: its 25 experiments are an hour
 # at most then.
@@ -137,7 +141,8 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
     """Run one experiment on the set in a folder; returns its record.
 
     `plain` are the test accuracies of scikit-learn's logistic regression with C = 10 after each batch, `ours` those of
-    our classifier on the same labels, with the classes' names where the strategy has them.
+    our classifier on the same labels, with the classes' names where the strategy has them; `words` those of a successor
+    that counts words, after 100 and 300 labels.
     """
     warnings.simplefilter("ignore")  # the peers' concern classes that have no label yet
     texts = _read(folder, cache)
@@ -148,6 +153,7 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
     learner = chooser.learner if isinstance(chooser, ours.Own) else ActiveLearner(texts.train.n_classes, "random")
     labelled = np.empty(0, np.int64)
     accuracies: dict[str, list[float]] = {"ours": []} if folder.name == MANY_CLASSES else {"plain": [], "ours": []}
+    words: list[float] = []
     took = 0.0
     for _ in counts(folder.name):
         began = time.perf_counter()
@@ -161,6 +167,10 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
         for name, curve in accuracies.items():
             predicted = _plain(shown, labels, texts) if name == "plain" else _ours(learner, shown, labels, pool, texts)
             curve.append(round(float((predicted == texts.test_labels).mean()), 4))
+        if len(labelled) in _TAUGHT:
+            seen, k = texts.words, texts.train.n_classes
+            believed = successors.predicted(seen.train[labelled], labels, seen.test, k)
+            words.append(round(float((believed.argmax(axis=1) == texts.test_labels).mean()), 4))
     return {
         "set": folder.name,
         "library": contestant.library,
@@ -169,6 +179,7 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
         "code": _code(contestant),
         "seconds": round(took / len(counts(folder.name)), 4),
         **accuracies,
+        "words": words,
     }
 
 
