@@ -11,8 +11,8 @@ from rich.progress import Progress
 from benchmarks.texts import Texts
 from prepal.learning.classifiers.label_names import name_text
 from prepal.settings import Settings
+from prepal_workers.encoder.cached import embed
 from prepal_workers.simulate.dataset import Dataset, read
-from prepal_workers.simulate.encoders import embed
 from prepal_workers.simulate.successors import Features, words
 
 ENCODER = str(Settings.model_fields["prepal_encoder"].default)

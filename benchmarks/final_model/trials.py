@@ -13,9 +13,9 @@ from benchmarks.storage import FOLDER, Lines, Record
 from prepal.learning.classifiers.decisions import HowMany, how_many
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
+from prepal_workers.encoder.cached import embed
 from prepal_workers.labelled.fields import Text
 from prepal_workers.simulate.dataset import read
-from prepal_workers.simulate.encoders import embed
 from prepal_workers.simulate.experiment import Setting, Vectors, run
 
 BATCH, MANY, FEW = 10, 300, 20

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prepal.errors import PrepalError
-from prepal_workers.simulate.encoders import word_counts
+from prepal_workers.simulate.word_counts import word_counts
 
 
 def test_word_counts_are_unit_vectors_that_tell_texts_apart() -> None:

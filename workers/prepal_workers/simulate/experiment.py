@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.decisions import HowMany, decide, how_many, macro_f1, marks, right
 from prepal.learning.classifiers.labels import NothingToLearn
+from prepal_workers.encoder.cached import identity
 from prepal_workers.simulate.dataset import Dataset, Labelled
-from prepal_workers.simulate.encoders import identity
 
 ClassifierName = Literal["logistic", "network", "finetune"]
 Row = dict[str, Any]

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prepal_workers.simulate.encoders import WORD_COUNTS, cut_name
+from prepal_workers.encoder.cached import cut_name
 from prepal_workers.simulate.successors import OWN_NAMES
+from prepal_workers.simulate.word_counts import WORD_COUNTS
 
 # Stands for the encoder of the settings in what follows.
 _ENCODER = "ENCODER"

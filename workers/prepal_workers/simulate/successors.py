@@ -16,8 +16,8 @@ from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import how_many
 from prepal.learning.numerics.threads import one_blas_thread
 from prepal_workers.simulate.dataset import Dataset
-from prepal_workers.simulate.encoders import WORD_COUNTS
 from prepal_workers.simulate.experiment import Row, Setting, about, scores
+from prepal_workers.simulate.word_counts import WORD_COUNTS
 
 LOGISTIC = "logistic"
 OWN_NAMES = (LOGISTIC, WORD_COUNTS)
