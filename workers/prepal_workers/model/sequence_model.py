@@ -88,24 +88,24 @@ class SequenceModel:
         self,
         texts: Sequence[Text],
         labels: Labels,
-        unlabelled: Sequence[Text] = (),
+        unlabelled: NDArray[np.float32] | None = None,
         label_names: Sequence[str] = (),
     ) -> bool:
         """Fit the head's last layer as a logistic regression on what it sees of the texts; False if nothing can be.
 
-        With enough texts without a label it is the classifier of the live loop, to which they and the names of the
-        labels say what to expect. With fewer, a name is one more text with its label.
+        With `unlabelled`, what `see_some` saw of texts without a label, it is the classifier of the live loop, to which
+        they and the names of the labels say what to expect. Without, a name is one more text with its label.
         """
         k = self.n_classes
         # Names are no texts where these are pairs, nor where a text may have several labels.
         names = [] if self.multilabel or isinstance(texts[0], tuple) else [name_text(name) for name in label_names]
-        others = [*unlabelled[:_MOST_UNLABELLED]] if len(unlabelled) >= _LEAST_UNLABELLED else []
-        seen = self._run(self.tokenize([*texts, *names, *others]), hidden=True)
+        others = np.empty((0, last_layer(self.model).in_features), np.float32) if unlabelled is None else unlabelled
+        seen = np.vstack([self._run(self.tokenize([*texts, *names]), hidden=True), others])
         length = float(np.linalg.norm(seen, axis=1).mean()) or 1.0
         own, named, rest = np.split(seen / np.float32(length), [len(texts), len(texts) + len(names)])
         classifier: LogisticRegression
         try:
-            if others:
+            if len(others):
                 learner = ActiveLearner(k, "random", multilabel=self.multilabel, name_vectors=named if names else None)
                 learner.fit(own, labels, rest)
                 classifier = cast(LogisticRegression, learner.classifier)
@@ -124,6 +124,12 @@ class SequenceModel:
             head.weight.copy_(torch.from_numpy(coefficients[:-1].T / length))
             head.bias.copy_(torch.from_numpy(biases))
         return True
+
+    def see_some(self, unlabelled: Sequence[Text]) -> NDArray[np.float32] | None:
+        """What the head sees of the first texts without a label `(u, d)` float32; None of too few to say anything."""
+        if len(unlabelled) < _LEAST_UNLABELLED:
+            return None
+        return self._run(self.tokenize(unlabelled[:_MOST_UNLABELLED]), hidden=True)
 
     def vectors(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """What the head sees of texts `(n, d)` float32, at a mean length of 1."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from prepal.learning.classifiers.decisions import HowMany
 from prepal_workers.training.measures import macro_f1, right, score
 
 COMPLETE = "complete.json"
-_LOGITS = "logits.npz"
+_LOGITS, _ASKED = "logits.npz", "asked"
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,17 @@ class Progress(TrainerCallback):
         tokens: how many the texts that are learnt from have together.
         checkpoint: the folder that training goes on from, if it does.
         each: how many labels a text has.
+        ask: gives what the model says of other texts, `(a, k)`; it is asked once, at the end of the last epoch.
     """
 
-    def __init__(self, watch: Watch | None, tokens: int, checkpoint: Path | None, each: HowMany) -> None:
+    def __init__(
+        self,
+        watch: Watch | None,
+        tokens: int,
+        checkpoint: Path | None,
+        each: HowMany,
+        ask: Callable[[], NDArray[np.float32]] | None = None,
+    ) -> None:
         before = json.loads((checkpoint / COMPLETE).read_text()) if checkpoint else {"seconds": {}, "learning": {}}
         self._seconds, self._learning = ({int(n): s for n, s in before[of].items()} for of in ("seconds", "learning"))
         self._watch = watch
@@ -67,16 +75,20 @@ class Progress(TrainerCallback):
         self._last_logits: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self.logits: dict[int, NDArray[np.float32]] = {}
         """`(v, k)`, of the texts to judge by: at the start, which is 0, and after each epoch."""
+        self._ask = ask
+        self.asked: NDArray[np.float32] | None = None
+        """`(a, k)`, of the other texts: at the end."""
         if checkpoint and (checkpoint / _LOGITS).exists():
             with np.load(checkpoint / _LOGITS) as before_it:
-                self.logits = {int(number): before_it[number] for number in before_it.files}
+                self.logits = {int(number): before_it[number] for number in before_it.files if number != _ASKED}
+                self.asked = before_it[_ASKED] if _ASKED in before_it.files else None
         self._began = time.monotonic()
 
     def measure(self, prediction: EvalPrediction) -> dict[str, float]:
         """The measures, by name: transformers' `compute_metrics`."""
-        logits, labels = np.asarray(prediction.predictions, np.float32), np.asarray(prediction.label_ids)
+        logits, masses = np.asarray(prediction.predictions, np.float32), np.asarray(prediction.label_ids)
         self._last_logits = logits
-        labels = labels > 0 if labels.ndim == 2 else labels
+        labels = masses.argmax(axis=1) if masses.ndim == 2 else masses[:, 0] > 0
         accuracy, f1 = float(right(logits, labels, self._each).mean()), macro_f1(logits, labels, self._each)
         return {"accuracy": accuracy, "macro_f1": f1, "score": score(logits, labels, self._each)}
 
@@ -102,6 +114,10 @@ class Progress(TrainerCallback):
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:  # noqa: ANN401, D102
         self._began = time.monotonic()
 
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
+        if self._ask and state.global_step >= state.max_steps:
+            self.asked = self._ask()
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
         if self._watch:
             self._watch.step(state.global_step, state.max_steps)
@@ -121,7 +137,9 @@ class Progress(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        np.savez(folder / _LOGITS, **{str(number): logits for number, logits in self.logits.items()})  # type: ignore[arg-type]
+        said = {str(number): logits for number, logits in self.logits.items()}
+        said |= {} if self.asked is None else {_ASKED: self.asked}
+        np.savez(folder / _LOGITS, **said)  # type: ignore[arg-type]
         write_whole(folder / COMPLETE, json_bytes({"seconds": self._seconds, "learning": self._learning}))
 
 

@@ -19,6 +19,8 @@ _PATIENCE = 3
 _LORA_PARAMETERS, _LORA_GAIN = 1_000_000_000, 10.0
 # Contrast sees so many batches, in which as many pairs as possible meet.
 _CONTRAST_STEPS, _CONTRAST_BATCH_SIZE = 40, 32
+# Beliefs are so many that one pass is enough, in which labels, which are surer, come more than once.
+_REPEATS, _BELIEF_EPOCHS, _BELIEF_BATCH_SIZE = 3, 1, 32
 
 Method = Literal["logistic", "fine-tune", "contrast"]
 
@@ -35,6 +37,7 @@ class Recipe:
         batch_size: texts a step, in several parts where memory is short.
         lora: whether low-rank matrices are trained in place of the model's own numbers.
         patience: epochs without a better one before training stops, where there are texts to judge by.
+        repeats: how often an epoch has each text with a label, beside beliefs of other texts.
     """
 
     learning_rate: float
@@ -43,6 +46,7 @@ class Recipe:
     method: Method = "fine-tune"
     lora: bool = False
     patience: int = _PATIENCE
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,16 @@ class Wishes:
     lora: bool | None = None
 
 
-def choose_recipe(n_labels: int, n_parameters: int, wishes: Wishes) -> Recipe:
-    """The recipe for so many labels and so large a model."""
+def choose_recipe(n_labels: int, n_parameters: int, wishes: Wishes, *, believed: bool = False) -> Recipe:
+    """The recipe for so many labels and so large a model; `believed`: beliefs of other texts are learnt from, too."""
     method: Method = "logistic" if wishes.epochs == 0 else wishes.method or "fine-tune"
     lora = n_parameters > _LORA_PARAMETERS if wishes.lora is None else wishes.lora
     rate = _LEARNING_RATE * (_MEASURED_PARAMETERS / n_parameters) ** _SIZE_POWER * (_LORA_GAIN if lora else 1.0)
     if method == "contrast":
         batch_size = min(wishes.batch_size or _CONTRAST_BATCH_SIZE, n_labels)
         epochs = round(_CONTRAST_STEPS / -(-n_labels // batch_size))
+    elif believed:
+        batch_size, epochs = wishes.batch_size or _BELIEF_BATCH_SIZE, _BELIEF_EPOCHS
     else:
         batch_size = wishes.batch_size or max(size for least, size in _BATCH_SIZES.items() if n_labels >= least)
         fewest, most = _EPOCHS
@@ -74,6 +80,7 @@ def choose_recipe(n_labels: int, n_parameters: int, wishes: Wishes) -> Recipe:
         batch_size=batch_size,
         method=method,
         lora=lora,
+        repeats=_REPEATS if believed and method == "fine-tune" else 1,
     )
 
 

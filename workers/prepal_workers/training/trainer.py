@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 from transformers import TrainingArguments
 
+from prepal.learning.classifiers.decisions import marks
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.recipe import Recipe, precision
 
 _WARMUP, _WEIGHT_DECAY = 0.1, 0.01
@@ -98,29 +101,60 @@ def tokens_at_once(config: Any, n_parameters: int, longest: int, memory_bytes: i
     return max(longest, min(_ENOUGH_TOKENS, int(left / token)))
 
 
-def rows_of(model: SequenceModel, texts: Sequence[Text], labels: Labels) -> list[Row]:
-    """Texts as the model reads them, with their labels."""
+def rows_of(model: SequenceModel, texts: Sequence[Text], targets: NDArray[Any]) -> list[Row]:
+    """Texts as the model reads them, each with a row of the targets `(n, …)`: what the loss is told of it."""
+    return [{**row, "labels": target} for row, target in zip(model.tokenize(texts), targets.tolist(), strict=True)]
+
+
+def learnt_rows(
+    model: SequenceModel, texts: Sequence[Text], labels: Labels, beliefs: Beliefs | None = None, repeats: int = 1
+) -> list[Row]:
+    """What is learnt from in one epoch: texts with labels, so many times, and beliefs, rare classes counting more."""
     several = labels.ndim == 2
-    targets = labels.astype(np.float32).tolist() if several else labels.tolist()
-    return [{**row, "labels": target} for row, target in zip(model.tokenize(texts), targets, strict=True)]
+    truth = marks(labels, model.n_classes).astype(np.float64)
+    counts = repeats * truth.sum(axis=0)
+    if beliefs is not None:
+        counts = counts + beliefs.weights @ beliefs.targets
+    of_class = np.ones((1, model.n_classes)) if several else class_weights(counts)[None]
+    rows = repeats * rows_of(model, texts, masses(truth, of_class, several=several))
+    if beliefs is not None:
+        weights = beliefs.weights[:, None] * of_class
+        rows += rows_of(model, beliefs.texts, masses(beliefs.targets, weights, several=several))
+    return rows
 
 
-def log_loss(labels: Labels, n_classes: int) -> Loss:
-    """Log loss; where a text has one class, rare ones count more."""
-    class_weights = None
-    if labels.ndim == 1:
-        counts = np.bincount(labels, minlength=n_classes)
-        # By the root of how rare classes are: half-way to all classes counting the same.
-        weights = 1 / np.sqrt(np.maximum(counts, 1))
-        class_weights = torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
+def masses(targets: NDArray[np.floating], weights: NDArray[np.floating], *, several: bool) -> NDArray[np.float32]:
+    """What `log_loss` is told of texts: how much it counts that a text has a class.
 
-    def loss(outputs: Any, labels: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: ANN401
-        logits = outputs.logits.float()
-        if class_weights is None:
-            return functional.binary_cross_entropy_with_logits(logits, labels.float())
-        return functional.cross_entropy(logits, labels, weight=class_weights.to(logits.device))
+    Args:
+        targets: `(n, k)`, how likely a text has a class; 0 or 1 for labels.
+        weights: `(n, 1)` or `(n, k)`, how much that counts.
+        several: whether a text may have several classes, so that not having one counts, too.
 
-    return loss
+    Returns:
+        `(n, k)` float32; `(n, 2, k)` where a text may have several classes: of having each, and of not having it.
+    """
+    counted = np.stack([targets, 1 - targets], axis=1) * weights[:, None] if several else targets * weights
+    return counted.astype(np.float32)
+
+
+def class_weights(counts: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How much each of k classes counts of which there are so many examples: rare ones more, examples 1 on average.
+
+    By the root of how rare classes are: half-way to all classes counting the same.
+    """
+    weights = 1 / np.sqrt(np.maximum(counts, 1))
+    return np.asarray(weights * counts.sum() / (weights * counts).sum(), np.float64)
+
+
+def log_loss(outputs: Any, labels: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: ANN401
+    """Mean log loss, or cross-entropy to what is only likely, weighted as `masses` say."""
+    logits = outputs.logits.float()
+    if labels.ndim == 2:
+        logs = functional.log_softmax(logits, dim=1)
+    else:
+        logs = torch.stack([functional.logsigmoid(logits), functional.logsigmoid(-logits)], dim=1)
+    return -(labels * logs).sum() / labels.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 class PairLoss:

@@ -1,8 +1,9 @@
 """Fine-tunes a pretrained model on labelled texts."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,16 @@ from numpy.typing import NDArray
 from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback, Trainer
 
 from prepal.errors import PrepalError
-from prepal.learning.classifiers.decisions import how_many
+from prepal.learning.classifiers.decisions import HowMany, how_many
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
 from prepal_workers.model.head import last_layer
 from prepal_workers.model.loading import quiet
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.epochs import Epoch, Progress, Watch, last_complete
 from prepal_workers.training.recipe import Recipe, Wishes, choose_recipe
-from prepal_workers.training.trainer import PairLoss, arguments_of, log_loss, rows_of
+from prepal_workers.training.trainer import PairLoss, Row, arguments_of, learnt_rows, log_loss, rows_of
 
 _Labelled = tuple[Sequence[Text], Labels]
 
@@ -35,6 +37,7 @@ class Trained:
         epochs: what each gave.
         interrupted: whether Ctrl-C ended it.
         logits: `(v, k)` float32 of the texts to judge by: at the start, which is 0, and after each epoch; none without.
+        asked: `(a, k)` float32, logits of the texts that were asked, by the model of the last epoch.
     """
 
     model: SequenceModel
@@ -43,6 +46,7 @@ class Trained:
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
     logits: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    asked: NDArray[np.float32] | None = None
 
     def predict_proba(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Probabilities `(n, k)` float32; rows sum to 1 unless several classes may be right."""
@@ -59,7 +63,10 @@ def train(
     out: Path | None = None,
     validation: _Labelled | None = None,
     unlabelled: Sequence[Text] = (),
+    seen: NDArray[np.float32] | None = None,
     label_names: Sequence[str] = (),
+    beliefs: Beliefs | None = None,
+    asked: Sequence[Text] = (),
     wishes: Wishes | None = None,
     resume: bool = False,
     watch: Watch | None = None,
@@ -76,7 +83,11 @@ def train(
         validation: texts and labels to judge by: training stops when it no longer becomes better for them, and the best
             epoch is taken. Without them all epochs are run and the last one is taken.
         unlabelled: texts without a label, in any order, which make the logistic regression better.
+        seen: what `see_some` of the model gives of these before any training, if that is known.
         label_names: the k classes' names, if they say something.
+        beliefs: what else is learnt from, unless the method is another than fine-tuning.
+        asked: other texts, which the model of the last epoch is asked. All epochs are run then, so that what it says
+            of them owes nothing to the validation.
         wishes: hyperparameters that are given; the others are chosen.
         resume: go on where a training with the same arguments was ended.
         watch: told of progress.
@@ -87,8 +98,8 @@ def train(
     began = SequenceModel(model, n_classes, multilabel=labels.ndim == 2, seed=seed)
     if watch:
         began.on_read = watch.read
-    recipe = choose_recipe(len(texts), began.parameters, wishes or Wishes())
-    began.start_head(texts, labels, unlabelled, label_names)
+    recipe = choose_recipe(len(texts), began.parameters, wishes or Wishes(), believed=beliefs is not None)
+    began.start_head(texts, labels, began.see_some(unlabelled) if seen is None else seen, label_names)
     trained = Trained(began, recipe, best_epoch=0)
     if recipe.method == "logistic":
         return trained
@@ -96,9 +107,14 @@ def train(
     with tempfile.TemporaryDirectory(prefix="prepal-") as temporary, quiet("transformers"):
         folder = out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        _learn(trained, (texts, labels), judged_by, folder, seed, keeps=out is not None, resume=resume, watch=watch)
+        learnt = rows_of(began, texts, labels)
+        if recipe.method == "fine-tune":
+            learnt = learnt_rows(began, texts, labels, beliefs, recipe.repeats)
+        ask = partial(began.logits, asked) if asked else None
+        kept = {"keeps": out is not None, "resume": resume}
+        _learn(trained, learnt, judged_by, folder, seed, each=how_many(labels), ask=ask, watch=watch, **kept)
     if recipe.method == "contrast":
-        began.start_head(texts, labels, unlabelled, label_names)
+        began.start_head(texts, labels, began.see_some(unlabelled), label_names)
     if not all(torch.isfinite(p).all() for p in began.model.parameters()):
         raise PrepalError(
             f"The numbers of {model} overflowed at the learning rate {recipe.learning_rate:.1e}: choose a smaller one."
@@ -108,11 +124,13 @@ def train(
 
 def _learn(
     trained: Trained,
-    learnt: _Labelled,
+    rows: list[Row],
     judged_by: _Labelled | None,
     folder: Path,
     seed: int,
     *,
+    each: HowMany,
+    ask: Callable[[], NDArray[np.float32]] | None,
     keeps: bool,
     resume: bool,
     watch: Watch | None,
@@ -123,20 +141,19 @@ def _learn(
     if recipe.lora:
         model.add_lora()
     contrast = PairLoss(last_layer(model.model)) if recipe.method == "contrast" else None
-    labels = learnt[1]
-    rows, judged = rows_of(model, *learnt), rows_of(model, *judged_by) if judged_by else None
+    judged = learnt_rows(model, *judged_by) if judged_by else None
     arguments = arguments_of(model, recipe, rows, folder, seed, judges=judged is not None, keeps=keeps)
     checkpoint = last_complete(folder) if resume else None
-    progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint, how_many(labels))
+    progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint, each, ask)
     trainer = Trainer(
         model=model.model,
         args=arguments,
         train_dataset=rows,
         eval_dataset=judged,
         data_collator=DataCollatorWithPadding(model.tokenizer),
-        compute_loss_func=contrast or log_loss(labels, model.n_classes),
+        compute_loss_func=contrast or log_loss,
         compute_metrics=progress.measure,
-        callbacks=[*([EarlyStoppingCallback(recipe.patience)] if judged else []), progress],
+        callbacks=[*([EarlyStoppingCallback(recipe.patience)] if judged and not ask else []), progress],
     )
     trainer.loss_is_scaled_for_ga = False
     trainer.remove_callback(PrinterCallback)
@@ -148,7 +165,7 @@ def _learn(
             trainer._load_best_model()
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     history = trainer.state.log_history
-    trained.epochs, trained.logits = progress.epochs(history), progress.logits
+    trained.epochs, trained.logits, trained.asked = progress.epochs(history), progress.logits, progress.asked
     trained.best_epoch = len(trained.epochs)
     if judged_by:
         at_start = (said["eval_score"] for said in history if "eval_score" in said and not said.get("epoch"))
