@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.helpers.finetuned import LEARNT, TESTED, TOPICS, labels_of
+from tests.helpers.finetuned import LEARNT, TESTED, TICKETS, TOPICS, labels_of
 from transformers import AutoConfig, AutoModel, AutoTokenizer, pipeline
 
 from prepal.learning.classifiers.logistic import LogisticRegression
@@ -34,6 +34,21 @@ def test_fine_tuning_is_better_than_the_logistic_regression(encoder: Path) -> No
     start = train(str(encoder), texts, labels, len(TOPICS), wishes=Wishes(epochs=0)).predict_proba(held_back)
     tuned = train(str(encoder), texts, labels, len(TOPICS), seed=1, wishes=Wishes(epochs=4)).predict_proba(held_back)
     assert (tuned.argmax(axis=1) == truth).mean() > (start.argmax(axis=1) == truth).mean()
+
+
+def test_what_is_said_of_the_texts_that_judge_stands_in_their_order(encoder: Path) -> None:
+    """Also where texts are learnt from grouped by length."""
+    learnt, held_back = TICKETS[:140], TESTED[:50]
+    texts = [ticket.text for ticket in held_back]
+    found = train(
+        str(encoder),
+        [ticket.text for ticket in learnt],
+        labels_of(learnt),
+        len(TOPICS),
+        validation=(texts, labels_of(held_back)),
+        wishes=Wishes(epochs=2),
+    )
+    np.testing.assert_allclose(found.logits[found.best_epoch], found.model.logits(texts), atol=0.05)
 
 
 def test_classes_without_labels_stay_possible_and_unlikely(encoder: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
-from transformers import TrainingArguments
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainingArguments
 
 from prepal.learning.classifiers.decisions import marks
 from prepal.learning.classifiers.labels import Labels
@@ -155,6 +156,13 @@ def log_loss(outputs: Any, labels: torch.Tensor, **_: Any) -> torch.Tensor:  # n
     else:
         logs = torch.stack([functional.logsigmoid(logits), functional.logsigmoid(-logits)], dim=1)
     return -(labels * logs).sum() / labels.sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+class InOrder(Trainer):
+    """A trainer that judges texts in their order, also where it learns from them grouped by length."""
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler:  # noqa: ANN401
+        return SequentialSampler(eval_dataset)
 
 
 class PairLoss:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback, Trainer
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback
 
 from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import HowMany, how_many
@@ -21,7 +21,7 @@ from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.epochs import Epoch, Progress, Watch, last_complete
 from prepal_workers.training.recipe import Recipe, Wishes, choose_recipe
-from prepal_workers.training.trainer import PairLoss, Row, arguments_of, learnt_rows, log_loss, rows_of
+from prepal_workers.training.trainer import InOrder, PairLoss, Row, arguments_of, learnt_rows, log_loss, rows_of
 
 _Labelled = tuple[Sequence[Text], Labels]
 
@@ -145,7 +145,7 @@ def _learn(
     arguments = arguments_of(model, recipe, rows, folder, seed, judges=judged is not None, keeps=keeps)
     checkpoint = last_complete(folder) if resume else None
     progress = Progress(watch, sum(len(row["input_ids"]) for row in rows), checkpoint, each, ask)
-    trainer = Trainer(
+    trainer = InOrder(
         model=model.model,
         args=arguments,
         train_dataset=rows,
