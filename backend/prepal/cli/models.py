@@ -71,6 +71,7 @@ def simulate(
 @click.option("--project", type=click.IntRange(min=1), help="A Label Studio project, instead of EXPORT.")
 @click.option("--model", required=True, help="What to fine-tune: a name on the Hugging Face hub, or a folder.")
 @options.out_option("Folder of the result.", folder=True)
+@click.option("--unlabelled", type=click.Path(), help="More texts without a label: JSONL, CSV, or one a line.")
 @click.option("--choice", help="Name of the Choices tag, where an export has several.")
 @click.option("--text", "fields", multiple=True, help="Field of the text; may be given several times.")
 @click.option("--pair", is_flag=True, default=None, help="The two --text fields are a pair.")

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from prepal.labels import label_config
 from prepal.settings import Settings
 from prepal_workers.final_model import finetune as finetuning
 from prepal_workers.final_model.predict import Predictor, predict_file, predict_project
+from prepal_workers.labelled.raw_texts import read_texts
 from prepal_workers.labelled.read import read_labelled
+from prepal_workers.teaching.vectors import Source
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.recipe import Wishes
 
@@ -40,9 +43,12 @@ def finetune(
     seed: int = 0,
     resume: bool = False,
     onnx: bool = False,
+    unlabelled: str | None = None,
     **wishes: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
     """Train on an export, or straight on a project; returns what `metrics.json` has; `wishes` are fields of `Wishes`.
+
+    More texts without a label may be in the file `unlabelled`.
 
     Raises:
         PrepalError: nothing can be learnt from it, or the model or the folder cannot be used.
@@ -62,10 +68,18 @@ def finetune(
         check_depth(tasks, name)
         own = config if choice in (None, config.from_name) else None
         data = read(tasks, name, config=own, audits=audits)
+    if unlabelled is not None:
+        more = read_texts(_read(unlabelled), _name(unlabelled), data, fields=fields)
+        data = replace(data, unlabelled=[*data.unlabelled, *more])
     for line in data.summary():
         console.print(line, markup=False)
     metrics = finetuning.finetune(
-        data, model, out, console, wishes=Wishes(**wishes), seed=seed, resume=resume, onnx=onnx
+        *(data, model, out, console),
+        wishes=Wishes(**wishes),
+        source=Source(settings.prepal_encoder, settings.prepal_vectors, model),
+        seed=seed,
+        resume=resume,
+        onnx=onnx,
     )
     accuracy = metrics.accuracy
     console.print(

@@ -3,31 +3,35 @@
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from prepal.errors import PrepalError
-from prepal_workers.final_model.judging import Judged, Training, judge
+from prepal_workers.final_model.judging import Judged, judge
 from prepal_workers.final_model.metrics import Metrics, figures
 from prepal_workers.final_model.model_card import draw_confusion, write_card
+from prepal_workers.final_model.trainings import LEARN_FROM_ALL, Training
 from prepal_workers.labelled.crowd import overlaps_enough, settle_by_crowdlab
 from prepal_workers.labelled.data import LabelledData
+from prepal_workers.labelled.raw_texts import others
 from prepal_workers.model import onnx_export
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.teaching.vectors import Source
 from prepal_workers.training import measures
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.recipe import Method, Wishes
 from prepal_workers.training.training import Trained
 
 _CHECKPOINTS = "checkpoints"
-# Up to so many labels every one counts, and training once more on all of them takes minutes.
-_LEARN_FROM_ALL = 2000
 # So many texts show whether an export is the same model, and how much surer one model is than another.
 _CHECKED_TEXTS, _COMPARED_TEXTS = 64, 256
+# Of so many texts a teacher is asked where embedding them would take long.
+_MOST_ASKED = 4000
 
 
 def finetune(
@@ -37,6 +41,7 @@ def finetune(
     console: Console,
     *,
     wishes: Wishes | None = None,
+    source: Source | None = None,
     seed: int = 0,
     resume: bool = False,
     onnx: bool = False,
@@ -49,6 +54,7 @@ def finetune(
         out: the folder; its `checkpoints` keep what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
+        source: where the vectors of a teacher of the texts without a label come from; None to learn from labels alone.
         seed: decides everything that is drawn.
         resume: go on where the same command was ended.
         onnx: write `model.onnx`, too.
@@ -57,13 +63,14 @@ def finetune(
         PrepalError: the folder holds a model already, or one that was begun otherwise; or the model cannot be used.
     """
     wishes = wishes or Wishes()
-    fingerprint = _fingerprint(data, model, wishes, seed)
+    data = replace(data, unlabelled=others(data.unlabelled, data, _most_asked(data), seed))
+    fingerprint = _fingerprint(data, model, source, wishes, seed)
     if onnx:
         onnx_export.check_installed()
     _prepare(out, fingerprint, resume=resume)
     if overlaps_enough(data):
         data = _weighed(data, model, seed, console)
-    training = Training(data, model, out / _CHECKPOINTS, console, wishes, seed, resume)
+    training = Training(data, model, out / _CHECKPOINTS, console, wishes, seed, resume, source)
     judged = judge(training)
     delivered, learnt_from, interrupted = _deliver(training, judged)
     temperature = measures.fit_temperature(judged.logits, data.labels[judged.held_back])
@@ -84,12 +91,17 @@ def finetune(
         max_tokens=delivered.model.max_tokens,
         seed=seed,
         fingerprint=fingerprint,
+        beliefs=judged.helped,
         onnx=_export_onnx(delivered, data, judged, out, console) if onnx else None,
     )
     _describe(out, metrics, data, judged)
     if not interrupted:
         shutil.rmtree(out / _CHECKPOINTS)
     return metrics
+
+
+def _most_asked(data: LabelledData) -> int:
+    return len(data.unlabelled) if torch.cuda.is_available() else _MOST_ASKED
 
 
 def _describe(out: Path, metrics: Metrics, data: LabelledData, judged: Judged) -> None:
@@ -114,12 +126,16 @@ def _weighed(data: LabelledData, model: str, seed: int, console: Console) -> Lab
 def _deliver(training: Training, judged: Judged) -> tuple[Trained, int, bool]:
     """The model to keep, from how many texts it learnt, and whether Ctrl-C ended anything."""
     texts = len(training.data.texts)
-    if judged.trained is not None and (texts > _LEARN_FROM_ALL or judged.interrupted):
+    if judged.trained is not None and (texts > LEARN_FROM_ALL or judged.interrupted):
         return judged.trained, int(judged.learnt.sum()), judged.interrupted
-    training.console.print(f"Once more, from all {texts} texts.")
     # After Ctrl-C, what takes no time.
     method: Method = "logistic" if judged.interrupted else judged.method
-    final = training.run(np.arange(texts), "all", method)
+    beliefs = None
+    if judged.helped is not None and judged.helped.helped and not judged.interrupted:
+        beliefs = training.beliefs(np.arange(texts), judged.student)
+    believed = "" if beliefs is None else f", and beliefs of {len(beliefs.texts)} others"
+    training.console.print(f"Once more, from all {texts} texts{believed}.")
+    final = training.run(np.arange(texts), "all", method, beliefs=beliefs)
     if judged.trained is not None and final.interrupted:
         return judged.trained, int(judged.learnt.sum()), True
     return final, texts, judged.interrupted or final.interrupted
@@ -149,8 +165,9 @@ def _prepare(out: Path, fingerprint: str, *, resume: bool) -> None:
         raise PrepalError(f"{out} cannot be written ({error.strerror}): choose another --out.") from error
 
 
-def _fingerprint(data: LabelledData, model: str, wishes: Wishes, seed: int) -> str:
-    said = json.dumps([data.texts, data.labels.tolist(), data.label_names, model, asdict(wishes), seed])
+def _fingerprint(data: LabelledData, model: str, source: Source | None, wishes: Wishes, seed: int) -> str:
+    learnt = [data.texts, data.labels.tolist(), data.label_names, data.unlabelled]
+    said = json.dumps([*learnt, model, source and source.encoder, asdict(wishes), seed])
     return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -1,39 +1,29 @@
 """Judges a way of training by texts that it did not learn from: held-back ones, or all in turn where labels are few."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, TypeVar
+import contextlib
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from prepal.errors import PrepalError
-from prepal.files import json_bytes, write_whole
-from prepal.learning.classifiers.decisions import HowMany
-from prepal.learning.classifiers.labels import Labels
+from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.quality.folds import deal
+from prepal_workers.final_model.choosing import Helped, Tried, best, of_chosen
+from prepal_workers.final_model.trainings import FEW, MOST_BELIEFS, Training, read_said, write_said
 from prepal_workers.labelled.data import LabelledData
-from prepal_workers.model.sequence_model import SequenceModel
-from prepal_workers.training.bar import Bar
-from prepal_workers.training.epochs import Epoch
+from prepal_workers.teaching.teacher import Teacher
 from prepal_workers.training.measures import log_loss, macro_f1, right, score
-from prepal_workers.training.recipe import Method, Recipe, Wishes
-from prepal_workers.training.training import Trained, train
+from prepal_workers.training.recipe import Method
+from prepal_workers.training.training import Trained
 
 # One text in five is held back to judge by.
 _HELD_BACK = 5
 # With fewer audit tasks, or when hardly anything would be left to learn from, texts are drawn instead.
 _LEAST_AUDITS, _MOST_AUDIT_SHARE = 30, 0.5
-# So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
-FEW = 64
 # Into so many parts texts are dealt, of which each is held back from learning, or from choosing what judges it.
 _PARTS = 4
 METHODS: tuple[Method, ...] = ("logistic", "fine-tune", "contrast")
-_TITLE = "training"
-_Tried = TypeVar("_Tried", Method, int)
 CROSS_VALIDATION = "each once, by models of the others"
 
 
@@ -48,6 +38,8 @@ class Judged:
         logits: `(h, k)` float32, what the judged model says of these.
         method: the best one.
         trained: the model that said so; None if there were several.
+        helped: whether beliefs helped; None if none were tried.
+        student: logits `(m, k)` of the texts without a label, by the model that learnt from labels alone.
         scores: the score of each method that was tried.
         interrupted: whether Ctrl-C ended it.
     """
@@ -58,99 +50,62 @@ class Judged:
     logits: NDArray[np.float32]
     method: Method
     trained: Trained | None = None
-    scores: dict[Method, float] = field(default_factory=dict)
+    helped: Helped | None = None
+    student: NDArray[np.float32] | None = None
+    scores: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
 
 
-@dataclass(frozen=True)
-class Training:
-    """What all trainings of one command have in common.
-
-    Attributes:
-        data: what was labelled.
-        model: name on the Hugging Face hub, or a local folder.
-        checkpoints: the folder of what `resume` goes on from.
-        console: gets a line per epoch.
-        wishes: hyperparameters that are given.
-        seed: decides everything that is drawn.
-        resume: go on where the same command was ended.
-    """
-
-    data: LabelledData
-    model: str
-    checkpoints: Path
-    console: Console
-    wishes: Wishes
-    seed: int
-    resume: bool
-
-    def run(
-        self,
-        places: NDArray[np.int64],
-        name: str,
-        method: Method | None = None,
-        validation: NDArray[np.int64] | None = None,
-        title: str = _TITLE,
-    ) -> Trained:
-        """Train on the texts at some places.
-
-        `name` is that of the folder of checkpoints; of few labels none are kept, because writing them would take longer
-        than training once more. `title` is the progress bar's.
-        """
-        data, wishes = self.data, self.wishes if method is None else replace(self.wishes, method=method)
-        judged_by = None if validation is None else (data.texts_at(validation), data.labels[validation])
-        with Bar(self.console, title, lines=title == _TITLE) as bar:
-            return train(
-                self.model,
-                data.texts_at(places),
-                data.labels[places],
-                len(data.label_names),
-                seed=self.seed,
-                out=self.checkpoints / name if len(data.texts) > FEW else None,
-                validation=judged_by,
-                unlabelled=data.unlabelled,
-                label_names=data.label_names,
-                wishes=wishes,
-                resume=self.resume,
-                watch=bar,
-            )
-
-
 def judge(training: Training) -> Judged:
-    """Find out how good the model will be, and which method is best where labels are few.
+    """Find out how good the model will be, whether beliefs help, and which method is best where labels are few.
 
     Raises:
         PrepalError: there are too few labels to hold some back.
     """
-    data = training.data
+    data, console = training.data, training.console
     if len(data.texts) <= FEW and not audits_suffice(data):
         return _cross_validate(training)
     held_back, learnt, how = split(data, training.seed)
-    console = training.console
     console.print(f"Judged by {int(held_back.sum())} texts ({how}), learning from {int(learnt.sum())}.")
-    done, kept = training.checkpoints / "judged.json", training.checkpoints / "judged"
-    places = np.flatnonzero(held_back)
-    if training.resume and (said := _read(done, places)):
-        epochs = [Epoch(**epoch) for epoch in said["epochs"]]
-        trained = Trained(SequenceModel(str(kept)), Recipe(**said["recipe"]), said["best_epoch"], epochs)
-        logits = np.array(said["logits"], np.float32)
-    else:
-        trained = training.run(np.flatnonzero(learnt), "part", validation=places)
-        if trained.logits:
-            parts = deal(data.marks[places], data.groups[places], _PARTS, np.random.default_rng(training.seed))
-            logits = _of_chosen(trained.logits, data.labels[places], data.how_many, parts)
-        else:
-            logits = trained.model.logits(data.texts_at(places))
-        if not trained.interrupted:
-            trained.model.save(kept, data.label_names)
-            said = {"epochs": [asdict(e) for e in trained.epochs], "recipe": asdict(trained.recipe)}
-            _write(done, places, {**said, "logits": logits.tolist(), "best_epoch": trained.best_epoch})
-    if trained.interrupted:
+    places, asked = np.flatnonzero(learnt), np.flatnonzero(held_back)
+    trained = plain = training.judged_run(places, "part", asked)
+    tried = {Tried(plain.recipe.method, epoch): said for epoch, said in plain.logits.items()}
+    judged = Judged(held_back, learnt, how, next(iter(tried.values())), plain.recipe.method)
+    if not plain.interrupted and training.teacher is not None:
+        judged.student = plain.asked
+        believing = _try_beliefs(training, judged, tried, plain)
+        if believing is not None and judged.helped is not None and judged.helped.helped:
+            trained = believing
+    judged.trained, judged.interrupted = trained, judged.interrupted or plain.interrupted
+    parts = deal(data.marks[asked], data.groups[asked], _PARTS, np.random.default_rng(training.seed))
+    judged.logits = of_chosen(tried, data.labels[asked], data.how_many, parts)
+    if judged.interrupted:
         console.print("Ended early: the best so far is kept.")
     elif trained.best_epoch == 0 and trained.recipe.method == "fine-tune":
         console.print("No epoch was better than the logistic regression that training started from: it is taken.")
-    method: Method = trained.recipe.method if trained.best_epoch else "logistic"
-    return Judged(held_back, learnt, how, logits, method, trained, interrupted=trained.interrupted)
+    judged.method = trained.recipe.method if trained.best_epoch else "logistic"
+    return judged
+
+
+def _try_beliefs(
+    training: Training, judged: Judged, tried: dict[Tried, NDArray[np.float32]], plain: Trained
+) -> Trained | None:
+    """Train with beliefs, too, and note in `judged` and `tried` what came of it; None if nothing did."""
+    data, teacher = training.data, training.teacher
+    places, asked = np.flatnonzero(judged.learnt), np.flatnonzero(judged.held_back)
+    beliefs = training.beliefs(places, judged.student)
+    if teacher is None or beliefs is None:
+        return None
+    training.console.print(f"Once more, with beliefs of {len(beliefs.texts)} texts without a label.")
+    believing = training.judged_run(places, "part-beliefs", asked, beliefs)
+    if believing.interrupted:
+        judged.interrupted = True
+        return None
+    tried |= {Tried("fine-tune", epoch, True): said for epoch, said in believing.logits.items()}
+    said = teacher.logits(places, teacher.seen.labelled[asked], plain.logits[max(plain.logits)])
+    judged.helped = Helped.of(tried, said, data.labels[asked], data.how_many, len(beliefs.texts), teacher.seen.encoder)
+    training.console.print(str(judged.helped), markup=False)
+    return believing
 
 
 def split(data: LabelledData, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
@@ -198,65 +153,65 @@ def _cross_validate(training: Training) -> Judged:
     if training.wishes.epochs == 0:
         methods = ("logistic",)
     console.print(f"{len(parts)} labels are few: {_PARTS} times a part of them is held back, to choose how to train.")
-    logits: dict[Method, NDArray[np.float32]] = {}
-    for method in methods:
-        if (said := _by_models_of_the_others(training, method, parts)) is None:
+    ways = [Tried(method) for method in methods]
+    if training.teacher is not None:
+        ways.append(Tried("fine-tune", believed=True))
+    tried: dict[Tried, NDArray[np.float32]] = {}
+    for way in ways:
+        if (said := _by_models_of_the_others(training, way, parts)) is None:
             # What was tried whole is judged.
             console.print("Ended early: the best so far is kept.")
             break
-        logits[method] = said
-    scores = {method: score(found, data.labels, data.how_many) for method, found in logits.items()}
-    for method, found in logits.items():
+        tried[way] = said
+    for way, found in tried.items():
         accuracy = right(found, data.labels, data.how_many).mean()
         f1 = macro_f1(found, data.labels, data.how_many)
         console.print(
-            f"{method:10}  accuracy {accuracy:.3f}  macro-F1 {f1:.3f}  loss {log_loss(found, data.labels):.3f}"
+            f"{way.name:10}  accuracy {accuracy:.3f}  macro-F1 {f1:.3f}  loss {log_loss(found, data.labels):.3f}"
         )
-    best = max(logits, key=lambda method: scores[method])
-    everything, held_out = np.ones(len(parts), bool), _of_chosen(logits, data.labels, data.how_many, parts)
-    ended = len(logits) < len(methods)
-    return Judged(everything, everything, CROSS_VALIDATION, held_out, best, scores=scores, interrupted=ended)
+    everything, chosen = np.ones(len(parts), bool), best(tried, data.labels, data.how_many)
+    helped = None
+    if chosen_from := (training.teacher if any(way.believed for way in tried) else None):
+        texts, teacher = min(len(data.unlabelled), MOST_BELIEFS), chosen_from.seen.encoder
+        said = _of_teacher(chosen_from, parts)
+        helped = Helped.of(tried, said, data.labels, data.how_many, texts, teacher)
+        console.print(str(helped), markup=False)
+    return Judged(
+        everything,
+        everything,
+        CROSS_VALIDATION,
+        of_chosen(tried, data.labels, data.how_many, parts),
+        chosen.method,
+        helped=helped,
+        scores={way.name: score(found, data.labels, data.how_many) for way, found in tried.items()},
+        interrupted=len(tried) < len(ways),
+    )
 
 
-def _by_models_of_the_others(
-    training: Training, method: Method, parts: NDArray[np.int64]
-) -> NDArray[np.float32] | None:
+def _by_models_of_the_others(training: Training, way: Tried, parts: NDArray[np.int64]) -> NDArray[np.float32] | None:
     """Logits `(n, k)` float32 of each part by a model of the other parts; None if Ctrl-C ended it."""
     data = training.data
     logits = np.zeros((len(parts), len(data.label_names)), np.float32)
     for part in np.unique(parts):
-        asked, name = np.flatnonzero(parts == part), f"{method}-{part}"
+        asked, name = np.flatnonzero(parts == part), f"{way.name}-{part}"
         done = training.checkpoints / f"{name}.json"
-        if training.resume and (said := _read(done, asked)):
+        if training.resume and (said := read_said(done, asked)):
             logits[asked] = said["logits"]
             continue
-        trained = training.run(np.flatnonzero(parts != part), name, method, title=f"{method}, part {part + 1}")
+        others = np.flatnonzero(parts != part)
+        beliefs = training.beliefs(others) if way.believed else None
+        trained = training.run(others, name, way.method, beliefs=beliefs, title=f"{way.name}, part {part + 1}")
         if trained.interrupted:
             return None
         logits[asked] = trained.model.logits(data.texts_at(asked))
-        _write(done, asked, {"logits": logits[asked].tolist()})
+        write_said(done, asked, {"logits": logits[asked].tolist()})
     return logits
 
 
-def _of_chosen(
-    logits: Mapping[_Tried, NDArray[np.float32]], labels: Labels, each: HowMany, parts: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Of each part what the method, or epoch, says that is best for the others: the best of many is so by luck, too."""
-    found = np.empty_like(next(iter(logits.values())))
+def _of_teacher(teacher: Teacher, parts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Logits `(n, k)` float32 of each part by the teacher of the other parts."""
+    said = np.zeros((len(parts), teacher.k), np.float32)
     for part in np.unique(parts):
-        asked = parts == part
-        others = asked if asked.all() else ~asked
-        scores = {tried: score(said[others], labels[others], each) for tried, said in logits.items()}
-        found[asked] = logits[max(scores, key=lambda tried: scores[tried])][asked]
-    return found
-
-
-def _write(path: Path, asked: NDArray[np.int64], said: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json_bytes({"asked": asked.tolist(), **said}))
-
-
-def _read(path: Path, asked: NDArray[np.int64]) -> dict[str, Any] | None:
-    """What `_write` left; None if it is of other texts, as after another release, or there is nothing."""
-    said = json.loads(path.read_text()) if path.exists() else {}
-    return said if isinstance(said, dict) and said.get("asked") == asked.tolist() else None
+        with contextlib.suppress(NothingToLearn):
+            said[parts == part] = teacher.logits(np.flatnonzero(parts != part), teacher.seen.labelled[parts == part])
+    return said

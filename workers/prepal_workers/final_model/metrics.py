@@ -12,12 +12,13 @@ import torch
 
 from prepal.files import json_bytes, write_whole
 from prepal.learning.classifiers.labels import Labels
+from prepal_workers.final_model.choosing import Helped
 from prepal_workers.final_model.judging import Judged
 from prepal_workers.final_model.trust import Trust
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.training import measures
 from prepal_workers.training.epochs import Epoch
-from prepal_workers.training.recipe import Method, Recipe, precision
+from prepal_workers.training.recipe import Recipe, precision
 
 FILE = "metrics.json"
 # A list of numbers, written one a line; a line does not end within a string.
@@ -39,6 +40,7 @@ class Metrics:
         methods: the score of each method that was tried.
         learnt_from: how many texts the delivered model learnt from.
         fingerprint: 32 hexadecimal digits that other labels or options would change.
+        beliefs: whether beliefs of texts without a label helped; None if there were none to try.
         onnx: how far `model.onnx` differs from the model; None if it was not asked for.
     """
 
@@ -51,7 +53,7 @@ class Metrics:
     calibration: dict[str, float]
     trust: dict[str, Any]
     judged_by: dict[str, Any]
-    methods: dict[Method, float]
+    methods: dict[str, float]
     learnt_from: int
     best_epoch: int
     epochs: list[Epoch]
@@ -65,11 +67,12 @@ class Metrics:
     fingerprint: str
     precision: str = field(default_factory=precision)
     versions: dict[str, str] = field(default_factory=lambda: _versions())
+    beliefs: Helped | None = None
     onnx: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON."""
-        return {name: value for name, value in asdict(self).items() if name != "onnx" or value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def write(self, folder: Path) -> None:
         """Write it into a model's folder."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from prepal.files import write_whole
 from prepal.records import readable
+from prepal.vectors import encoders
 from prepal_workers.final_model.metrics import Metrics
 from prepal_workers.labelled.wording import named
 
@@ -43,6 +44,7 @@ def write_card(path: Path, metrics: Metrics, label_names: Sequence[str]) -> None
             "example": '{"text": "First text", "text_pair": "Second text"}' if data["pairs"] else '"A text."',
             "options": "" if data["how_many"] == "one" else ", top_k=None",
             "source": _source(data),
+            "teacher": metrics.beliefs and _public(metrics.beliefs.teacher),
             "left_out": ", ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none",
             "equal_texts": _equal_texts(data),
             "versions": ", ".join(f"{name} {number}" for name, number in metrics.versions.items()),
@@ -86,8 +88,7 @@ def _header(metrics: Metrics) -> str:
         EvalResult(_TASK, "labelled-in-label-studio", "Labelled in Label Studio", kind, round(value, 4))
         for kind, value in (("accuracy", metrics.accuracy.estimate), ("f1", metrics.macro_f1))
     ]
-    # A folder of this machine says nothing to others.
-    base = metrics.model if not Path(metrics.model).exists() else None
+    base = None if Path(metrics.model).exists() else metrics.model
     card = ModelCardData(
         model_name="Fine-tuned on labels from Label Studio",
         library_name="transformers",
@@ -98,6 +99,11 @@ def _header(metrics: Metrics) -> str:
         eval_results=results,
     )
     return str(card.to_yaml())
+
+
+def _public(model: str) -> str:
+    """What others may call a model: a folder of this machine says nothing to them."""
+    return "another encoder" if Path(encoders.weights(model)).exists() else model
 
 
 def _source(data: Mapping[str, Any]) -> str:

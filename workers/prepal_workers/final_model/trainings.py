@@ -1,0 +1,182 @@
+"""What all trainings of one command have in common: what they learn from, and what they leave to go on from."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from prepal.files import json_bytes, write_whole
+from prepal.learning.classifiers.labels import NothingToLearn
+from prepal_workers.labelled.data import LabelledData
+from prepal_workers.labelled.fields import Text
+from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.teaching.teacher import Teacher, draw
+from prepal_workers.teaching.vectors import Source, see
+from prepal_workers.training.bar import Bar
+from prepal_workers.training.beliefs import Beliefs
+from prepal_workers.training.epochs import Epoch
+from prepal_workers.training.recipe import Method, Recipe, Wishes
+from prepal_workers.training.training import Trained, train
+
+# So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
+FEW = 64
+# Up to so many labels every one counts, and training once more on all of them takes minutes.
+LEARN_FROM_ALL = 2000
+# Beliefs of fewer texts are not worth a training; more would make it take more than twice as long on a processor.
+_LEAST_BELIEFS, MOST_BELIEFS = 100, 1500
+_TITLE = "training"
+_ASKED = "asked.npy"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all trainings of one command have in common.
+
+    Attributes:
+        data: what was labelled.
+        model: name on the Hugging Face hub, or a local folder.
+        checkpoints: the folder of what `resume` goes on from.
+        console: gets a line per epoch.
+        wishes: hyperparameters that are given.
+        seed: decides everything that is drawn.
+        resume: go on where the same command was ended.
+        source: where a teacher's vectors come from; None to learn from labels alone.
+    """
+
+    data: LabelledData
+    model: str
+    checkpoints: Path
+    console: Console
+    wishes: Wishes
+    seed: int
+    resume: bool
+    source: Source | None = None
+
+    def run(
+        self,
+        places: NDArray[np.int64],
+        name: str,
+        method: Method | None = None,
+        validation: NDArray[np.int64] | None = None,
+        beliefs: Beliefs | None = None,
+        asked: Sequence[Text] = (),
+        title: str = _TITLE,
+    ) -> Trained:
+        """Train on the texts at some places, and on beliefs of others; `asked` are texts to ask the model at last.
+
+        `name` is that of the folder of checkpoints; of few labels none are kept, because writing them would take longer
+        than training once more. `title` is the progress bar's.
+        """
+        data, wishes = self.data, self.wishes if method is None else replace(self.wishes, method=method)
+        judged_by = None if validation is None else (data.texts_at(validation), data.labels[validation])
+        with Bar(self.console, title, lines=title == _TITLE) as bar:
+            return train(
+                self.model,
+                data.texts_at(places),
+                data.labels[places],
+                len(data.label_names),
+                seed=self.seed,
+                out=self.checkpoints / name if len(data.texts) > FEW else None,
+                validation=judged_by,
+                unlabelled=data.unlabelled,
+                seen=self._seen,
+                label_names=data.label_names,
+                beliefs=beliefs,
+                asked=asked,
+                wishes=wishes,
+                resume=self.resume,
+                watch=bar,
+            )
+
+    def judged_run(
+        self, places: NDArray[np.int64], name: str, validation: NDArray[np.int64], beliefs: Beliefs | None = None
+    ) -> Trained:
+        """Train, judged by the texts of the validation; what has come to its end before is not trained again.
+
+        A model of labels alone is that of its best epoch, and asked for what a teacher has to know of it. A model of
+        beliefs, too, is that of its last epoch.
+        """
+        done, kept = self.checkpoints / f"{name}.json", self.checkpoints / f"{name}-judged"
+        if self.resume and (said := read_said(done, validation)):
+            epochs = [Epoch(**epoch) for epoch in said["epochs"]]
+            logits = {int(number): np.array(of, np.float32) for number, of in said["logits"].items()}
+            asked = np.load(kept / _ASKED) if (kept / _ASKED).exists() else None
+            recipe = Recipe(**said["recipe"])
+            return Trained(SequenceModel(str(kept)), recipe, said["best_epoch"], epochs, False, logits, asked)
+        asks = self.data.unlabelled if self.teacher is not None and beliefs is None else ()
+        judging = validation if beliefs is None else None
+        trained = self.run(places, name, validation=judging, beliefs=beliefs, asked=asks)
+        trained.logits = trained.logits or {trained.best_epoch: trained.model.logits(self.data.texts_at(validation))}
+        if not trained.interrupted:
+            trained.model.save(kept, self.data.label_names)
+            if trained.asked is not None:
+                np.save(kept / _ASKED, trained.asked)
+            told = {
+                "epochs": [asdict(epoch) for epoch in trained.epochs],
+                "recipe": asdict(trained.recipe),
+                "best_epoch": trained.best_epoch,
+                "logits": {number: of.tolist() for number, of in trained.logits.items()},
+            }
+            write_said(done, validation, told)
+        return trained
+
+    @cached_property
+    def _seen(self) -> NDArray[np.float32] | None:
+        """What all trainings start with; seen once, as each starts with the same model."""
+        if not self.data.unlabelled:
+            return None
+        reader = SequenceModel(self.model, len(self.data.label_names))
+        with Bar(self.console) as bar:
+            reader.on_read = bar.read
+            return reader.see_some(self.data.unlabelled)
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """Who believes something of the texts without a label; None where that cannot be learnt from."""
+        data, wishes = self.data, self.wishes
+        if self.source is None or len(data.unlabelled) < _LEAST_BELIEFS or len(data.texts) > LEARN_FROM_ALL:
+            return None
+        if wishes.method not in (None, "fine-tune") or wishes.epochs == 0:
+            return None
+        with Bar(self.console) as bar:
+            seen = see(data.texts, data.unlabelled, data.label_names, self.source, bar.read)
+        self.console.print(
+            f"{len(data.unlabelled)} texts without a label: a teacher, who sees them as {seen.encoder} does, says what "
+            "they may be.",
+            markup=False,
+        )
+        return Teacher(seen, data.labels, data.groups, data.is_audit, len(data.label_names), self.seed)
+
+    def beliefs(self, places: NDArray[np.int64], student: NDArray[np.float32] | None = None) -> Beliefs | None:
+        """What the teacher believes by the labels at some places alone; None if there is nothing to learn from that.
+
+        A `student` is what a model says of all texts without a label that learnt from some of these: it believes, too.
+        """
+        teacher, texts = self.teacher, self.data.unlabelled
+        if teacher is None:
+            return None
+        try:
+            logits = teacher.logits(places, teacher.seen.others, student)
+        except NothingToLearn:
+            return None
+        most = len(texts) if torch.cuda.is_available() else MOST_BELIEFS
+        return draw(logits, texts, most, several=self.data.multilabel, seed=self.seed)
+
+
+def write_said(path: Path, asked: NDArray[np.int64], said: dict[str, Any]) -> None:
+    """Keep what a model said of the texts asked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json_bytes({"asked": asked.tolist(), **said}))
+
+
+def read_said(path: Path, asked: NDArray[np.int64]) -> dict[str, Any] | None:
+    """What `write_said` left; None if it is of other texts, as after another release, or there is nothing."""
+    said = json.loads(path.read_text()) if path.exists() else {}
+    return said if isinstance(said, dict) and said.get("asked") == asked.tolist() else None

@@ -1,0 +1,1 @@
+"""What a quick classifier that knows the labels believes of texts without one, for a model to learn from."""
