@@ -1,6 +1,6 @@
 """The labelled sets that are measured on: read from a folder, embedded by the default encoder."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from benchmarks.texts import Texts
+from prepal.learner.memory.words import lexical_vectors
 from prepal.learning.classifiers.label_names import name_text
 from prepal.settings import Settings
 from prepal_workers.encoder.cached import embed
@@ -30,6 +31,9 @@ class TextSet:
         test: `(t, d)` float32.
         test_labels: `(t,)` int64.
         words: counts of both parts' words, for who learns from the labels alone.
+        hybrid: the texts to choose from with lexical vectors beside those of the encoder, as in the live loop.
+        hybrid_test: `(t, e)` float32.
+        texts: n texts.
     """
 
     train: Texts
@@ -37,6 +41,9 @@ class TextSet:
     test: NDArray[np.float32]
     test_labels: NDArray[np.int64]
     words: Features
+    hybrid: Texts
+    hybrid_test: NDArray[np.float32]
+    texts: Sequence[str]
 
 
 def read_set(folder: Path, cache: str, advance: Callable[[int], None] = lambda _: None) -> TextSet:
@@ -48,9 +55,21 @@ def read_set(folder: Path, cache: str, advance: Callable[[int], None] = lambda _
         advance: told how many texts more have a vector.
     """
     dataset = read(folder / "train.jsonl", folder / "test.jsonl")
-    train, test, names = (embed(part, ENCODER, cache, advance) for part in _parts(dataset))
-    counted = words(dataset.train.texts, dataset.test.texts)
-    return TextSet(Texts(train, len(names), names), dataset.train.labels, test, dataset.test.labels, counted)
+    parts = _parts(dataset)
+    train, test, names = (embed(part, ENCODER, cache, advance) for part in parts)
+    whole, whole_test, whole_names = (
+        np.hstack(both) for both in zip((train, test, names), lexical_vectors(*parts), strict=True)
+    )
+    return TextSet(
+        train=Texts(train, len(names), names),
+        train_labels=dataset.train.labels,
+        test=test,
+        test_labels=dataset.test.labels,
+        words=words(dataset.train.texts, dataset.test.texts),
+        hybrid=Texts(whole, len(names), whole_names),
+        hybrid_test=whole_test,
+        texts=dataset.train.texts,
+    )
 
 
 def embed_sets(data: Path, cache: str, names: Iterable[str], progress: Progress) -> None:

@@ -141,13 +141,14 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
     """Run one experiment on the set in a folder; returns its record.
 
     `plain` are the test accuracies of scikit-learn's logistic regression with C = 10 after each batch, `ours` those of
-    our classifier on the same labels, with the classes' names where the strategy has them; `words` those of a successor
-    that counts words, after 100 and 300 labels.
+    our classifier on the same labels, with lexical vectors, and with the classes' names where the strategy has them;
+    `words` those of a successor that counts words, after 100 and 300 labels. Peers see the encoder's vectors alone.
     """
     warnings.simplefilter("ignore")  # the peers' concern classes that have no label yet
     texts = _read(folder, cache)
-    truth, vectors = texts.train_labels, texts.train.vectors
-    own_copy = Texts(vectors.copy(), texts.train.n_classes, texts.train.name_vectors)
+    truth, vectors, hybrid = texts.train_labels, texts.train.vectors, texts.hybrid.vectors
+    seen_by = texts.hybrid if contestant.library == OURS else texts.train
+    own_copy = Texts(seen_by.vectors.copy(), seen_by.n_classes, seen_by.name_vectors)
     chooser = enter(contestant, own_copy, seed)
     # Ours learn what they are scored by anyway; a peer's choices are shown to one that does not choose.
     learner = chooser.learner if isinstance(chooser, ours.Own) else ActiveLearner(texts.train.n_classes, "random")
@@ -162,10 +163,12 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
         labelled = np.concatenate([labelled, chosen])
         if len(np.unique(labelled)) != len(labelled):
             raise ValueError(f"{contestant} chose a text twice.")
-        shown, labels = vectors[labelled].astype(np.float32), truth[labelled]
-        pool = np.delete(vectors, labelled, axis=0)
+        labels = truth[labelled]
         for name, curve in accuracies.items():
-            predicted = _plain(shown, labels, texts) if name == "plain" else _ours(learner, shown, labels, pool, texts)
+            if name == "plain":
+                predicted = _plain(vectors[labelled].astype(np.float32), labels, texts)
+            else:
+                predicted = _ours(learner, hybrid, labelled, labels, texts)
             curve.append(round(float((predicted == texts.test_labels).mean()), 4))
         if len(labelled) in _TAUGHT:
             seen, k = texts.words, texts.train.n_classes
@@ -190,17 +193,13 @@ def _plain(vectors: NDArray[np.float32], labels: NDArray[np.int64], texts: TextS
 
 
 def _ours(
-    learner: ActiveLearner,
-    vectors: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    pool: Vectors,
-    texts: TextSet,
+    learner: ActiveLearner, vectors: Vectors, labelled: NDArray[np.int64], labels: NDArray[np.int64], texts: TextSet
 ) -> NDArray[np.int64]:
     try:
-        learner.fit(vectors, labels, pool)
+        learner.fit(vectors[labelled].astype(np.float32), labels, np.delete(vectors, labelled, axis=0))
     except NothingToLearn:  # all labels are of one class
         return np.full(len(texts.test), labels[0])
-    probabilities = learner.predict_proba(texts.test)
+    probabilities = learner.predict_proba(texts.hybrid_test)
     assert probabilities is not None
     return probabilities.argmax(axis=1)
 

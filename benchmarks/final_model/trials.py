@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from benchmarks.labelled_sets import CACHE, ENCODER
 from benchmarks.storage import FOLDER, Lines, Record
+from prepal.learner.memory.words import lexical_vectors
 from prepal.learning.classifiers.decisions import HowMany, how_many
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.encoder.cached import embed
 from prepal_workers.labelled.fields import Text
 from prepal_workers.simulate.dataset import read
-from prepal_workers.simulate.experiment import Setting, Vectors, run
+from prepal_workers.simulate.experiment import WORDS, Setting, Vectors, run
 
 BATCH, MANY, FEW = 10, 300, 20
 _COUNTS = (FEW, MANY)
@@ -60,12 +61,14 @@ def read_trial(folder: Path, n: int, seed: int, texts: int, pool: int) -> tuple[
         test=dataset.test.at(tested[:texts]),
     )
     names = [name_text(choice) for choice in dataset.choices]
-    vectors = Vectors(*(embed(part, ENCODER, CACHE) for part in (dataset.train.texts, dataset.test.texts, names)))
+    parts = dataset.train.texts, dataset.test.texts, names
+    vectors = {
+        ENCODER: Vectors(*(embed(part, ENCODER, CACHE) for part in parts)),
+        WORDS: Vectors(*lexical_vectors(*parts)),
+    }
     if (folder.name, seed) not in LABELS.read():
         # The first labels do not depend on how many there will be.
-        rows = list(
-            run(Setting("auto", ENCODER, batch_size=BATCH, budget=MANY, seed=seed), dataset, {ENCODER: vectors})
-        )
+        rows = list(run(Setting("auto", ENCODER, batch_size=BATCH, budget=MANY, seed=seed), dataset, vectors))
         own = {str(r["labels"]): {"accuracy": r["accuracy"], "macro_f1": r["macro_f1"]} for r in rows}
         picked = [place for row in rows for place in row["picked"]]
         LABELS.append(

@@ -32,10 +32,10 @@ from prepal.labels.events import Annotation
 from prepal.learner import judging
 from prepal.learner import round as rounds
 from prepal.learner.fitting import Choosing
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.learning.classifiers.label_names import name_text
 from prepal.project import Info, Project
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors import TermTable, VectorTable, text_id
 
 SETS = ("ag_news", "trec6", "banking77", "sms_spam")
 COUNTS = (100, 200, 300)
@@ -145,6 +145,7 @@ def _project(
         table.append([text_id(name_text(c)) for c in choices], texts.train.name_vectors.astype(np.float16))
     ids = [text_id(str(place)) for place in chosen]
     table.append(ids, texts.train.vectors[chosen])
+    TermTable(folder).append({key: texts.texts[place] for key, place in zip(ids, chosen.tolist(), strict=True)})
     inner = "".join(f"<Choice value={quoteattr(choice)}/>" for choice in choices)
     xml = f'<View><Text name="t" value="$t"/><Choices name="topic" toName="t">{inner}</Choices></View>'
     project = Project(connection, 1 + int(rng.integers(2**31)))
@@ -164,7 +165,8 @@ def _figures(evidence: judging.Evidence, memory: Memory, texts: TextSet, others:
     """The accuracy that the project page would tell, and the true one on the other texts."""
     assert memory.learner is not None
     figures = judging.judge(evidence)
-    predicted = memory.learner.predict_proba(texts.train.vectors[others])
+    words = memory.words.of_texts([texts.texts[place] for place in others.tolist()])
+    predicted = memory.learner.predict_proba(np.hstack([texts.train.vectors[others], words]).astype(np.float32))
     true = None if predicted is None else round(float((predicted.argmax(1) == texts.train_labels[others]).mean()), 4)
     accuracy: dict[str, Any] = {} if figures.accuracy is None else asdict(figures.accuracy)
     return {"true": true, **{name: round(accuracy[name], 4) for name in accuracy}}

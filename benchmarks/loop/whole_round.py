@@ -27,7 +27,7 @@ from prepal.label_studio.publish import TAIL_LOW
 from prepal.labels.events import Annotation
 from prepal.learner import round as rounds
 from prepal.learner.fitting import Choosing
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.numerics.threads import one_blas_thread
 from prepal.project import Info, Project
@@ -42,6 +42,7 @@ _CONFIG = (
     + "".join(f'<Choice value="{choice}"/>' for choice in CHOICES)
     + "</Choices></View>"
 )
+_LEXICAL_LENGTH = 0.8
 _AT_ONCE = 50_000
 _FILE = "round.json"
 # Beside the round's own parts.
@@ -65,11 +66,13 @@ class NoTable:
     Args:
         vectors: `(n, d)` float16.
         ids: `(n,)`, the text of each as a number.
+        uri: a folder, where the terms of texts would be.
     """
 
     name = encoder = "made up"
 
-    def __init__(self, vectors: NDArray[np.float16], ids: NDArray[np.int64]) -> None:
+    def __init__(self, vectors: NDArray[np.float16], ids: NDArray[np.int64], uri: str) -> None:
+        self.uri = uri
         self._vectors = vectors
         self._rows = np.argsort(ids)
 
@@ -99,24 +102,32 @@ def main(texts: int) -> None:
         console.print(f"making up {texts:,} texts")
         make_up(Path(folder), texts, len(CHOICES))
         measured = _measure(
-            redis.Redis.from_url(url), np.load(Path(folder) / "float16.npy"), np.load(Path(folder) / "labels.npy")
+            redis.Redis.from_url(url),
+            np.load(Path(folder) / "float16.npy"),
+            np.load(Path(folder) / "labels.npy"),
+            folder,
         )
     stored = {"environment": environment, "texts": texts, "rounds": len(measured), **_summary(measured)}
     storage.write_json(_FILE, stored)
     end(write(stored), console)
 
 
-def _measure(connection: redis.Redis, vectors: NDArray[np.float16], labels: NDArray[np.int64]) -> list[Record]:
+def _measure(
+    connection: redis.Redis, vectors: NDArray[np.float16], labels: NDArray[np.int64], folder: str
+) -> list[Record]:
     """What each round took, in seconds: by part, as a whole, and refit and ranking alone.
 
     Args:
         connection: to an empty Redis.
         vectors: `(n, d)` of the texts.
         labels: `(n,)`.
+        folder: without a table of terms.
     """
     ids = np.random.default_rng(0).permutation(len(vectors))
     project = _project(connection, ids)
-    memory, table, choosing = Memory(), cast(VectorTable, NoTable(vectors, ids)), Choosing("auto", 0.1)
+    memory, table, choosing = Memory(), cast(VectorTable, NoTable(vectors, ids, folder)), Choosing("auto", 0.1)
+    memory.refresh(project, table)
+    _make_up_words(memory)
     label_studio = cast(LabelStudio, NoLabelStudio())
     labelled = np.random.default_rng(1).permutation(len(vectors))[:FIRST].tolist()
     _label(project, [task + 1 for task in labelled], labels[labelled])
@@ -137,6 +148,14 @@ def _measure(connection: redis.Redis, vectors: NDArray[np.float16], labels: NDAr
         labelled.append(record.head[0] - 1)
         _label(project, record.head[:1], labels[labelled[-1:]], first=len(labelled))
     return found
+
+
+def _make_up_words(memory: Memory) -> None:
+    """Fill in lexical vectors as short as those of short texts are."""
+    rng, beside = np.random.default_rng(2), memory.matrix.beside
+    for start in range(0, len(beside), _AT_ONCE):
+        part = beside[start : start + _AT_ONCE]
+        part[:] = rng.standard_normal(part.shape, np.float32) * (_LEXICAL_LENGTH / np.sqrt(part.shape[1]))
 
 
 def _alone(

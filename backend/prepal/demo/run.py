@@ -17,6 +17,7 @@ from prepal.demo.data import Ticket, load_texts, load_tickets, split
 from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.connect import connect
+from prepal.learner.memory.words import lexical_vectors
 from prepal.learning.classifiers.label_names import name_text
 from prepal.machine.up import Installation, running
 from prepal.project import Project
@@ -124,7 +125,9 @@ class _Demo:
                 seconds.append(time.perf_counter() - began)
         topics = sorted(set(answers.values()))
         texts = [ticket.text for ticket in [*pool, *held_back]]
-        vectors = self._vectors([*texts, *map(name_text, topics)], project)
+        asked = [*texts, *map(name_text, topics)]
+        words = lexical_vectors(texts[: len(pool)], texts[len(pool) :], asked[len(texts) :])
+        vectors = np.hstack([self._vectors(asked, project), np.concatenate(words)])
         labelled_pool = (vectors[: len(pool)], [str(ticket.topic) for ticket in pool])
         held = (vectors[len(pool) : len(texts)], [str(ticket.topic) for ticket in held_back])
         place = {ticket.text: at for at, ticket in enumerate(pool)}

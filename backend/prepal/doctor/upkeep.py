@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import redis
@@ -13,9 +14,13 @@ from prepal.errors import PrepalError
 from prepal.labels import label_config
 from prepal.learning.classifiers.label_names import name_text
 from prepal.project import Project, all_projects
-from prepal.vectors import encoders, table_name, text_id, text_ids
+from prepal.vectors import TERMS_TABLE, encoders, table_name, text_id, text_ids
+
+if TYPE_CHECKING:
+    from prepal.vectors import TextTable
 
 _OURS = re.compile(r".*-[0-9a-f]{8}")
+_OF_WORDS = "(terms of words)"
 # Rows that one command deletes.
 _AT_ONCE = 1000
 
@@ -26,7 +31,7 @@ class Stored:
 
     Attributes:
         table: its name.
-        encoder: whose vectors it holds; None where no project and no setting says so.
+        encoder: whose vectors it holds, or that it holds terms; None where no project and no setting says so.
         rows: texts.
         bytes: on disk.
         projects: that use it.
@@ -46,11 +51,13 @@ def survey(connection: redis.Redis, uri: str, encoder: str) -> list[Stored]:
     encoder = encoders.identity(encoder, connection)
     projects = all_projects(connection)
     by_table = {table_name(name): name for name in {encoder, *(p.encoder for p in projects if p.encoder)}}
+    by_table[TERMS_TABLE] = _OF_WORDS
     used = _used_texts(projects)
     found = []
     for name in _tables(uri):
-        table = vectors.VectorTable(uri, by_table.get(name, ""), name)
-        users = [p.id for p in projects if table_name(p.encoder or encoder) == name]
+        table = _open(uri, name)
+        # Terms are of no encoder, and of use to all projects.
+        users = [p.id for p in projects if name == TERMS_TABLE or table_name(p.encoder or encoder) == name]
         ids = table.ids()
         unused = int((~np.isin(ids, used)).sum())
         found.append(Stored(name, by_table.get(name), len(ids), table.size(), users, unused))
@@ -69,7 +76,7 @@ def prune(
             progress(f"{one.table}: deleted")
             lancedb.connect(uri).drop_table(one.table)
             continue
-        table = vectors.VectorTable(uri, one.encoder, one.table)
+        table = _open(uri, one.table)
         ids = table.ids()
         gone = ids[~np.isin(ids, used)].astype(str).tolist()
         for start in range(0, len(gone), _AT_ONCE):
@@ -79,13 +86,22 @@ def prune(
             table.compact()
 
 
+def _open(uri: str, name: str) -> "TextTable":
+    return vectors.TextTable(uri, name, _column(name))
+
+
+def _column(name: str) -> str:
+    """What a table of ours has beside the ids of texts."""
+    return "terms" if name == TERMS_TABLE else "vector" if _OURS.fullmatch(name) else ""
+
+
 def _tables(uri: str) -> list[str]:
     import lancedb
 
     try:
         database = lancedb.connect(uri)
         names = [str(name) for name in database.list_tables().tables or []]
-        return [n for n in names if _OURS.fullmatch(n) and database.open_table(n).schema.names == ["id", "vector"]]
+        return [n for n in names if database.open_table(n).schema.names == ["id", _column(n)]]
     except (RuntimeError, OSError, ValueError) as error:
         raise PrepalError(f"The vector cache {uri} cannot be read ({error}): check PREPAL_VECTORS.") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prepal import vectors
 from prepal.label_studio.client import LabelStudio
 from prepal.labels.events import Annotation, as_list, number, read_annotation, unix_time
 from prepal.labels.label_config import LabelConfig, UnembeddableError
@@ -17,7 +18,7 @@ from prepal.queues.waiting import WaitingTexts
 from prepal.vectors import text_id, text_ids
 
 if TYPE_CHECKING:
-    from prepal.vectors import VectorTable
+    from prepal.vectors import TermTable, VectorTable
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +117,11 @@ class Reader:
         self._reconcile_some()
         project.forget_removed_tasks(began)
         tasks, texts = project.task_texts()
-        lacking = tasks[_lost(texts, self.table, self.waiting)]
+        lacking = tasks[
+            np.union1d(_lost(texts, self.table, self.waiting), np.flatnonzero(~self._terms.contains(texts)))
+        ]
         if len(lacking):
-            log.info("project %d: %d tasks have no vector and are read again", project.id, len(lacking))
+            log.info("project %d: %d tasks lack their vector or terms and are read again", project.id, len(lacking))
             project.read_again(int(lacking.min()))
 
     def _reconcile_changed(self, listing: Listing, began: int) -> None:
@@ -167,7 +170,8 @@ class Reader:
         """Remember the texts of tasks, and let those that have no vector yet wait for the encoder."""
         texts, unembeddable = self._texts(tasks)
         by_id = {text_id(text): text for text in texts.values()}
-        lacking = self.table.missing(list(by_id))
+        lacking, terms = self.table.missing(list(by_id)), self._terms
+        terms.append({key: by_id[key] for key in terms.missing(list(by_id))})
         self.project.put_tasks({task: text_id(text) for task, text in texts.items()}, unembeddable, began)
         if lacking:
             self.waiting.add({key: by_id[key] for key in lacking}, self.project.id)
@@ -185,6 +189,10 @@ class Reader:
         if edited:
             log.info("project %d: the texts of %d tasks were changed", self.project.id, len(edited))
             self._take([task for task in tasks if int(task["id"]) in edited], began)
+
+    @property
+    def _terms(self) -> "TermTable":
+        return vectors.TermTable(self.table.uri)
 
     def _texts(self, tasks: _Tasks) -> tuple[dict[int, str], dict[int, str]]:
         """The text of each task, and of those that have none, why."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.serving import Serving, serving
 from prepal.labels.settle import settle
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.learning import strategies
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.label_names import name_text
@@ -133,6 +133,8 @@ def _names(memory: Memory, config: LabelConfig, table: VectorTable) -> NDArray[n
     """The vectors of the choices' names, `(k, d)`, once all are embedded."""
     wanted = (config.words, table.encoder)
     if memory.names is None or memory.names[0] != wanted:
-        found, vectors = table.find([text_id(name_text(words)) for words in config.words])
-        memory.names = (wanted, vectors.astype(np.float32)) if found.all() else None
+        texts = [name_text(words) for words in config.words]
+        found, vectors = table.find([text_id(text) for text in texts])
+        whole = np.hstack([vectors.astype(np.float32), memory.words.of_texts(texts)]) if found.all() else None
+        memory.names = None if whole is None else (wanted, whole)
     return None if memory.names is None else memory.names[1]

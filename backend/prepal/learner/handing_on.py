@@ -11,7 +11,7 @@ from prepal.label_studio.client import LabelStudio
 from prepal.labels import label_config
 from prepal.labels.events import BELIEFS, LABEL_CONFIG, marked
 from prepal.learner.fitting import Choosing, learn
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.project import Project
 from prepal.vectors import VectorTable
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prepal.labels import label_config
 from prepal.labels.settle import settle
 from prepal.learner.fitting import Choosing, Labelled, learn
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.learning.active_learner import prior_of
 from prepal.learning.classifiers.labels import Labels
 from prepal.learning.quality.accuracy import Accuracy, estimate_accuracy

@@ -8,7 +8,7 @@ import redis
 
 from prepal.label_studio.client import LabelStudio
 from prepal.learner.fitting import Choosing
-from prepal.learner.memory import Memories
+from prepal.learner.memory.memory import Memories
 from prepal.project import all_projects
 from prepal.queues.recovery import worker_name
 from prepal.queues.requests import request_sync

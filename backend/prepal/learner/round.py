@@ -18,7 +18,7 @@ from prepal.label_studio.order import entries
 from prepal.label_studio.publish import Entry, Publisher
 from prepal.labels import label_config
 from prepal.learner.fitting import Choosing, Round, learn
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.learner.ranking import Beliefs, Ranked, predict, rank
 from prepal.learning.quality.stopping import Stability, agreement
 from prepal.project import Compared, Project, RoundRecord

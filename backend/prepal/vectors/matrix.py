@@ -11,9 +11,14 @@ _GROWTH = 1.5
 
 
 class VectorMatrix:
-    """Vectors (m, d) float16, and in which row the vector of each text is."""
+    """Vectors (m, d) float16, and in which row the vector of each text is.
 
-    def __init__(self) -> None:
+    Args:
+        beside: so many numbers more has each row, behind its vector: zeros, for whoever loads them to fill.
+    """
+
+    def __init__(self, beside: int = 0) -> None:
+        self._beside = beside
         self._room: NDArray[np.float16] = np.empty((0, 0), np.float16)
         self._count = 0
         self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
@@ -21,8 +26,13 @@ class VectorMatrix:
 
     @property
     def vectors(self) -> NDArray[np.float16]:
-        """(m, d) float16."""
+        """(m, d + beside) float16."""
         return self._room[: self._count]
+
+    @property
+    def beside(self) -> NDArray[np.float16]:
+        """(m, beside) float16, a view: what stands behind the vectors."""
+        return self.vectors[:, self._room.shape[1] - self._beside :]
 
     def rows(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
         """(n,) int64: the row of each of the text ids (n,) S32, -1 where it has no vector yet."""
@@ -49,15 +59,16 @@ class VectorMatrix:
         return len(vectors)
 
     def _take(self, vectors: NDArray[np.float16]) -> None:
-        count = self._count + len(vectors)
-        if not self._count:
+        count, d = self._count + len(vectors), vectors.shape[1]
+        if not self._count and not self._beside:
             # The table left room for all that was asked for.
             base = vectors.base
             self._room = base if isinstance(base, np.ndarray) and base.shape[1:] == vectors.shape[1:] else vectors
         else:
             if count > len(self._room):
-                room = np.empty((int(count * _GROWTH), vectors.shape[1]), np.float16)
-                room[: self._count] = self.vectors
+                room = np.zeros((int(count * _GROWTH) if self._count else count, d + self._beside), np.float16)
+                if self._count:
+                    room[: self._count] = self.vectors
                 self._room = room
-            self._room[self._count : count] = vectors
+            self._room[self._count : count, :d] = vectors
         self._count = count

@@ -1,4 +1,4 @@
-"""One LanceDB table per encoder, one row per text."""
+"""LanceDB tables with one row per text: the vectors of one encoder, and what else is known of texts."""
 
 import fcntl
 import os
@@ -31,93 +31,29 @@ _APPEND_ATTEMPTS = 5
 _KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 
-class VectorTable:
-    """The vectors of one encoder, float16, by text id; many processes may read and append at the same time.
+class TextTable:
+    """What is known of texts, by text id; many processes may read and append at the same time.
 
     Args:
-        uri: a folder, or `s3://bucket/folder`; it is made when the first vectors come.
-        encoder: its name or its identity; a folder that this machine has counts by what is in it.
-        name: of the table, where it does not follow from the encoder.
+        uri: a folder, or `s3://bucket/folder`; it is made when the first rows come.
+        name: of the table.
+        column: what it has beside `id`.
 
     All methods raise PrepalError when what lies there cannot be read or written.
     """
 
-    def __init__(self, uri: str, encoder: str, name: str | None = None) -> None:
+    def __init__(self, uri: str, name: str, column: str) -> None:
         self.uri = uri
-        self.encoder = encoders.identity(encoder) if name is None else encoder
-        self.name = name or table_name(self.encoder)
+        self.name = name
         self.appends = 0
         """How often this process has appended since it last called `compact`; each time leaves one small piece."""
+        self._column = column
         self._opened: LanceTable | None = None
 
     def __len__(self) -> int:
         with self._explained("read"):
             table = self._table()
             return 0 if table is None else int(table.count_rows())
-
-    def append(self, ids: Sequence[str], vectors: NDArray[np.float16]) -> None:
-        """Store what is not stored yet; every id has exactly one row afterwards, whoever appends at the same time.
-
-        Args:
-            ids: text ids.
-            vectors: (n, d) float16, a row per id.
-
-        Raises:
-            ValueError: shapes do not agree with each other or with the table, or a vector is not finite.
-        """
-        if vectors.ndim != 2 or len(ids) != len(vectors):
-            raise ValueError(f"{len(ids)} text ids need as many vectors, not an array of shape {vectors.shape}.")
-        if not len(ids):
-            return
-        if not np.isfinite(vectors).all():
-            bad = ids[int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])]
-            raise ValueError(f"The vector of text {bad} has values that are not finite.")
-        first = {key: place for place, key in enumerate(ids)}
-        rows = _rows(list(first), vectors[list(first.values())].astype(np.float16, copy=False))
-        with self._explained("written"):
-            for attempt in range(1, _APPEND_ATTEMPTS + 1):
-                try:
-                    return self._append(rows, vectors.shape[1])
-                except (RuntimeError, OSError):
-                    self._opened = None
-                    if attempt == _APPEND_ATTEMPTS:
-                        raise
-                    time.sleep(random.uniform(0, 0.2 * attempt))  # noqa: S311
-
-    def find(self, ids: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.float16]]:
-        """Look vectors up.
-
-        Returns:
-            (n,) bool: which ids have a vector; (found, d) float16: their vectors, in the order of the ids.
-        """
-        asked = text_ids(ids)
-        different, place = np.unique(asked, return_inverse=True)
-        rows, vectors = self.load(different)
-        wanted = rows[place]
-        return wanted >= 0, vectors[wanted[wanted >= 0]]
-
-    def load(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-        """Read the vectors of different text ids (n,) S32, as they lie, into little more memory than they need.
-
-        Returns:
-            (n,) int64: the row of each text, -1 where it has no vector; (found, d) float16: the vectors.
-        """
-        rows: NDArray[np.int64] = np.full(len(ids), -1, np.int64)
-        with self._explained("read"):
-            table = self._table()
-            if table is None or not len(ids):
-                return rows, np.empty((0, 0 if table is None else dimension_of(table)), np.float16)
-            asked = Asked(ids)
-            # What is not filled takes no memory.
-            vectors = np.empty((len(ids), dimension_of(table)), np.float16)
-            count = 0
-            for batch in read(table, ids, ["id", "vector"], VECTOR_ROWS):
-                places, at = asked.places(ids_of(batch))
-                values = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
-                vectors[count : count + len(at)] = values[at]
-                rows[places] = np.arange(count, count + len(at))
-                count += len(at)
-        return rows, vectors[:count]
 
     def contains(self, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
         """(n,) bool: which of the text ids (n,) S32 have a vector."""
@@ -144,6 +80,13 @@ class VectorTable:
             stats: Any = {"total_bytes": 0} if table is None else table.stats()
             return int(stats["total_bytes"])
 
+    def pieces(self) -> int:
+        """In how many pieces the table lies."""
+        with self._explained("read"):
+            table = self._table()
+            stats: Any = None if table is None else table.stats()
+            return 0 if stats is None else int(stats["fragment_stats"]["num_fragments"])
+
     def delete(self, ids: Sequence[str]) -> None:
         """Delete the rows of texts."""
         with self._explained("written"):
@@ -162,13 +105,24 @@ class VectorTable:
             table.optimize(cleanup_older_than=_KEPT_VERSIONS)
             self.appends = 0
 
-    def _append(self, rows: pa.Table, dimension: int) -> None:
+    def _store(self, ids: Sequence[str], values: pa.Array) -> None:
+        """Store what is not stored yet of different ids; each has exactly one row afterwards, whoever appends too."""
+        id_field = pa.field("id", pa.string(), nullable=False, metadata=_KEY)
+        schema = pa.schema([id_field, pa.field(self._column, values.type)])
+        rows = pa.Table.from_arrays([pa.array(ids, pa.string()), values], schema=schema)
+        with self._explained("written"):
+            for attempt in range(1, _APPEND_ATTEMPTS + 1):
+                try:
+                    return self._append(rows)
+                except (RuntimeError, OSError):
+                    self._opened = None
+                    if attempt == _APPEND_ATTEMPTS:
+                        raise
+                    time.sleep(random.uniform(0, 0.2 * attempt))  # noqa: S311
+
+    def _append(self, rows: pa.Table) -> None:
         table = self._table() or self._create(rows.schema)
-        if dimension != dimension_of(table):
-            raise ValueError(
-                f"Vectors of {dimension} numbers do not fit table {self.name} in {self.uri}, where they have "
-                f"{dimension_of(table)}: give the other encoder another name in PREPAL_ENCODER."
-            )
+        self._check(table, rows)
         with self._alone() as alone:
             if alone:
                 # Nobody else appends, so looking first is as good as merging, and quicker by the index.
@@ -180,6 +134,9 @@ class VectorTable:
                 # With the index, Lance does not see that two appends at the same time hold the same id.
                 table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(rows)
         self.appends += 1
+
+    def _check(self, table: LanceTable, rows: pa.Table) -> None:
+        """Raise a ValueError where rows do not fit the table."""
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
@@ -220,7 +177,7 @@ class VectorTable:
 
     def _keep(self, table: lancedb.Table) -> LanceTable:
         names = table.schema.names
-        if not isinstance(table, LanceTable) or names != ["id", "vector"]:
+        if not isinstance(table, LanceTable) or names != ["id", self._column]:
             raise PrepalError(
                 f"Table {self.name} in {self.uri} is not a vector cache (its columns are {', '.join(names)}): "
                 "name another folder in PREPAL_VECTORS."
@@ -240,13 +197,79 @@ class VectorTable:
             ) from error
 
 
-def _rows(ids: list[str], vectors: NDArray[np.float16]) -> pa.Table:
-    dimension = vectors.shape[1]
-    schema = pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False, metadata=_KEY),
-            pa.field("vector", pa.list_(pa.float16(), dimension)),
-        ]
-    )
-    values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension)
-    return pa.Table.from_arrays([pa.array(ids, pa.string()), values], schema=schema)
+class VectorTable(TextTable):
+    """The vectors of one encoder, float16, by text id; see `TextTable`.
+
+    Args:
+        uri: a folder, or `s3://bucket/folder`; it is made when the first vectors come.
+        encoder: its name or its identity; a folder that this machine has counts by what is in it.
+        name: of the table, where it does not follow from the encoder.
+    """
+
+    def __init__(self, uri: str, encoder: str, name: str | None = None) -> None:
+        self.encoder = encoders.identity(encoder) if name is None else encoder
+        super().__init__(uri, name or table_name(self.encoder), "vector")
+
+    def append(self, ids: Sequence[str], vectors: NDArray[np.float16]) -> None:
+        """Store what is not stored yet; every id has exactly one row afterwards, whoever appends at the same time.
+
+        Args:
+            ids: text ids.
+            vectors: (n, d) float16, a row per id.
+
+        Raises:
+            ValueError: shapes do not agree with each other or with the table, or a vector is not finite.
+        """
+        if vectors.ndim != 2 or len(ids) != len(vectors):
+            raise ValueError(f"{len(ids)} text ids need as many vectors, not an array of shape {vectors.shape}.")
+        if not len(ids):
+            return
+        if not np.isfinite(vectors).all():
+            bad = ids[int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])]
+            raise ValueError(f"The vector of text {bad} has values that are not finite.")
+        first = {key: place for place, key in enumerate(ids)}
+        values = vectors[list(first.values())].astype(np.float16, copy=False)
+        self._store(list(first), pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), vectors.shape[1]))
+
+    def find(self, ids: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.float16]]:
+        """Look vectors up.
+
+        Returns:
+            (n,) bool: which ids have a vector; (found, d) float16: their vectors, in the order of the ids.
+        """
+        asked = text_ids(ids)
+        different, place = np.unique(asked, return_inverse=True)
+        rows, vectors = self.load(different)
+        wanted = rows[place]
+        return wanted >= 0, vectors[wanted[wanted >= 0]]
+
+    def load(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+        """Read the vectors of different text ids (n,) S32, as they lie, into little more memory than they need.
+
+        Returns:
+            (n,) int64: the row of each text, -1 where it has no vector; (found, d) float16: the vectors.
+        """
+        rows: NDArray[np.int64] = np.full(len(ids), -1, np.int64)
+        with self._explained("read"):
+            table = self._table()
+            if table is None or not len(ids):
+                return rows, np.empty((0, 0 if table is None else dimension_of(table)), np.float16)
+            asked = Asked(ids)
+            # What is not filled takes no memory.
+            vectors = np.empty((len(ids), dimension_of(table)), np.float16)
+            count = 0
+            for batch in read(table, ids, ["id", "vector"], VECTOR_ROWS):
+                places, at = asked.places(ids_of(batch))
+                values = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
+                vectors[count : count + len(at)] = values[at]
+                rows[places] = np.arange(count, count + len(at))
+                count += len(at)
+        return rows, vectors[:count]
+
+    def _check(self, table: LanceTable, rows: pa.Table) -> None:
+        dimension = rows.schema.field("vector").type.list_size
+        if dimension != dimension_of(table):
+            raise ValueError(
+                f"Vectors of {dimension} numbers do not fit table {self.name} in {self.uri}, where they have "
+                f"{dimension_of(table)}: give the other encoder another name in PREPAL_ENCODER."
+            )

@@ -17,6 +17,7 @@ from tests.helpers.api import LabelStudioApi, wait_until
 from tests.helpers.projects import LABEL_CONFIG, Loop, tickets
 
 from prepal.labels import label_config
+from prepal.learner.memory.words import lexical_vectors
 from prepal.learning.classifiers.label_names import name_text, name_weights
 from prepal.machine.supervision import process_ids
 from prepal.machine.up import Installation
@@ -47,8 +48,11 @@ class Reference:
     def __init__(self, loop: Loop, texts: list[str]) -> None:
         config = label_config.parse(LABEL_CONFIG)
         self.choices = config.choices
-        self.vectors = loop.vectors(texts).astype(np.float64)
-        self.names = loop.vectors([name_text(w) for w in config.words])
+        names = [name_text(w) for w in config.words]
+        in_order = [task["data"]["text"] for task in sorted(loop.api.tasks(loop.id), key=lambda task: int(task["id"]))]
+        _, words, words_of_names = lexical_vectors(in_order, texts, names)
+        self.vectors = np.hstack([loop.vectors(texts), words]).astype(np.float64)
+        self.names = np.hstack([loop.vectors(names), words_of_names])
         variances, directions = np.linalg.eigh(np.cov(self.vectors.T, bias=True))
         mapped = (
             (self.vectors - self.vectors.mean(axis=0))

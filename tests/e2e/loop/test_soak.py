@@ -24,7 +24,7 @@ from prepal.labels import label_config
 from prepal.labels.settle import settle
 from prepal.learner import judging
 from prepal.learner.fitting import Choosing
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.machine.supervision import process_ids
 from prepal.machine.up import Installation
 from prepal.vectors import VectorTable

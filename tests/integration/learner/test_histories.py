@@ -18,7 +18,7 @@ from prepal.labels.label_config import UnembeddableError
 from prepal.labels.settle import settle
 from prepal.learner import judging
 from prepal.learner.fitting import Choosing
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.queues.requests import QUEUES, queue
 from prepal.vectors import VectorTable, text_id
 

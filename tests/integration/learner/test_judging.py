@@ -13,7 +13,7 @@ from tests.helpers.installation import CHOICES, Installation, Subject
 from prepal.labels.events import Annotation
 from prepal.learner import jobs, judging
 from prepal.learner.learner import Learner
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.learning.quality.acceptance import LEAST_HIDDEN, LEAST_SHOWN
 from prepal.learning.quality.stopping import WINDOW
 from prepal.queues.requests import LEARN, QUEUES, SYNC, mark, queue, request_round, request_sync

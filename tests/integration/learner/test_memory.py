@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prepal.label_studio.publish import Entry
-from prepal.learner.memory import Memories, Memory
+from prepal.learner.memory.memory import Memories, Memory
+from prepal.learning import lexical
 from prepal.project import Project
 from prepal.vectors import VectorTable, text_id
 
 DIMENSION, TEXTS = 8, 40
-BYTES = 2 * DIMENSION * TEXTS
+WIDTH = DIMENSION + lexical.DIMENSION
+BYTES = 2 * WIDTH * TEXTS
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_what_was_not_used_for_longest_goes_first_and_is_read_again_when_it_is_n
     assert kept == [1, 4, 5]
     again = use(memories, projects[2], table)
     assert again.task_ids.tolist() == list(range(1, TEXTS + 1))
-    np.testing.assert_array_equal(again.vectors[again.rows[0]], table.find([text_id("text 0 of 3")])[1][0])
+    np.testing.assert_array_equal(again.vectors[again.rows[0], :DIMENSION], table.find([text_id("text 0 of 3")])[1][0])
 
 
 def test_a_project_that_is_larger_than_all_room_is_kept_while_it_is_used(
@@ -155,7 +157,9 @@ def test_an_edited_text_has_its_new_vector_and_what_was_measured_of_the_old_one_
     project.add_vectors([text_id("text 0 of 2")])
     use(memories, project, table)
     assert memory.learner is None
-    np.testing.assert_array_equal(memory.vectors[memory.rows[2]], table.find([text_id("text 0 of 2")])[1][0])
+    np.testing.assert_array_equal(
+        memory.vectors[memory.rows[2], :DIMENSION], table.find([text_id("text 0 of 2")])[1][0]
+    )
 
 
 def test_the_vectors_of_two_encoders_never_meet_whoever_switched(
@@ -169,7 +173,7 @@ def test_the_vectors_of_two_encoders_never_meet_whoever_switched(
         memory = use(memories, project, table)
         # Nothing has changed in Redis for this process, when another one has switched.
         use(memories, project, other)
-        assert memory.vectors.shape == (TEXTS, DIMENSION + 1)
+        assert memory.vectors.shape == (TEXTS, WIDTH + 1)
         use(memories, project, table)
-        assert memory.vectors.shape == (TEXTS, DIMENSION)
-        np.testing.assert_array_equal(memory.vectors[memory.rows[0]], table.find(ids[:1])[1][0])
+        assert memory.vectors.shape == (TEXTS, WIDTH)
+        np.testing.assert_array_equal(memory.vectors[memory.rows[0], :DIMENSION], table.find(ids[:1])[1][0])

@@ -22,7 +22,7 @@ from prepal.labels import label_config
 from prepal.labels.settle import settle
 from prepal.learner import round as rounds
 from prepal.learner.fitting import Choosing
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.project import Project
 from prepal.queues.waiting import WaitingTexts
 from prepal.server.app import create_app

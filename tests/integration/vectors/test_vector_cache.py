@@ -14,11 +14,11 @@ from prepal.doctor import upkeep
 from prepal.label_studio.client import LabelStudio
 from prepal.learner import jobs as learning
 from prepal.learner.learner import Learner
-from prepal.learner.memory import Memory
+from prepal.learner.memory.memory import Memory
 from prepal.project import Project
 from prepal.queues.waiting import WaitingTexts
 from prepal.settings import Settings
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors import TERMS_TABLE, TermTable, VectorTable, text_id
 
 OLD, NEW = "some/old-encoder", "some/new-encoder"
 
@@ -87,7 +87,7 @@ def test_the_old_ranking_goes_on_until_every_text_has_a_vector_of_the_new_encode
     waiting.set_aside(ids[9], "too odd")
     assert learning._ranking_table(learner, project) is table
     memory.refresh(project, table)
-    assert (memory.vectors == 1).all()
+    assert (memory.vectors[:, :3] == 1).all()
     assert len(memory.vectors) == 9
 
 
@@ -124,6 +124,20 @@ def test_vectors_that_no_project_uses_are_shown_and_pruned(project: Project, red
     (left,) = upkeep.survey(redis, uri, OLD)
     assert (left.rows, left.unused) == (10, 0)
     assert VectorTable(uri, OLD).missing(ids) == ids[10:]
+
+
+def test_terms_are_shown_as_of_all_projects_and_pruned_like_vectors(
+    project: Project, redis: redis.Redis, uri: str
+) -> None:
+    TermTable(uri).append({text_id(f"text {number}"): f"text {number}" for number in range(15)})
+    VectorTable(uri, OLD).append(ids_of(10), np.ones((10, 3), np.float16))
+    found = {one.table: one for one in upkeep.survey(redis, uri, OLD)}
+    terms = found[TERMS_TABLE]
+    assert len(found) == 2
+    assert (terms.rows, terms.unused, terms.projects) == (15, 5, [project.id])
+    upkeep.prune(redis, uri, list(found.values()))
+    assert TermTable(uri).missing(ids_of(15)) == ids_of(15)[10:]
+    assert not VectorTable(uri, OLD).missing(ids_of(10))
 
 
 def test_prepal_vectors_asks_before_it_deletes(project: Project, redis_url: str, uri: str) -> None:

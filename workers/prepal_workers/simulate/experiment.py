@@ -15,6 +15,8 @@ from prepal.learning.classifiers.labels import NothingToLearn
 from prepal_workers.encoder.cached import identity
 from prepal_workers.simulate.dataset import Dataset, Labelled
 
+WORDS = "parts of words"
+"""The lexical vectors, which stand beside those of every encoder, as in the live loop."""
 ClassifierName = Literal["logistic", "network", "finetune"]
 Row = dict[str, Any]
 
@@ -62,9 +64,9 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
     were asked for, so the first text of a choice is the one that was labelled first.
     """
     known = about(setting, dataset)
-    own = vectors[setting.encoder]
+    own = _with_words(setting.encoder, vectors)
     chooser = _chooser(setting, dataset, own)
-    judging = vectors[setting.judge] if setting.judge else own
+    judging = _with_words(setting.judge, vectors) if setting.judge else own
     at_random = replace(setting, strategy="random", classifier="logistic")
     judge = _chooser(at_random, dataset, judging) if setting.judge else chooser
     labelled = np.empty(0, np.int64)
@@ -117,6 +119,14 @@ def scores(probabilities: NDArray[np.float32] | None, test: Labelled, each: HowM
         return {"accuracy": None, "macro_f1": None}
     truth, given = marks(test.labels, probabilities.shape[1]), decide(probabilities, each)
     return {"accuracy": round(float(right(given, truth).mean()), 6), "macro_f1": round(macro_f1(truth, given), 6)}
+
+
+def _with_words(encoder: str, vectors: Mapping[str, Vectors]) -> Vectors:
+    own, words = vectors[encoder], vectors.get(WORDS)
+    if words is None:
+        return own
+    both = ((own.train, words.train), (own.test, words.test), (own.names, words.names))
+    return Vectors(*(np.hstack(parts) for parts in both))
 
 
 class _OnVectors:

@@ -15,12 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from prepal.errors import PrepalError, cause
+from prepal.learner.memory.words import lexical_vectors
 from prepal.learning import strategies
 from prepal.learning.classifiers.label_names import name_text
 from prepal_workers.encoder.cached import embed
 from prepal_workers.simulate import report
 from prepal_workers.simulate.dataset import Dataset, load
-from prepal_workers.simulate.experiment import Setting, Vectors
+from prepal_workers.simulate.experiment import WORDS, Setting, Vectors
 from prepal_workers.simulate.grid import rows_of, run_all, set_apart
 from prepal_workers.simulate.presets import PRESETS
 from prepal_workers.simulate.successors import LOGISTIC, OWN_NAMES, Features, words
@@ -83,6 +84,9 @@ def simulate(
     title = f"{len(settings)} runs"
     with Bar(console) as bar:
         vectors = {name: _vectors(dataset, name, cache, bar) for name in sorted(needed)}
+        bar.show("Parts of words", 0, 1)
+        names = [name_text(choice) for choice in dataset.choices]
+        vectors[WORDS] = Vectors(*lexical_vectors(dataset.train.texts, dataset.test.texts, names))
         sees = {name: _features(dataset, name, cache, bar) for name in successors}
         total = sum(rows_of(setting, dataset, len(sees)) for setting in settings)
         rows = run_all(settings, dataset, vectors, results, jobs, lambda done: bar.show(title, done, total), sees)

@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.label_studio.publish import Published
+from prepal.learner.memory.words import Words
+from prepal.learning import lexical
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.numerics.rows import Rows
 from prepal.learning.quality.audit import audit_priority
 from prepal.project import Project
-from prepal.vectors import VectorTable, text_ids
+from prepal.vectors import TermTable, VectorTable, text_ids
 from prepal.vectors.matrix import VectorMatrix
 
-# Vectors of so many bytes are kept in all: of 130 projects of 10,000 texts with 384 numbers each, or of one that is
-# larger than that, and in use. What was not used for longest goes first; it is read again when it is needed.
+# Vectors of so many bytes are kept in all: of 80 projects of 10,000 texts with 384 + 256 numbers each, or of one that
+# is larger than that, and in use. What was not used for longest goes first; it is read again when it is needed.
 MOST_BYTES = 1 << 30
 
 
@@ -29,7 +31,9 @@ class Memory:
     """(n,): the tasks whose vectors are known, ascending."""
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """(n,): the row of each of these tasks in `vectors`; tasks with the same text have the same."""
-    matrix: VectorMatrix = field(default_factory=VectorMatrix)
+    matrix: VectorMatrix = field(default_factory=lambda: VectorMatrix(lexical.DIMENSION))
+    words: Words = field(default_factory=Words)
+    """Of what stands beside the vectors in the matrix."""
     table: str = ""
     """Name of the table that the vectors are of."""
     texts: tuple[NDArray[np.int64], NDArray[np.bytes_]] | None = None
@@ -57,7 +61,7 @@ class Memory:
 
     @property
     def vectors(self) -> NDArray[np.float16]:
-        """(r, d): the vectors of all texts that are known."""
+        """(r, d): the vectors of all texts that are known, the encoder's with the lexical ones behind them."""
         return self.matrix.vectors
 
     def vectors_at(self, places: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
@@ -83,7 +87,8 @@ class Memory:
         """Follow the project's tasks and the vector cache, reading only what is new."""
         if table.name != self.table:
             # The vectors of two encoders have nothing to do with each other.
-            self.matrix, self.versions, self.table = VectorMatrix(), (-1, -1), table.name
+            self.matrix, self.words = VectorMatrix(lexical.DIMENSION), Words()
+            self.versions, self.table = (-1, -1), table.name
             self.learner = self.names = None
         tasks_then, vectors_then = self.versions
         tasks_now, (vectors_now, arrived) = project.tasks_version, project.arrived_since(vectors_then)
@@ -98,6 +103,9 @@ class Memory:
         known = vectors_then >= 0 and arrived is not None
         self.matrix.load(table, text_ids(arrived or []) if known else texts)
         rows = self.matrix.rows(texts)
+        if self.words.follow(self.matrix, texts, rows, TermTable(table.uri)):
+            # What was learnt in other directions says nothing in these.
+            self.learner = self.names = None
         self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]
         self.content = ""
         self.priority = audit_priority(self.task_ids, project.id)
