@@ -1,4 +1,4 @@
-"""The vectors that a teacher sees: those of the project's encoder, as in the live loop, or of the model itself."""
+"""The vectors that a teacher sees: those of the project's encoder, or of the model itself, with words beside them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.labels.label_config import FIELD_MARK
+from prepal.learner.memory.words import lexical_vectors
 from prepal.learning.classifiers.label_names import name_text
 from prepal_workers.encoder.cached import embed
 from prepal_workers.labelled.fields import Text
@@ -37,7 +38,7 @@ class Seen:
         labelled: `(n, d)` float32, of the texts with a label.
         others: `(m, d)` float32, of those without.
         names: `(k, d)` float32, of the labels' names.
-        encoder: what made them, by name.
+        encoder: what made those of meaning, by name.
     """
 
     labelled: NDArray[np.float32]
@@ -76,5 +77,6 @@ def see(
         reader.on_read = show
         vectors = reader.vectors([text.replace(FIELD_MARK, "\n") for text in every])
     ends = [len(texts), len(texts) + len(others)]
-    labelled, without, names = np.split(vectors, ends)
+    words = lexical_vectors(every[: ends[1]], every[ends[1] :])
+    labelled, without, names = np.split(np.hstack([vectors, np.concatenate(words)]), ends)
     return Seen(labelled, without, names, encoder)
