@@ -101,7 +101,8 @@ def _tables(uri: str) -> list[str]:
     try:
         database = lancedb.connect(uri)
         names = [str(name) for name in database.list_tables().tables or []]
-        return [n for n in names if database.open_table(n).schema.names == ["id", _column(n)]]
+        ours = [(name, column) for name in names if (column := _column(name))]
+        return [name for name, column in ours if database.open_table(name).schema.names == ["id", column]]
     except (RuntimeError, OSError, ValueError) as error:
         raise PrepalError(f"The vector cache {uri} cannot be read ({error}): check PREPAL_VECTORS.") from error
 

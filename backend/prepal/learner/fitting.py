@@ -121,7 +121,7 @@ def _learner(
         notes = [f"The strategy {strategy!r} needs a single choice per text; {_ALWAYS_POSSIBLE!r} chooses instead."]
         strategy = _ALWAYS_POSSIBLE
     names = _names(memory, config, table)
-    learnt = (config.meaning, config.words, table.encoder, strategy, names is not None)
+    learnt = (config.meaning, config.words, table.encoder, strategy, names is not None, memory.words.state)
     if memory.learner is None or memory.learnt != learnt:
         memory.learner = ActiveLearner(len(config.choices), strategy, multilabel=config.multiple, name_vectors=names)
         memory.learnt = learnt
@@ -131,7 +131,7 @@ def _learner(
 
 def _names(memory: Memory, config: LabelConfig, table: VectorTable) -> NDArray[np.float32] | None:
     """The vectors of the choices' names, `(k, d)`, once all are embedded."""
-    wanted = (config.words, table.encoder)
+    wanted = (config.words, table.encoder, memory.words.state)
     if memory.names is None or memory.names[0] != wanted:
         texts = [name_text(words) for words in config.words]
         found, vectors = table.find([text_id(text) for text in texts])

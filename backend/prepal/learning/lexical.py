@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.sparse import csr_array
 
-from prepal.learning.numerics.threads import by_chunks
+from prepal.learning.numerics.threads import by_chunks, one_blas_thread
 
 DIMENSION = 256
 """Numbers of a lexical vector."""
@@ -19,6 +19,8 @@ _WEIGHT = 1.4
 _LEAST_TEXTS = 2
 # So many texts show in which directions they differ; more say the same.
 LEARNT_FROM = 2000
+# Texts at a time: long ones have thousands of terms each.
+_CHUNK = 1024
 # Directions in which texts differ less than this are rounding.
 _LEAST_SPREAD = 1e-6
 
@@ -30,7 +32,7 @@ class Basis:
     Attributes:
         terms: `(t,)` int64, the terms that count, ascending.
         weights: `(t,)` float32, how rare each is (inverse document frequency).
-        directions: `(t, d)` float32, orthonormal columns; d is DIMENSION or what so few texts have.
+        directions: `(t, d)` float32, orthogonal columns of length _WEIGHT; d is DIMENSION or what so few texts have.
     """
 
     terms: NDArray[np.int64]
@@ -50,19 +52,25 @@ class Basis:
         weighted = basis._weighted(terms)
         # Of so few texts their likeness to each other is the smaller matrix.
         likeness = (weighted @ weighted.T).toarray()
-        values, texts_in = eigh(likeness, subset_by_index=(max(texts - DIMENSION, 0), texts - 1))
+        with one_blas_thread():
+            values, texts_in = eigh(likeness, subset_by_index=(max(texts - DIMENSION, 0), texts - 1))
         wide = values > _LEAST_SPREAD
-        directions = weighted.T @ (texts_in[:, wide] / np.sqrt(values[wide])).astype(np.float32)
+        directions = weighted.T @ (texts_in[:, wide] * (_WEIGHT / np.sqrt(values[wide]))).astype(np.float32)
         return cls(kept, weights, np.ascontiguousarray(directions))
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        return self.terms.nbytes + self.weights.nbytes + self.directions.nbytes
 
     def vectors(self, terms: csr_array) -> NDArray[np.float16]:
         """Return the lexical vectors `(n, DIMENSION)` of texts with these terms `(n, all terms)`."""
-        found, directions = np.zeros((terms.shape[0], DIMENSION), np.float16), _WEIGHT * self.directions
+        found = np.zeros((terms.shape[0], DIMENSION), np.float16)
 
         def fill(part: slice) -> None:
-            found[part, : directions.shape[1]] = self._weighted(terms[part]) @ directions
+            found[part, : self.directions.shape[1]] = self._weighted(terms[part]) @ self.directions
 
-        by_chunks(len(found), fill)
+        by_chunks(len(found), fill, _CHUNK)
         return found
 
     def _weighted(self, terms: csr_array) -> csr_array:

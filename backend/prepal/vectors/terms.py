@@ -1,17 +1,17 @@
 """The words of a text as numbers: the parts of its words, hashed, whichever encoder there is."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from prepal.errors import PrepalError
 from prepal.records import readable
 from prepal.vectors.ids import TERMS_TABLE
-from prepal.vectors.lookup import VECTOR_ROWS, Asked, ids_of, read
+from prepal.vectors.lookup import Asked, ids_of, read
 from prepal.vectors.table import TextTable
 
 log = logging.getLogger(__name__)
@@ -21,9 +21,11 @@ TERMS = 1 << 16
 # Names share parts of words with texts, and every language has them.
 _PARTS = (3, 5)
 # Each append leaves a small piece; more of them are joined, as reading many takes long.
-_MOST_PIECES = 32
-# What comes later in a text says less of it, and an encoder does not read as far.
-_LETTERS = 10_000
+_MOST_PIECES = 256
+# Rows that are read in one go; they come in smaller pieces.
+_SCANNED_ROWS = 65_536
+# What comes later in a text says less of it, and few encoders read as far.
+_LETTERS = 2000
 
 
 def terms_of(texts: Sequence[str]) -> csr_array:
@@ -75,19 +77,22 @@ class TermTable(TextTable):
         Returns:
             (m,) int64: places of the ids that have terms, in any order; (m, TERMS) float32: their terms.
         """
-        places: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-        numbers: list[NDArray[np.uint16]] = [np.empty(0, np.uint16)]
-        counts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        parts = [*self.stream(ids)]
+        places = np.concatenate([np.empty(0, np.int64), *(part for part, _ in parts)])
+        return places, csr_array(vstack([csr_array((0, TERMS), dtype=np.float32), *(terms for _, terms in parts)]))
+
+    def stream(self, ids: NDArray[np.bytes_]) -> Iterator[tuple[NDArray[np.int64], csr_array]]:
+        """Yield what `load` returns part by part, for whoever has no room for the terms of all texts."""
         with self._explained("read"):
             table = self._table()
+            if table is None or not len(ids):
+                return
             asked = Asked(ids)
-            for batch in read(table, ids, ["id", "terms"], VECTOR_ROWS) if table is not None and len(ids) else ():
-                place, at = asked.places(ids_of(batch))
-                found = batch.column("terms").take(pa.array(at))
-                places.append(place)
-                numbers.append(found.flatten().to_numpy())
-                counts.append(found.value_lengths().to_numpy())
-        indices = np.concatenate(numbers).astype(np.int32)
-        ends = np.cumsum(np.concatenate(counts))
-        shape = (len(ends) - 1, TERMS)
-        return np.concatenate(places), csr_array((np.ones(len(indices), np.float32), indices, ends), shape=shape)
+            for batch in read(table, ids, ["id", "terms"], _SCANNED_ROWS):
+                places, at = asked.places(ids_of(batch))
+                if len(places):
+                    found = batch.column("terms").take(pa.array(at))
+                    ends = np.concatenate([[0], np.cumsum(found.value_lengths().to_numpy())])
+                    indices = found.flatten().to_numpy().astype(np.int32)
+                    ones = np.ones(len(indices), np.float32)
+                    yield places, csr_array((ones, indices, ends), shape=(len(places), TERMS))

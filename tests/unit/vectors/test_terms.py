@@ -4,10 +4,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prepal.vectors import TermTable, text_id, text_ids
+from prepal.vectors import TermTable, terms, text_id, text_ids
 from prepal.vectors.terms import TERMS, terms_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
@@ -47,24 +48,25 @@ def test_every_text_has_its_terms_whoever_appended_them_and_however_often(parts:
         table = TermTable(folder)
         assert len(table) == len(there)
         ids = text_ids([*there, text_id("a text that nobody has")])
-        places, terms = table.load(ids)
+        places, found = table.load(ids)
         assert sorted(places.tolist()) == list(range(len(there)))
         texts = [there[ids[place].decode()] for place in places]
-        np.testing.assert_array_equal(terms.toarray(), terms_of(texts).toarray())
+        np.testing.assert_array_equal(found.toarray(), terms_of(texts).toarray())
         assert table.missing(ids.astype(str).tolist()) == [text_id("a text that nobody has")]
 
 
 def test_before_there_is_a_table_nothing_has_terms(tmp_path: Path) -> None:
     table = TermTable(str(tmp_path / "none"))
     table.append({})
-    places, terms = table.load(text_ids([text_id("a")]))
-    assert (len(places), terms.shape, len(table)) == (0, (0, TERMS), 0)
+    places, found = table.load(text_ids([text_id("a")]))
+    assert (len(places), found.shape, len(table)) == (0, (0, TERMS), 0)
 
 
-def test_many_small_appends_leave_few_pieces(tmp_path: Path) -> None:
+def test_many_small_appends_leave_few_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms, "_MOST_PIECES", 8)
     folder = str(tmp_path)
-    for number in range(100):
+    for number in range(40):
         TermTable(folder).append({text_id(str(number)): f"text {number}"})
     table = TermTable(folder)
-    assert len(table) == 100
-    assert table.pieces() <= 33
+    assert len(table) == 40
+    assert table.pieces() <= 9

@@ -10,7 +10,7 @@ from prepal.errors import PrepalError
 from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.quality.folds import deal
 from prepal_workers.final_model.choosing import Helped, Tried, best, of_chosen
-from prepal_workers.final_model.trainings import FEW, MOST_BELIEFS, Training, read_said, write_said
+from prepal_workers.final_model.trainings import FEW, Training, read_said, write_said
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.teaching.teacher import Teacher
 from prepal_workers.training.measures import log_loss, macro_f1, right, score
@@ -172,7 +172,7 @@ def _cross_validate(training: Training) -> Judged:
     everything, chosen = np.ones(len(parts), bool), best(tried, data.labels, data.how_many)
     helped = None
     if chosen_from := (training.teacher if any(way.believed for way in tried) else None):
-        texts, teacher = min(len(data.unlabelled), MOST_BELIEFS), chosen_from.seen.encoder
+        texts, teacher = training.most_beliefs, chosen_from.seen.encoder
         said = _of_teacher(chosen_from, parts)
         helped = Helped.of(tried, said, data.labels, data.how_many, texts, teacher)
         console.print(str(helped), markup=False)

@@ -30,7 +30,7 @@ FEW = 64
 # Up to so many labels every one counts, and training once more on all of them takes minutes.
 LEARN_FROM_ALL = 2000
 # Beliefs of fewer texts are not worth a training; more would make it take more than twice as long on a processor.
-_LEAST_BELIEFS, MOST_BELIEFS = 100, 1500
+_LEAST_BELIEFS, _MOST_BELIEFS = 100, 1500
 _TITLE = "training"
 _ASKED = "asked.npy"
 
@@ -154,6 +154,12 @@ class Training:
         )
         return Teacher(seen, data.labels, data.groups, data.is_audit, len(data.label_names), self.seed)
 
+    @property
+    def most_beliefs(self) -> int:
+        """Beliefs of how many texts are learnt from."""
+        texts = len(self.data.unlabelled)
+        return texts if torch.cuda.is_available() else min(texts, _MOST_BELIEFS)
+
     def beliefs(self, places: NDArray[np.int64], student: NDArray[np.float32] | None = None) -> Beliefs | None:
         """What the teacher believes by the labels at some places alone; None if there is nothing to learn from that.
 
@@ -166,8 +172,7 @@ class Training:
             logits = teacher.logits(places, teacher.seen.others, student)
         except NothingToLearn:
             return None
-        most = len(texts) if torch.cuda.is_available() else MOST_BELIEFS
-        return draw(logits, texts, most, several=self.data.multilabel, seed=self.seed)
+        return draw(logits, texts, self.most_beliefs, several=self.data.multilabel, seed=self.seed)
 
 
 def write_said(path: Path, asked: NDArray[np.int64], said: dict[str, Any]) -> None:

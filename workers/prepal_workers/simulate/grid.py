@@ -85,7 +85,7 @@ def run_all(
         results: file of JSON lines.
         jobs: how many experiments run at the same time.
         advance: told, now and then, how many rows of `settings` there are.
-        successors: what each sees; None: the vectors that the experiment is measured on.
+        successors: what each sees; None: the encoder's vectors of whoever is measured.
 
     Raises:
         PrepalError: the file has results of a dataset with another name.

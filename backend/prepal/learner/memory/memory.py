@@ -50,7 +50,7 @@ class Memory:
     facts: int = -1
     """How many facts there were when the learner learnt last."""
     learnt: tuple[object, ...] = ()
-    """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy."""
+    """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy, words."""
     names: tuple[tuple[object, ...], NDArray[np.float32]] | None = None
     """Which names, of which encoder, and their vectors (k, d)."""
     predicted: tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]] | None = None
@@ -58,6 +58,11 @@ class Memory:
     published: Published = field(default_factory=Published)
     annotated: frozenset[int] | None = None
     """The tasks that had an annotation in the last round; None before the first one."""
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory vectors and words take; nothing where they were let go."""
+        return self.vectors.nbytes and self.vectors.nbytes + self.words.nbytes
 
     @property
     def vectors(self) -> NDArray[np.float16]:
@@ -92,7 +97,7 @@ class Memory:
             self.learner = self.names = None
         tasks_then, vectors_then = self.versions
         tasks_now, (vectors_now, arrived) = project.tasks_version, project.arrived_since(vectors_then)
-        if (tasks_now, vectors_now) == self.versions:
+        if (tasks_now, vectors_now) == self.versions and not self.words.lacks:
             return
         if self.texts is None or tasks_now != tasks_then:
             before, self.texts = self.texts, project.task_texts()
@@ -103,9 +108,10 @@ class Memory:
         known = vectors_then >= 0 and arrived is not None
         self.matrix.load(table, text_ids(arrived or []) if known else texts)
         rows = self.matrix.rows(texts)
-        if self.words.follow(self.matrix, texts, rows, TermTable(table.uri)):
-            # What was learnt in other directions says nothing in these.
-            self.learner = self.names = None
+        # Should it fail half-way, what was learnt in other directions says nothing.
+        learner, self.learner = self.learner, None
+        self.words.follow(self.matrix, texts, rows, TermTable(table.uri))
+        self.learner = learner
         self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]
         self.content = ""
         self.priority = audit_priority(self.task_ids, project.id)
@@ -138,7 +144,7 @@ class Memories:
         with self._turn:
             for gone in self._by_project.keys() - set(projects):
                 del self._by_project[gone]
-            sizes = {project: memory.vectors.nbytes for project, memory in self._by_project.items()}
+            sizes = {project: memory.nbytes for project, memory in self._by_project.items()}
             total = sum(sizes.values())
             for project, size in list(sizes.items())[:-1]:
                 if total <= self._most_bytes:
@@ -148,7 +154,7 @@ class Memories:
                 total -= size
 
     def __len__(self) -> int:
-        return sum(bool(memory.vectors.nbytes) for memory in self._by_project.values())
+        return sum(bool(memory.nbytes) for memory in self._by_project.values())
 
 
 def _was_edited(

@@ -1,11 +1,12 @@
 """The lexical half of a project's vectors: it follows the texts, and its basis the pool as that grows."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.lexical import LEARNT_FROM, Basis
+from prepal.learning.lexical import DIMENSION, LEARNT_FROM, Basis
 from prepal.vectors import TermTable, text_id, text_ids, text_keys
 from prepal.vectors.matrix import VectorMatrix
 from prepal.vectors.terms import terms_of
@@ -13,8 +14,10 @@ from prepal.vectors.terms import terms_of
 # The basis is made of the first tasks, of so many times more when there are, so that it follows the pool: below the
 # number that a basis looks at, and above, where others among them hardly change it.
 _MORE, _MORE_OF_MANY = 1.5, 4.0
-# Texts whose terms are in memory at a time.
-_AT_ONCE = 16_384
+# Texts that are read at a time where their vectors are kept by nobody.
+_AT_ONCE = 8192
+# After an upgrade terms come little by little: they are looked for again when there are so many times more.
+_MORE_TERMS = 1.1
 
 
 class Words:
@@ -24,12 +27,30 @@ class Words:
         self._basis: Basis | None = None
         self._sample: NDArray[np.bytes_] = np.empty(0, "S32")  # the texts that it is made of
         self._found = 0  # how many of them had terms
-        self._there: NDArray[np.bool_] = np.empty(0, bool)  # which rows have their lexical vector
+        # Which rows have their lexical vector, and of which no terms were found.
+        self._there: NDArray[np.bool_] = np.empty(0, bool)
+        self._in_vain: NDArray[np.bool_] = np.empty(0, bool)
+        self._stored = 0, 0  # terms of how many texts there were when those were looked for, and the last time
+        self.lacks = False
+        """Whether some texts have no lexical vector yet."""
+
+    @property
+    def state(self) -> tuple[str, bool]:
+        """What the directions of lexical vectors are, by a hash, and whether some are lacking.
+
+        What was learnt in another state is to be learnt anew.
+        """
+        return hashlib.blake2b(self._sample.tobytes(), digest_size=16, key=b"%d" % self._found).hexdigest(), self.lacks
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory the basis takes."""
+        return 0 if self._basis is None else self._basis.nbytes
 
     def follow(
         self, matrix: VectorMatrix, texts: NDArray[np.bytes_], rows: NDArray[np.int64], table: TermTable
-    ) -> bool:
-        """Fill in what is new; returns whether the basis is another one, and with it all lexical vectors.
+    ) -> None:
+        """Fill in what is new.
 
         Args:
             matrix: has the rows, with room beside their vectors.
@@ -38,21 +59,32 @@ class Words:
             table: the terms of texts.
         """
         count = len(matrix.vectors)
-        self._there = np.append(self._there, np.zeros(count - len(self._there), bool))
+        more = np.zeros(count - len(self._there), bool)
+        self._there, self._in_vain = np.append(self._there, more), np.append(self._in_vain, more)
         ids: NDArray[np.bytes_] = np.zeros(count, "S32")
         ids[rows[rows >= 0]] = texts[rows >= 0]
-        is_new = self._renew(_sample(texts), table)
-        if is_new:
+        again = self.lacks and self._has_grown(table)
+        sample = _sample(texts)
+        is_same = np.array_equal(sample, self._sample)
+        if (not is_same or (again and self._found < len(sample))) and self._renew(sample, table, is_same=is_same):
             self._there[:] = False
-        lacking = np.flatnonzero(~self._there & (ids != b""))
-        if self._basis is None or not len(lacking):
-            return is_new
-        for start in range(0, len(lacking), _AT_ONCE):
-            part = lacking[start : start + _AT_ONCE]
-            places, terms = table.load(ids[part])
-            matrix.beside[part[places]] = self._basis.vectors(terms)
-            self._there[part[places]] = True
-        return is_new
+            again = True
+        lacking = ~self._there & (ids != b"")
+        wanted = np.flatnonzero(lacking if again else lacking & ~self._in_vain)
+        if self._basis is not None and len(wanted):
+            for places, terms in table.stream(ids[wanted]):
+                matrix.beside[wanted[places]] = self._basis.vectors(terms)
+                self._there[wanted[places]] = True
+            self._in_vain[wanted] = ~self._there[wanted]
+        self.lacks = bool((lacking & ~self._there).any())
+
+    def _has_grown(self, table: TermTable) -> bool:
+        """Whether it is worth to look again for terms, a scan of the table: there are more, or no more are to come."""
+        looked_at, last = self._stored
+        now = len(table)
+        again = now != looked_at and (now >= _MORE_TERMS * looked_at or now == last)
+        self._stored = now if again else looked_at, now
+        return again
 
     def of_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The lexical vectors (n, DIMENSION) of texts that are no tasks; zeros before there is a basis."""
@@ -60,14 +92,10 @@ class Words:
         basis = self._basis or Basis.of(terms[:0])
         return basis.vectors(terms).astype(np.float32)
 
-    def _renew(self, sample: NDArray[np.bytes_], table: TermTable) -> bool:
-        """Make the basis of these texts, unless it is; returns whether it is another one than before."""
-        is_same = np.array_equal(sample, self._sample)
-        if is_same and self._found == len(sample):
-            return False
+    def _renew(self, sample: NDArray[np.bytes_], table: TermTable, *, is_same: bool) -> bool:
+        """Make the basis of these texts; returns whether it is another one than before."""
         places, terms = table.load(sample)
         found = len(places)
-        # After an upgrade terms come little by little.
         enough = found == len(sample) or found >= _MORE * self._found
         if found < 2 or (is_same and (found == self._found or not enough)):
             return False
@@ -84,10 +112,14 @@ def lexical_vectors(pool: Sequence[str], *others: Sequence[str]) -> list[NDArray
         others: texts that are no tasks, such as test texts and names; several lists of them.
     """
     ids = text_ids([text_id(text) for text in pool])
-    terms = terms_of(pool)
     different, first = np.unique(ids, return_index=True)
-    basis = Basis.of(terms[first[np.isin(different, _sample(ids))]])
-    return [basis.vectors(found).astype(np.float32) for found in (terms, *map(terms_of, others))]
+    basis = Basis.of(terms_of([pool[place] for place in first[np.isin(different, _sample(ids))]]))
+
+    def vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+        parts = (basis.vectors(terms_of(texts[at : at + _AT_ONCE])) for at in range(0, len(texts), _AT_ONCE))
+        return np.concatenate([np.empty((0, DIMENSION), np.float16), *parts]).astype(np.float32)
+
+    return [vectors(texts) for texts in (pool, *others)]
 
 
 def _sample(texts: NDArray[np.bytes_]) -> NDArray[np.bytes_]:

@@ -22,8 +22,8 @@ def one_blas_thread() -> AbstractContextManager[object]:
     return limited
 
 
-def by_chunks(rows: int, work: Callable[[slice], None]) -> None:
+def by_chunks(rows: int, work: Callable[[slice], None], chunk: int = CHUNK_ROWS) -> None:
     """Do work on slices of rows, over all cores."""
     with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(lambda start: work(slice(start, start + CHUNK_ROWS)), range(0, rows, CHUNK_ROWS)):
+        for _ in threads.map(lambda start: work(slice(start, start + chunk)), range(0, rows, chunk)):
             pass
