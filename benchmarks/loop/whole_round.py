@@ -151,7 +151,8 @@ def _measure(
 
 
 def _make_up_words(memory: Memory) -> None:
-    """Fill in lexical vectors as short as those of short texts are."""
+    """Fill in lexical vectors as short as those of short texts are, as if the terms of all texts had been there."""
+    memory.words.lacks = False
     rng, beside = np.random.default_rng(2), memory.matrix.beside
     for start in range(0, len(beside), _AT_ONCE):
         part = beside[start : start + _AT_ONCE]

@@ -97,7 +97,9 @@ class Memory:
             self.learner = self.names = None
         tasks_then, vectors_then = self.versions
         tasks_now, (vectors_now, arrived) = project.tasks_version, project.arrived_since(vectors_then)
-        if (tasks_now, vectors_now) == self.versions and not self.words.lacks:
+        terms = TermTable(table.uri)
+        again = self.words.are_to_look_again(terms)
+        if (tasks_now, vectors_now) == self.versions and not again:
             return
         if self.texts is None or tasks_now != tasks_then:
             before, self.texts = self.texts, project.task_texts()
@@ -110,7 +112,7 @@ class Memory:
         rows = self.matrix.rows(texts)
         # Should it fail half-way, what was learnt in other directions says nothing.
         learner, self.learner = self.learner, None
-        self.words.follow(self.matrix, texts, rows, TermTable(table.uri))
+        self.words.follow(self.matrix, texts, rows, terms, again=again)
         self.learner = learner
         self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]
         self.content = ""

@@ -48,7 +48,13 @@ class Words:
         return 0 if self._basis is None else self._basis.nbytes
 
     def follow(
-        self, matrix: VectorMatrix, texts: NDArray[np.bytes_], rows: NDArray[np.int64], table: TermTable
+        self,
+        matrix: VectorMatrix,
+        texts: NDArray[np.bytes_],
+        rows: NDArray[np.int64],
+        table: TermTable,
+        *,
+        again: bool = False,
     ) -> None:
         """Fill in what is new.
 
@@ -57,13 +63,13 @@ class Words:
             texts: (n,) S32, text ids of all tasks, in the order of these.
             rows: (n,) int64, their rows; -1 for those that have none.
             table: the terms of texts.
+            again: whether to look for terms that were looked for in vain.
         """
         count = len(matrix.vectors)
         more = np.zeros(count - len(self._there), bool)
         self._there, self._in_vain = np.append(self._there, more), np.append(self._in_vain, more)
         ids: NDArray[np.bytes_] = np.zeros(count, "S32")
         ids[rows[rows >= 0]] = texts[rows >= 0]
-        again = self.lacks and self._has_grown(table)
         sample = _sample(texts)
         is_same = np.array_equal(sample, self._sample)
         if (not is_same or (again and self._found < len(sample))) and self._renew(sample, table, is_same=is_same):
@@ -78,8 +84,10 @@ class Words:
             self._in_vain[wanted] = ~self._there[wanted]
         self.lacks = bool((lacking & ~self._there).any())
 
-    def _has_grown(self, table: TermTable) -> bool:
-        """Whether it is worth to look again for terms, a scan of the table: there are more, or no more are to come."""
+    def are_to_look_again(self, table: TermTable) -> bool:
+        """Whether texts lack terms and it is worth a scan of the table: there are more, or no more are to come."""
+        if not self.lacks:
+            return False
         looked_at, last = self._stored
         now = len(table)
         again = now != looked_at and (now >= _MORE_TERMS * looked_at or now == last)
