@@ -148,7 +148,7 @@ def _check_successors(successors: Sequence[str]) -> None:
 
 
 def _features(dataset: Dataset, successor: str, cache: str, bar: Bar) -> Features | None:
-    """What a successor sees; None: the vectors that the experiment is measured on."""
+    """What a successor sees; None: the vectors, without words, of the encoder that the experiment is measured on."""
     if successor == LOGISTIC:
         return None
     parts = (dataset.train.texts, dataset.test.texts)

@@ -21,7 +21,7 @@ from prepal_workers.simulate.word_counts import WORD_COUNTS
 
 LOGISTIC = "logistic"
 OWN_NAMES = (LOGISTIC, WORD_COUNTS)
-"""Successors that are no encoders: of the vectors that an experiment is measured on, and of words."""
+"""Successors that are no encoders: of the vectors, without words, of the encoder that is measured on, and of words."""
 # scikit-learn's inverse regularisation, the same for every successor, and more steps than vectors of unit length need.
 _C, _MOST_STEPS = 10, 1000
 # The first count is where so much of the budget is labelled.

@@ -1,4 +1,4 @@
-"""What is kept in memory of each project between rounds: vectors, classifier, published order; and how much of it."""
+"""What is kept in memory of each project between rounds: vectors, words, classifier, order; and how much of it."""
 
 import threading
 from collections import OrderedDict
@@ -18,8 +18,9 @@ from prepal.project import Project
 from prepal.vectors import TermTable, VectorTable, text_ids
 from prepal.vectors.matrix import VectorMatrix
 
-# Vectors of so many bytes are kept in all: of 80 projects of 10,000 texts with 384 + 256 numbers each, or of one that
-# is larger than that, and in use. What was not used for longest goes first; it is read again when it is needed.
+# Vectors and bases of so many bytes are kept in all: of about 20 projects of 10,000 texts (13 MB of vectors with 384 and
+# 256 numbers each, and a basis of some 36 MB), or of one that is larger than that, and in use. What was not used for
+# longest goes first; it is read again when it is needed.
 MOST_BYTES = 1 << 30
 
 
