@@ -215,5 +215,9 @@ def about(setting: Setting, dataset: Dataset, **more: str) -> Row:
 
 
 def models_of(row: Mapping[str, Any]) -> list[str]:
-    """Return the identities of a row's models: in the same folder may be another one by now."""
-    return [identity(row[name]) for name in ("encoder", "judge", "final_model", "successor") if row.get(name)]
+    """Return the identities of a row's models: in the same folder may be another one by now.
+
+    Words are one of them: what was chosen before they stood beside the vectors is of another kind.
+    """
+    named = [identity(row[name]) for name in ("encoder", "judge", "final_model", "successor") if row.get(name)]
+    return [*named, WORDS]

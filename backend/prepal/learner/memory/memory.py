@@ -18,7 +18,7 @@ from prepal.project import Project
 from prepal.vectors import TermTable, VectorTable, text_ids
 from prepal.vectors.matrix import VectorMatrix
 
-# Vectors and bases of so many bytes are kept in all: of about 20 projects of 10,000 texts (13 MB of vectors with 384 and
+# Vectors and bases of so many bytes are kept in all: of about 20 projects of 10,000 texts (13 MB of vectors with 384 +
 # 256 numbers each, and a basis of some 36 MB), or of one that is larger than that, and in use. What was not used for
 # longest goes first; it is read again when it is needed.
 MOST_BYTES = 1 << 30
