@@ -63,10 +63,11 @@ def test_results_of_other_texts_labels_or_releases_are_set_apart(
     assert read(tmp_path / "results-earlier.jsonl") == first
     old_release = [{**row, "version": "0.0.1"} for row in again]
     without = [{name: value for name, value in row.items() if name != "data"} for row in again]
-    results.write_text("".join(json.dumps(row) + "\n" for row in [*old_release, *without, *again]))
+    wordless = [{**row, "models": row["models"][:-1]} for row in again]
+    results.write_text("".join(json.dumps(row) + "\n" for row in [*old_release, *without, *wordless, *again]))
     assert set_apart(results, corrected) == tmp_path / "results-earlier.jsonl"
     assert read(results) == again
-    assert read(tmp_path / "results-earlier.jsonl") == [*first, *old_release, *without]
+    assert read(tmp_path / "results-earlier.jsonl") == [*first, *old_release, *without, *wordless]
 
 
 def test_results_of_another_encoder_in_the_same_folder_are_set_apart(
