@@ -1,31 +1,30 @@
-"""The default: typical texts while labels are scarce, then different kinds of texts that the classifier doubts."""
+"""The default: texts that stand for many doubtful ones, and every fourth text for whatever none stands for yet."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.learning.numerics.clustering import kmeans, nearest_to_each
-from prepal.learning.pool import Pool, best, draw
+from prepal.learning.numerics.coverage import Coverage
+from prepal.learning.pool import Pool, draw
 from prepal.learning.strategies.doubt.margin import closeness
-from prepal.learning.strategies.variety import typiclust
 
-# Without label names to begin with, so many labels per choice are spent on covering the space, with them every so
-# many-th text while labels are few.
-_COVERING_LABELS, _COVER_EVERY = 2, 3
-# While there are fewer labels than this for each choice, without names and with them, every so many-th text is drawn at
-# random: a classifier that learns only from texts that it doubts does not notice where it is wrong, or the names are.
-_FEW_LABELS, _FEW_LABELS_WITH_NAMES, _DRAW_EVERY = 15, 10, 4
-# Of so many doubtful texts for each pick, and of at least so many, the picks are as different as can be.
-_CANDIDATES_PER_PICK, _LEAST_CANDIDATES = 5, 50
+# Every so many-th text is chosen for what it covers, whatever the classifier believes: it is where doubt does not look,
+# and labels that doubt alone chose teach other models less than random ones do.
+_COVER_EVERY = 4
+# Among so many texts of larger pools, half of them drawn by doubt; so many labelled ones say what is covered.
+_MOST, _MOST_LABELLED = 1000, 2000
+
+_DOUBT, _ALL = 0, 1
 
 
 @dataclass(frozen=True)
 class Auto:
-    """TypiClust (Hacohen et al. 2022), then clustered margins: Brinker (2003), Citovsky et al. (2021).
+    """Uncertainty herding: Bae, Oliveira & Sutherland, One Active Learning Method for All Label Budgets (2025).
 
-    Where the classifier already knows something from the choices' names, it covers less. Some of the first texts are
-    drawn at random, and all are while all labels are of one choice, because what is typical is of frequent choices.
+    The next text is the one that covers most doubt: doubtful texts count, and those that a labelled one is near do not.
+    Before the first label all texts count alike; while all labels are of one choice the next ones are drawn at random,
+    because what is typical is of frequent choices.
     """
 
     name: str = "auto"
@@ -33,38 +32,41 @@ class Auto:
 
     def select(self, pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """See `Strategy`."""
-        if pool.probabilities is None:
-            return draw(len(pool), n, rng) if len(pool.labelled) else typiclust.STRATEGY.select(pool, n, rng)
         n = min(n, len(pool))
-        labels_per_choice = len(pool.labelled) / pool.probabilities.shape[1]
-        numbers = len(pool.labelled) + np.arange(n)
-        few = labels_per_choice < (_FEW_LABELS_WITH_NAMES if pool.knows_names else _FEW_LABELS)
-        if pool.knows_names:
-            covers = (numbers % _COVER_EVERY == 0) & few
-        else:
-            covers = np.full(n, labels_per_choice < _COVERING_LABELS)
-        drawn = (numbers % _DRAW_EVERY == 1) & few & ~covers
-        picks = np.full(n, -1)
-        for places, found in (
-            (drawn, draw(len(pool), int(drawn.sum()), rng)),
-            (covers, typiclust.STRATEGY.select(pool, int((covers | drawn).sum()) if covers.any() else 0, rng)),
-            (~drawn & ~covers, _doubtful(pool, n, rng)),
-        ):
-            picks[places] = found[~np.isin(found, picks)][: int(places.sum())]
-        return picks
+        if n <= 0 or (pool.probabilities is None and len(pool.labelled)):
+            return draw(len(pool), n, rng)
+        doubt = _doubt(pool)
+        places, counts = _sample(doubt, max(_MOST, 3 * n), rng)
+        labelled = pool.labelled_vectors
+        if len(labelled) > _MOST_LABELLED:
+            labelled = labelled[draw(len(labelled), _MOST_LABELLED, rng)]
+        weights = np.stack([doubt[places] * counts, counts])
+        coverage = Coverage(pool.map(pool.vectors[places]), pool.map(labelled), weights)
+        numbers = len(pool.labelled) + np.arange(min(n, len(places)))
+        return places[[coverage.take(_ALL if number % _COVER_EVERY == 0 else _DOUBT) for number in numbers]]
 
 
-def _doubtful(pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return `(min(n, len(pool)),)` different texts near the boundary."""
-    assert pool.probabilities is not None
-    doubtful = best(closeness(pool.probabilities, pool.multilabel), max(_CANDIDATES_PER_PICK * n, _LEAST_CANDIDATES))
-    if n >= len(doubtful):
-        return doubtful
-    # In the order of the pool, because which of two equally doubtful texts comes first may not decide the clusters.
-    by_place = np.argsort(doubtful)
-    points = pool.map(pool.vectors[doubtful[by_place]])
-    centres, _ = kmeans(points, n, rng)
-    return doubtful[np.sort(by_place[nearest_to_each(points, centres)])]
+def _doubt(pool: Pool) -> NDArray[np.float32]:
+    """How much `(n,)` each text is doubted, from 0 to 1; all alike where there is no classifier."""
+    if pool.probabilities is None:
+        return np.ones(len(pool), np.float32)
+    doubt = closeness(pool.probabilities, pool.multilabel)
+    doubt -= doubt.min()
+    highest = doubt.max()
+    return np.asarray(doubt / highest if highest > 0 else np.ones_like(doubt), np.float32)
+
+
+def _sample(
+    doubt: NDArray[np.float32], most: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Places of at most so many texts, ascending, and for how many of all each stands: systematic sampling."""
+    if len(doubt) <= most:
+        return np.arange(len(doubt)), np.ones(len(doubt), np.float32)
+    shares = doubt / doubt.sum(dtype=np.float64) + 1 / len(doubt)
+    ends = np.cumsum(shares)
+    drawn = np.searchsorted(ends, (np.arange(most) + rng.random()) * (ends[-1] / most), side="right")
+    places, counts = np.unique(np.minimum(drawn, len(doubt) - 1), return_counts=True)
+    return places, np.asarray(counts / shares[places], np.float32)
 
 
 STRATEGY = Auto()

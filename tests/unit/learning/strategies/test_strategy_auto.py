@@ -1,4 +1,4 @@
-"""auto: covers the space first, then picks different texts near the boundary."""
+"""auto: covers the space first, then what is doubted, and every fourth time the space again."""
 
 import contextlib
 
@@ -28,35 +28,46 @@ def test_the_first_picks_cover_every_kind_of_text() -> None:
 def test_later_picks_are_doubtful_and_of_different_kinds() -> None:
     vectors, kind = blobs(5, 60)
     probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
-    doubtful = np.flatnonzero(np.arange(len(vectors)) % 6 == 0)
-    probabilities[doubtful] = 0.5
-    pool = Pool(vectors, probabilities, vectors[:40], np.arange(40) % 2, multilabel=False)
-    picks = get("auto").select(pool, 5, np.random.default_rng(0))
-    assert set(picks) <= set(doubtful)
-    assert len(set(kind[picks].tolist())) >= 4
+    probabilities[kind < 3] = 0.5
+    pool = Pool(vectors, probabilities, vectors[-41:], np.arange(41) % 2, multilabel=False)
+    picks = get("auto").select(pool, 3, np.random.default_rng(0))
+    assert sorted(kind[picks]) == [0, 1, 2]
 
 
-def test_some_picks_are_drawn_at_random_while_labels_are_few() -> None:
-    vectors, _ = blobs(5, 60)
-    probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
-    probabilities[::3] = 0.5
-    for labels, drawn in ((8, [False, True, False, False, False, True]), (40, [False] * 6)):
-        pool = Pool(vectors, probabilities, vectors[:labels], np.arange(labels) % 2, multilabel=False)
-        rounds = [get("auto").select(pool, 6, np.random.default_rng(seed)) for seed in range(10)]
-        assert np.any(np.array(rounds) % 3 != 0, axis=0).tolist() == drawn
-
-
-def test_with_names_doubtful_texts_come_from_the_start() -> None:
+def test_a_doubtful_text_that_stands_for_many_comes_before_a_doubtful_outlier() -> None:
     vectors, _ = blobs(2, 60)
-    names = np.eye(2, 8, dtype=np.float32)
-    learner = ActiveLearner(2, "auto", name_vectors=names)
-    learner.fit(vectors[:0], np.empty(0, np.int64), vectors)
-    probabilities = learner.predict_proba(vectors)
-    assert probabilities is not None
-    picks = learner.select(vectors, 6, np.random.default_rng(0))
-    margins = np.abs(probabilities[:, 0] - probabilities[:, 1])
-    doubtful = margins[picks] <= np.sort(margins)[49]
-    assert doubtful[[2, 4]].all()
+    vectors[-1] = 50
+    probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
+    probabilities[60:] = 0.6, 0.4
+    probabilities[-1] = 0.5
+    pool = Pool(vectors, probabilities, vectors[:41], np.arange(41) % 2, multilabel=False)
+    (pick,) = get("auto").select(pool, 1, np.random.default_rng(0))
+    assert 60 <= pick < 119
+
+
+def test_every_fourth_text_is_chosen_for_what_it_covers_whatever_is_doubted() -> None:
+    vectors, kind = blobs(2, 60)
+    probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
+    probabilities[:60] = 0.5
+    labelled = vectors[:40]
+    pool = Pool(vectors[40:], probabilities[40:], labelled, np.arange(40) % 2, multilabel=False)
+    picks = get("auto").select(pool, 5, np.random.default_rng(0))
+    assert kind[40:][picks].tolist() == [1, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("doubted", [1, 3, 30, 3000, 20_000])
+def test_of_large_pools_the_doubtful_part_is_looked_at_however_small_it_is(doubted: int) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(20_000, 6)).astype(np.float32)
+    probabilities = np.tile(np.float32([1, 0]), (len(vectors), 1))
+    places = rng.choice(len(vectors), doubted, replace=False)
+    probabilities[places] = 0.5
+    vectors[places, 0] += 20
+    pool = Pool(vectors, probabilities, vectors[:1], np.zeros(1, np.int64), multilabel=False)
+    for n in (3, 600):
+        picks = get("auto").select(pool, n, np.random.default_rng(0))
+        assert len(set(picks.tolist())) == n
+        assert np.isin(picks[:3], places).sum() >= min(2, doubted)
 
 
 def test_some_of_the_first_picks_check_whether_names_are_right() -> None:
