@@ -9,9 +9,9 @@ from benchmarks.labelled_sets import ENCODER
 from benchmarks.sections import GOAL_HEADER, Goal, table, told
 from benchmarks.storage import Record
 from prepal_workers.encoder.cached import cut_name
+from prepal_workers.model.word_counts import WORD_COUNTS
 from prepal_workers.simulate.presets import PRESETS
 from prepal_workers.simulate.run import simulate
-from prepal_workers.simulate.word_counts import WORD_COUNTS
 
 FILE, SET = "paper.json", "sst2_sentences"
 PRESET_NAMES = ("baseline", "transfer")

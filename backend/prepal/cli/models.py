@@ -69,7 +69,11 @@ def simulate(
 @click.command()
 @click.argument("export", type=click.Path(allow_dash=True), required=False)
 @click.option("--project", type=click.IntRange(min=1), help="A Label Studio project, instead of EXPORT.")
-@click.option("--model", required=True, help="What to fine-tune: a name on the Hugging Face hub, or a folder.")
+@click.option(
+    "--model",
+    required=True,
+    help="What to fine-tune: a name on the Hugging Face hub, a folder, or word-counts, which is small and quick.",
+)
 @options.out_option("Folder of the result.", folder=True)
 @click.option("--unlabelled", type=click.Path(), help="More texts without a label: JSONL, CSV, or one a line.")
 @click.option("--choice", help="Name of the Choices tag, where an export has several.")

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from prepal.errors import PrepalError
+from prepal.learner.memory.words import lexical_vectors
 from prepal_workers.final_model.judging import Judged, judge
 from prepal_workers.final_model.metrics import Metrics, figures
 from prepal_workers.final_model.model_card import draw_confusion, write_card
@@ -21,9 +22,11 @@ from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.raw_texts import others
 from prepal_workers.model import onnx_export
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.model.word_counts import WORD_COUNTS, WordCounts
 from prepal_workers.teaching.vectors import Source
 from prepal_workers.training import measures
 from prepal_workers.training.bar import Bar
+from prepal_workers.training.counting import check_wishes
 from prepal_workers.training.recipe import Method, Wishes
 from prepal_workers.training.training import Trained
 
@@ -50,7 +53,7 @@ def finetune(
 
     Args:
         data: what was labelled.
-        model: name on the Hugging Face hub, or a local folder.
+        model: name on the Hugging Face hub, a local folder, or `WORD_COUNTS`.
         out: the folder; its `checkpoints` keep what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
@@ -63,10 +66,12 @@ def finetune(
         PrepalError: the folder holds a model already, or one that was begun otherwise; or the model cannot be used.
     """
     wishes = wishes or Wishes()
+    if model == WORD_COUNTS:
+        check_wishes(wishes)
     data = replace(data, unlabelled=others(data.unlabelled, data, _most_asked(data), seed))
     fingerprint = _fingerprint(data, model, source, wishes, seed)
     if onnx:
-        onnx_export.check_installed()
+        onnx_export.check_installed(words=model == WORD_COUNTS)
     _prepare(out, fingerprint, resume=resume)
     if overlaps_enough(data):
         data = _weighed(data, model, seed, console)
@@ -114,10 +119,13 @@ def _describe(out: Path, metrics: Metrics, data: LabelledData, judged: Judged) -
 
 def _weighed(data: LabelledData, model: str, seed: int, console: Console) -> LabelledData:
     """The same data with labels by annotators who are weighed by how reliable they are."""
-    reader = SequenceModel(model, len(data.label_names))
-    with Bar(console) as bar:
-        reader.on_read = bar.read
-        vectors = reader.vectors(data.texts)
+    if model == WORD_COUNTS:
+        (vectors,) = lexical_vectors([text if isinstance(text, str) else "\n".join(text) for text in data.texts])
+    else:
+        reader = SequenceModel(model, len(data.label_names))
+        with Bar(console) as bar:
+            reader.on_read = bar.read
+            vectors = reader.vectors(data.texts)
     settled = settle_by_crowdlab(data, vectors, seed)
     console.print(settled.notes[-1], markup=False)
     return settled
@@ -145,6 +153,8 @@ def _export_onnx(delivered: Trained, data: LabelledData, judged: Judged, out: Pa
     """Write `model.onnx`; returns how far it differs, of some texts that the model was judged by."""
     console.print("Writing ONNX, and checking it against the original.")
     asked = data.texts_at(np.flatnonzero(judged.held_back)[:_CHECKED_TEXTS])
+    if isinstance(delivered.model, WordCounts):
+        return onnx_export.export_words(delivered.model, out, asked)
     return onnx_export.export_onnx(delivered.model, out, asked)
 
 

@@ -101,7 +101,7 @@ def _try_beliefs(
     if believing.interrupted:
         judged.interrupted = True
         return None
-    tried |= {Tried("fine-tune", epoch, True): said for epoch, said in believing.logits.items()}
+    tried |= {Tried(training.method_of_beliefs, epoch, True): said for epoch, said in believing.logits.items()}
     said = teacher.logits(places, teacher.seen.labelled[asked], plain.logits[max(plain.logits)])
     judged.helped = Helped.of(tried, said, data.labels[asked], data.how_many, len(beliefs.texts), teacher.seen.encoder)
     training.console.print(str(judged.helped), markup=False)
@@ -150,12 +150,12 @@ def _cross_validate(training: Training) -> Judged:
         raise PrepalError(f"All {len(parts)} labels are of one text: label others.")
     # The logistic regression takes no time and comes first.
     methods = METHODS if training.wishes.method is None else tuple(dict.fromkeys(("logistic", training.wishes.method)))
-    if training.wishes.epochs == 0:
+    if training.wishes.epochs == 0 or training.counts_words:
         methods = ("logistic",)
     console.print(f"{len(parts)} labels are few: {_PARTS} times a part of them is held back, to choose how to train.")
     ways = [Tried(method) for method in methods]
     if training.teacher is not None:
-        ways.append(Tried("fine-tune", believed=True))
+        ways.append(Tried(training.method_of_beliefs, believed=True))
     tried: dict[Tried, NDArray[np.float32]] = {}
     for way in ways:
         if (said := _by_models_of_the_others(training, way, parts)) is None:

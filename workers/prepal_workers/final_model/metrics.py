@@ -39,6 +39,7 @@ class Metrics:
         judged_by: how many texts, and how they were chosen.
         methods: the score of each method that was tried.
         learnt_from: how many texts the delivered model learnt from.
+        max_tokens: how long texts may be; None where all of them counts.
         fingerprint: 32 hexadecimal digits that other labels or options would change.
         beliefs: whether beliefs of texts without a label helped; None if there were none to try.
         onnx: how far `model.onnx` differs from the model; None if it was not asked for.
@@ -62,7 +63,7 @@ class Metrics:
     data: dict[str, Any]
     model: str
     parameters: int
-    max_tokens: int
+    max_tokens: int | None
     seed: int
     fingerprint: str
     precision: str = field(default_factory=precision)
@@ -120,7 +121,7 @@ def figures(data: LabelledData, judged: Judged, temperature: float, surer: float
 
 def _versions() -> dict[str, str]:
     """Versions of Python and the libraries, and what they run on."""
-    names = ("prepal-label-studio", "torch", "transformers", "accelerate", "numpy", "scikit-learn")
+    names = ("prepal-label-studio", "torch", "transformers", "accelerate", "numpy", "scikit-learn", "skops")
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     return {"python": platform.python_version(), "device": device, **{name: version(name) for name in names}}
 

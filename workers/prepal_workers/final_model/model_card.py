@@ -16,6 +16,7 @@ from prepal.records import readable
 from prepal.vectors import encoders
 from prepal_workers.final_model.metrics import Metrics
 from prepal_workers.labelled.wording import named
+from prepal_workers.model.word_counts import FILE, WORD_COUNTS
 
 _INCHES_A_CLASS, _LEAST_INCHES, _MOST_INCHES = 0.45, 4.0, 20.0
 # More numbers than this cannot be read.
@@ -41,6 +42,8 @@ def write_card(path: Path, metrics: Metrics, label_names: Sequence[str]) -> None
             "what": "pairs of texts" if data["pairs"] else "texts",
             "how_many": _HOW_MANY[data["how_many"]],
             "label_names": label_names,
+            "counts_words": metrics.model == WORD_COUNTS,
+            "words_file": FILE,
             "example": '{"text": "First text", "text_pair": "Second text"}' if data["pairs"] else '"A text."',
             "options": "" if data["how_many"] == "one" else ", top_k=None",
             "source": _source(data),
@@ -88,10 +91,11 @@ def _header(metrics: Metrics) -> str:
         EvalResult(_TASK, "labelled-in-label-studio", "Labelled in Label Studio", kind, round(value, 4))
         for kind, value in (("accuracy", metrics.accuracy.estimate), ("f1", metrics.macro_f1))
     ]
-    base = None if Path(metrics.model).exists() else metrics.model
+    counts_words = metrics.model == WORD_COUNTS
+    base = None if counts_words or Path(metrics.model).exists() else metrics.model
     card = ModelCardData(
         model_name="Fine-tuned on labels from Label Studio",
-        library_name="transformers",
+        library_name="sklearn" if counts_words else "transformers",
         pipeline_tag=_TASK,
         base_model=base,
         tags=[_TASK, "label-studio", "prepal"],

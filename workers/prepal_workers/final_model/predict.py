@@ -18,7 +18,9 @@ from prepal_workers.final_model.metrics import FILE
 from prepal_workers.final_model.trust import Trust
 from prepal_workers.labelled.fields import Text, TextFields
 from prepal_workers.labelled.wording import named
+from prepal_workers.model import word_counts
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.model.word_counts import WordCounts
 from prepal_workers.training import measures
 
 if TYPE_CHECKING:
@@ -120,7 +122,8 @@ class Predictor:
             raise PrepalError(
                 f"{folder} has no {FILE} that can be read ({error}): give a folder that `prepal finetune` wrote."
             ) from error
-        self.model = SequenceModel(str(folder))
+        counts_words = (folder / word_counts.FILE).exists()
+        self.model = WordCounts.load(folder) if counts_words else SequenceModel(str(folder))
         self.label_names = self.model.label_names
         self.how_many: HowMany = how_many or ("any" if self.model.multilabel else "one")
 

@@ -17,10 +17,12 @@ from prepal.learning.classifiers.labels import NothingToLearn
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.fields import Text
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.model.word_counts import WORD_COUNTS
 from prepal_workers.teaching.teacher import Teacher, draw
 from prepal_workers.teaching.vectors import Source, see
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.beliefs import Beliefs
+from prepal_workers.training.counting import count_words
 from prepal_workers.training.epochs import Epoch
 from prepal_workers.training.recipe import Method, Recipe, Wishes
 from prepal_workers.training.training import Trained, train
@@ -41,7 +43,7 @@ class Training:
 
     Attributes:
         data: what was labelled.
-        model: name on the Hugging Face hub, or a local folder.
+        model: name on the Hugging Face hub, a local folder, or `WORD_COUNTS`.
         checkpoints: the folder of what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
@@ -75,6 +77,9 @@ class Training:
         than training once more. `title` is the progress bar's.
         """
         data, wishes = self.data, self.wishes if method is None else replace(self.wishes, method=method)
+        if self.counts_words:
+            learnt, known = (data.texts_at(places), data.labels[places], len(data.label_names)), data.unlabelled
+            return count_words(*learnt, unlabelled=known, beliefs=beliefs, asked=asked)
         judged_by = None if validation is None else (data.texts_at(validation), data.labels[validation])
         with Bar(self.console, title, lines=title == _TITLE) as bar:
             return train(
@@ -114,7 +119,8 @@ class Training:
         judging = validation if beliefs is None else None
         trained = self.run(places, name, validation=judging, beliefs=beliefs, asked=asks)
         trained.logits = trained.logits or {trained.best_epoch: trained.model.logits(self.data.texts_at(validation))}
-        if not trained.interrupted:
+        # Words are counted again in less time than it takes to read what came of it.
+        if not trained.interrupted and not self.counts_words:
             trained.model.save(kept, self.data.label_names)
             if trained.asked is not None:
                 np.save(kept / _ASKED, trained.asked)
@@ -126,6 +132,16 @@ class Training:
             }
             write_said(done, validation, told)
         return trained
+
+    @property
+    def counts_words(self) -> bool:
+        """Whether the model is one of word counts, which is fitted and not trained."""
+        return self.model == WORD_COUNTS
+
+    @property
+    def method_of_beliefs(self) -> Method:
+        """By which method beliefs are learnt from."""
+        return "logistic" if self.counts_words else "fine-tune"
 
     @cached_property
     def _seen(self) -> NDArray[np.float32] | None:
@@ -158,7 +174,7 @@ class Training:
     def most_beliefs(self) -> int:
         """Beliefs of how many texts are learnt from."""
         texts = len(self.data.unlabelled)
-        return texts if torch.cuda.is_available() else min(texts, _MOST_BELIEFS)
+        return texts if self.counts_words or torch.cuda.is_available() else min(texts, _MOST_BELIEFS)
 
     def beliefs(self, places: NDArray[np.int64], student: NDArray[np.float32] | None = None) -> Beliefs | None:
         """What the teacher believes by the labels at some places alone; None if there is nothing to learn from that.

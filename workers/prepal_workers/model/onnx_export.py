@@ -12,23 +12,28 @@ from numpy.typing import NDArray
 
 from prepal.errors import PrepalError, cause
 from prepal_workers.labelled.fields import Text
+from prepal_workers.labelled.wording import named
 from prepal_workers.model.loading import quiet
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.model.word_counts import WordCounts, joined_lower
 
 FILE = "model.onnx"
 # What other arithmetic may change in a logit; more would be another model.
 _TOLERANCE = 1e-3
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_NEEDED, _NEEDED_BY_WORDS = ("onnx", "onnxscript", "onnxruntime"), ("onnx", "skl2onnx", "onnxruntime")
+# The words that scikit-learn counts, in the pattern language of ONNX.
+_WORD = r"[\p{L}\p{N}_][\p{L}\p{N}_]+"
 
 
-def check_installed() -> None:
-    """Refuse early.
+def check_installed(*, words: bool = False) -> None:
+    """Refuse early; `words`: the model counts words.
 
     Raises:
         PrepalError: what ONNX needs is not installed.
     """
-    if any(find_spec(package) is None for package in _NEEDED):
-        raise PrepalError("ONNX needs onnx, onnxscript and onnxruntime: pip install 'prepal-label-studio[onnx]'.")
+    needed = _NEEDED_BY_WORDS if words else _NEEDED
+    if any(find_spec(package) is None for package in needed):
+        raise PrepalError(f"ONNX needs {named(needed)}: pip install 'prepal-label-studio[onnx]'.")
 
 
 def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> dict[str, Any]:
@@ -69,13 +74,46 @@ def export_onnx(model: SequenceModel, folder: Path, texts: Sequence[Text]) -> di
     exported = _run(path, model, encoded)
     expected = model.logits(texts)
     model.model.to(device)
+    return _compared(path, exported, expected)
+
+
+def export_words(model: WordCounts, folder: Path, texts: Sequence[Text]) -> dict[str, Any]:
+    """Write a model of word counts, which takes texts in lower case; returns how far they differ on some texts.
+
+    Raises:
+        PrepalError: the model cannot be exported, or the export gives other numbers.
+    """
+    from onnxruntime import InferenceSession
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import StringTensorType
+
+    path, pipeline = folder / FILE, model.in_lower_case()
+    counter, regression = pipeline
+    try:
+        with warnings.catch_warnings(), quiet("skl2onnx"):
+            warnings.simplefilter("ignore")
+            written = to_onnx(
+                pipeline,
+                initial_types=[("text", StringTensorType([None, 1]))],
+                options={id(counter): {"tokenexp": _WORD}, id(regression): {"zipmap": False}},
+            )
+        path.write_bytes(written.SerializeToString())
+        session = InferenceSession(path, providers=["CPUExecutionProvider"])
+        exported = session.run(None, {"text": np.array(joined_lower(texts), object)[:, None]})[1]
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        raise PrepalError(f"The model cannot be written as ONNX ({cause(error)}): leave out --onnx.") from error
+    return _compared(path, exported, model.predict_proba(texts))
+
+
+def _compared(path: Path, exported: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, Any]:
     difference = float(np.abs(exported - expected).max())
     if not difference <= _TOLERANCE:
         path.unlink()
         raise PrepalError(
-            f"The ONNX model gives other logits than the original (up to {difference:.4f} apart): leave out --onnx."
+            f"The ONNX model gives other answers than the original (up to {difference:.4f} apart): leave out --onnx."
         )
-    return {"file": FILE, "texts": len(texts), "largest_difference": difference}
+    return {"file": FILE, "texts": len(exported), "largest_difference": difference}
 
 
 class _Logits(torch.nn.Module):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prepal_workers.encoder.cached import cut_name
+from prepal_workers.model.word_counts import WORD_COUNTS
 from prepal_workers.simulate.successors import OWN_NAMES
-from prepal_workers.simulate.word_counts import WORD_COUNTS
 
 # Stands for the encoder of the settings in what follows.
 _ENCODER = "ENCODER"

@@ -19,13 +19,14 @@ from prepal.learner.memory.words import lexical_vectors
 from prepal.learning import strategies
 from prepal.learning.classifiers.label_names import name_text
 from prepal_workers.encoder.cached import embed
+from prepal_workers.model.word_counts import WORD_COUNTS
 from prepal_workers.simulate import report
 from prepal_workers.simulate.dataset import Dataset, load
 from prepal_workers.simulate.experiment import WORDS, Setting, Vectors
 from prepal_workers.simulate.grid import rows_of, run_all, set_apart
 from prepal_workers.simulate.presets import PRESETS
 from prepal_workers.simulate.successors import LOGISTIC, OWN_NAMES, Features, words
-from prepal_workers.simulate.word_counts import WORD_COUNTS, word_counts
+from prepal_workers.simulate.word_counts import word_counts
 from prepal_workers.training.bar import Bar
 
 _CLASSIFIERS = ("logistic", "network", "finetune")

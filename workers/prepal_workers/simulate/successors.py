@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import how_many
 from prepal.learning.numerics.threads import one_blas_thread
+from prepal_workers.model.word_counts import WORD_COUNTS, word_counter
 from prepal_workers.simulate.dataset import Dataset
 from prepal_workers.simulate.experiment import Row, Setting, about, scores
-from prepal_workers.simulate.word_counts import WORD_COUNTS
 
 LOGISTIC = "logistic"
 OWN_NAMES = (LOGISTIC, WORD_COUNTS)
@@ -42,7 +41,7 @@ def words(train: Sequence[str], test: Sequence[str]) -> Features:
     Raises:
         PrepalError: there is no such word.
     """
-    counter = TfidfVectorizer(sublinear_tf=True, min_df=2)
+    counter = word_counter()
     try:
         counted = counter.fit_transform(train)
     except ValueError as error:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from prepal.errors import PrepalError
+from prepal_workers.model.word_counts import WORD_COUNTS, word_counter
 
-WORD_COUNTS = "word-counts"
-"""A poor encoder: counts of words, weighted by how rare they are, reduced to 128 numbers by SVD."""
 _WORD_COUNT_DIMENSION = 128
 
 
@@ -22,7 +20,7 @@ def word_counts(train: Sequence[str], *others: Sequence[str], seed: int = 0) -> 
     Raises:
         PrepalError: there are not two words that occur in two texts each.
     """
-    counter = TfidfVectorizer(sublinear_tf=True, min_df=2)
+    counter = word_counter()
     with warnings.catch_warnings():
         # Of few texts with few words scikit-learn says that a share of no variance is explained.
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -13,6 +13,7 @@ from prepal.learning.classifiers.label_names import name_text
 from prepal_workers.encoder.cached import embed
 from prepal_workers.labelled.fields import Text
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.model.word_counts import WORD_COUNTS
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,14 @@ def see(
     try:
         vectors = embed(every, encoder, source.cache, advance)
     except PrepalError:
-        encoder, reader = source.model, SequenceModel(source.model, len(label_names))
-        reader.on_read = show
-        vectors = reader.vectors([text.replace(FIELD_MARK, "\n") for text in every])
+        encoder = source.model
+        if encoder == WORD_COUNTS:
+            # What stands beside the vectors has to do.
+            vectors = np.empty((len(every), 0), np.float32)
+        else:
+            reader = SequenceModel(source.model, len(label_names))
+            reader.on_read = show
+            vectors = reader.vectors([text.replace(FIELD_MARK, "\n") for text in every])
     ends = [len(texts), len(texts) + len(others)]
     words = lexical_vectors(every[: ends[1]], every[ends[1] :])
     labelled, without, names = np.split(np.hstack([vectors, np.concatenate(words)]), ends)

@@ -18,6 +18,7 @@ from prepal_workers.labelled.fields import Text
 from prepal_workers.model.head import last_layer
 from prepal_workers.model.loading import quiet
 from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.model.word_counts import WordCounts
 from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.epochs import Epoch, Progress, Watch, last_complete
 from prepal_workers.training.recipe import Recipe, Wishes, choose_recipe
@@ -40,7 +41,7 @@ class Trained:
         asked: `(a, k)` float32, logits of the texts that were asked, by the model of the last epoch.
     """
 
-    model: SequenceModel
+    model: SequenceModel | WordCounts
     recipe: Recipe
     best_epoch: int
     epochs: list[Epoch] = field(default_factory=list)
@@ -112,7 +113,7 @@ def train(
             learnt = learnt_rows(began, texts, labels, beliefs, recipe.repeats)
         ask = partial(began.logits, asked) if asked else None
         kept = {"keeps": out is not None, "resume": resume}
-        _learn(trained, learnt, judged_by, folder, seed, each=how_many(labels), ask=ask, watch=watch, **kept)
+        _learn(trained, began, learnt, judged_by, folder, seed, each=how_many(labels), ask=ask, watch=watch, **kept)
     if recipe.method == "contrast":
         began.start_head(texts, labels, began.see_some(unlabelled), label_names)
     if not all(torch.isfinite(p).all() for p in began.model.parameters()):
@@ -124,6 +125,7 @@ def train(
 
 def _learn(
     trained: Trained,
+    model: SequenceModel,
     rows: list[Row],
     judged_by: _Labelled | None,
     folder: Path,
@@ -136,7 +138,7 @@ def _learn(
     watch: Watch | None,
 ) -> None:
     """Run the epochs, leave the model of the best one, and note what they gave."""
-    model, recipe = trained.model, trained.recipe
+    recipe = trained.recipe
     start = {name: tensor.clone() for name, tensor in model.model.state_dict().items()} if judged_by else {}
     if recipe.lora:
         model.add_lora()
