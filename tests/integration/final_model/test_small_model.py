@@ -49,6 +49,7 @@ def right(said: list[str]) -> float:
 def test_it_learns_what_the_teacher_believes(small: Run) -> None:
     told = small.metrics["beliefs"]
     assert told["helped"]
+    assert told["teacher_accuracy"] > told["accuracy"]["without them"]
     assert told["texts"] > 400
     assert told["accuracy"]["with them"] >= told["accuracy"]["without them"]
     said = Predictor(small.folder).predict([ticket.text for ticket in TESTED])

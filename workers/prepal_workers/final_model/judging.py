@@ -102,7 +102,8 @@ def _try_beliefs(
         judged.interrupted = True
         return None
     tried |= {Tried(training.method_of_beliefs, epoch, True): said for epoch, said in believing.logits.items()}
-    said = teacher.logits(places, teacher.seen.labelled[asked], plain.logits[max(plain.logits)])
+    student = None if judged.student is None else plain.logits[max(plain.logits)]
+    said = teacher.logits(places, teacher.seen.labelled[asked], student)
     judged.helped = Helped.of(tried, said, data.labels[asked], data.how_many, len(beliefs.texts), teacher.seen.encoder)
     training.console.print(str(judged.helped), markup=False)
     return believing

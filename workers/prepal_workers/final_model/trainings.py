@@ -115,7 +115,9 @@ class Training:
             asked = np.load(kept / _ASKED) if (kept / _ASKED).exists() else None
             recipe = Recipe(**said["recipe"])
             return Trained(SequenceModel(str(kept)), recipe, said["best_epoch"], epochs, False, logits, asked)
-        asks = self.data.unlabelled if self.teacher is not None and beliefs is None else ()
+        # What knows words alone, of few labels, would only make the teacher worse.
+        believes = self.teacher is not None and beliefs is None and not self.counts_words
+        asks = self.data.unlabelled if believes else ()
         judging = validation if beliefs is None else None
         trained = self.run(places, name, validation=judging, beliefs=beliefs, asked=asks)
         trained.logits = trained.logits or {trained.best_epoch: trained.model.logits(self.data.texts_at(validation))}
