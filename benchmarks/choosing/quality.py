@@ -37,7 +37,7 @@ CURVES = Lines(storage.FOLDER / "quality.jsonl", ("set", "library", "strategy", 
 TRIALS = "trials.json"
 
 # After so many labels a successor learns from them alone.
-_TAUGHT = (100, 300)
+TAUGHT = (100, 300)
 
 # A peer's strategy takes part if it chooses a batch from so many texts within so long: its 25 experiments are an hour
 # at most then.
@@ -95,6 +95,12 @@ def run(data: Path, cache: str, sets: Sequence[str], seeds: int, jobs: int, only
             raise
     CURVES.compact()
     storage.write_json("quality.json", {"environment": environment, "seeds": seeds})
+
+
+def measured_before() -> set[Contestant]:
+    """Return of whom some result was measured with other code of ours than today's."""
+    each = ((Contestant(one["library"], one["strategy"]), one["code"]) for one in CURVES.read().values())
+    return {who for who, code in each if code != _code(who)}
 
 
 def counts(name: str) -> list[int]:
@@ -170,7 +176,7 @@ def experiment(folder: Path, cache: str, contestant: Contestant, seed: int) -> R
             else:
                 predicted = _ours(learner, hybrid, labelled, labels, texts)
             curve.append(round(float((predicted == texts.test_labels).mean()), 4))
-        if len(labelled) in _TAUGHT:
+        if len(labelled) in TAUGHT:
             seen, k = texts.words, texts.train.n_classes
             believed = successors.predicted(seen.train[labelled], labels, seen.test, k)
             words.append(round(float((believed.argmax(axis=1) == texts.test_labels).mean()), 4))

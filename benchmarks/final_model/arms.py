@@ -20,6 +20,7 @@ from benchmarks.storage import Record
 from prepal_workers.encoder.weights import source
 from prepal_workers.final_model.finetune import finetune
 from prepal_workers.final_model.predict import Predictor
+from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.read import read_labelled
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training import measures
@@ -57,8 +58,8 @@ def plain(trial: Trial) -> Answer:
     return found, {}
 
 
-def tuned(trial: Trial) -> Answer:
-    """`prepal finetune` on a file of the labels, and `prepal predict --threshold 0.95`."""
+def data_of(trial: Trial) -> LabelledData:
+    """Return a trial's labels as `prepal finetune` reads them from a file."""
     label = (
         [[trial.names[c] for c in np.flatnonzero(row)] for row in trial.truth]
         if trial.truth.ndim == 2
@@ -69,7 +70,12 @@ def tuned(trial: Trial) -> Answer:
         {**dict(zip(fields, text if isinstance(text, tuple) else (text,), strict=True)), "label": one}
         for text, one in zip(trial.learnt, label, strict=True)
     ]
-    data = read_labelled("".join(json.dumps(row) + "\n" for row in rows).encode(), trial.name)
+    return read_labelled("".join(json.dumps(row) + "\n" for row in rows).encode(), trial.name)
+
+
+def tuned(trial: Trial) -> Answer:
+    """`prepal finetune` on a file of the labels, and `prepal predict --threshold 0.95`."""
+    data = data_of(trial)
     with tempfile.TemporaryDirectory() as folder:
         began, cpu = time.perf_counter(), time.process_time()
         said = finetune(data, ENCODER, Path(folder) / "model", Console(quiet=True), seed=trial.seed)

@@ -1,6 +1,7 @@
 """What is measured: texts of a set, with labels that one seed of auto chose of it."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.encoder.cached import embed
 from prepal_workers.labelled.fields import Text
-from prepal_workers.simulate.dataset import read
+from prepal_workers.simulate.dataset import Dataset, read
 from prepal_workers.simulate.experiment import WORDS, Setting, Vectors, run
 
 BATCH, MANY, FEW = 10, 300, 20
@@ -51,45 +52,62 @@ class Trial:
         return how_many(self.truth)
 
 
-def read_trial(folder: Path, n: int, seed: int, texts: int, pool: int) -> tuple[Trial, Record]:
-    """Return a trial, and how good our own logistic regression was on its labels."""
+@dataclass(frozen=True)
+class Pool:
+    """The texts of one set that labels are chosen from, and those that are measured on."""
+
+    name: str
+    dataset: Dataset
+    vectors: dict[str, Vectors]
+    texts: list[Text]
+    tested: list[Text]
+
+
+def read_pool(folder: Path, texts: int, pool: int) -> Pool:
+    """Return the first texts of a set, as many as are wanted, with their vectors."""
     dataset = read(folder / "train.jsonl", folder / "test.jsonl")
     first, tested = (np.arange(len(part.texts)) for part in (dataset.train, dataset.test))
-    dataset = replace(
-        dataset,
-        train=dataset.train if folder.name == WHOLE else dataset.train.at(first[:pool]),
-        test=dataset.test.at(tested[:texts]),
-    )
-    names = [name_text(choice) for choice in dataset.choices]
-    parts = dataset.train.texts, dataset.test.texts, names
+    dataset = replace(dataset, train=dataset.train.at(first[:pool]), test=dataset.test.at(tested[:texts]))
+    parts = dataset.train.texts, dataset.test.texts, [name_text(choice) for choice in dataset.choices]
     vectors = {
         ENCODER: Vectors(*(embed(part, ENCODER, CACHE) for part in parts)),
         WORDS: Vectors(*lexical_vectors(*parts)),
     }
+    learnt, asked = _texts(folder / "train.jsonl"), _texts(folder / "test.jsonl")
+    return Pool(folder.name, dataset, vectors, learnt[:pool], asked[:texts])
+
+
+def trial_of(pool: Pool, picked: Sequence[int], seed: int) -> Trial:
+    """Return what is measured with labels for the texts at some places."""
+    places = np.array(picked, np.int64)
+    return Trial(
+        pool.name,
+        len(places),
+        seed,
+        pool.dataset.choices,
+        [pool.texts[place] for place in places],
+        pool.dataset.train.labels[places],
+        pool.tested,
+        pool.dataset.test.labels,
+        pool.vectors[ENCODER],
+        places,
+    )
+
+
+def read_trial(folder: Path, n: int, seed: int, texts: int, pool: int) -> tuple[Trial, Record]:
+    """Return a trial, and how good our own logistic regression was on its labels."""
+    whole = read_pool(folder, texts, sys.maxsize if folder.name == WHOLE else pool)
     if (folder.name, seed) not in LABELS.read():
         # The first labels do not depend on how many there will be.
-        rows = list(run(Setting("auto", ENCODER, batch_size=BATCH, budget=MANY, seed=seed), dataset, vectors))
+        setting = Setting("auto", ENCODER, batch_size=BATCH, budget=MANY, seed=seed)
+        rows = list(run(setting, whole.dataset, whole.vectors))
         own = {str(r["labels"]): {"accuracy": r["accuracy"], "macro_f1": r["macro_f1"]} for r in rows}
         picked = [place for row in rows for place in row["picked"]]
         LABELS.append(
             {"set": folder.name, "seed": seed, "picked": picked, "own": {str(c): own[str(c)] for c in _COUNTS}}
         )
     chosen = LABELS.read()[folder.name, seed]
-    picked = np.array(chosen["picked"][:n], np.int64)
-    train_texts, test_texts = _texts(folder / "train.jsonl"), _texts(folder / "test.jsonl")
-    trial = Trial(
-        folder.name,
-        n,
-        seed,
-        dataset.choices,
-        [train_texts[place] for place in picked],
-        dataset.train.labels[picked],
-        test_texts[:texts],
-        dataset.test.labels,
-        vectors,
-        picked,
-    )
-    return trial, chosen["own"][str(n)]
+    return trial_of(whole, chosen["picked"][:n], seed), chosen["own"][str(n)]
 
 
 def _texts(path: Path) -> list[Text]:
