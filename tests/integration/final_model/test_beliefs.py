@@ -71,7 +71,7 @@ def test_it_tells_whether_beliefs_helped(believed: Run) -> None:
     told = believed.metrics["beliefs"]
     different = len({" ".join(ticket.text.split()) for ticket in REST})
     assert 0.9 * different < told["texts"] <= different
-    assert f"Once more, with beliefs of {told['texts']} texts without a label." in believed.told
+    assert f"On from there, with beliefs of {told['texts']} texts without a label." in believed.told
     assert told["teacher_accuracy"] > 0.5
     assert set(told["accuracy"]) == set(told["log_loss"]) == {"with them", "without them"}
     card = " ".join((believed.folder / "README.md").read_text().split())

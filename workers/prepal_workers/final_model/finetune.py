@@ -141,9 +141,14 @@ def _deliver(training: Training, judged: Judged) -> tuple[Trained, int, bool]:
     beliefs = None
     if judged.helped is not None and judged.helped.helped and not judged.interrupted:
         beliefs = training.beliefs(np.arange(texts), judged.student)
+    everything = np.arange(texts)
+    later = beliefs if training.goes_on else None
     believed = "" if beliefs is None else f", and beliefs of {len(beliefs.texts)} others"
     training.console.print(f"Once more, from all {texts} texts{believed}.")
-    final = training.run(np.arange(texts), "all", method, beliefs=beliefs)
+    final = training.run(everything, "all", method, beliefs=beliefs if later is None else None)
+    if later is not None and not final.interrupted:
+        believing = training.go_on(final, everything, "all", later)
+        final = replace(final, interrupted=True) if believing.interrupted else believing
     if judged.trained is not None and final.interrupted:
         return judged.trained, int(judged.learnt.sum()), True
     return final, texts, judged.interrupted or final.interrupted

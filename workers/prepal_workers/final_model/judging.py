@@ -10,7 +10,7 @@ from prepal.errors import PrepalError
 from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.quality.folds import deal
 from prepal_workers.final_model.choosing import Helped, Tried, best, of_chosen
-from prepal_workers.final_model.trainings import FEW, Training, read_said, write_said
+from prepal_workers.final_model.trainings import BELIEFS, FEW, JUDGED, Training, read_said, write_said
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.teaching.teacher import Teacher
 from prepal_workers.training.measures import log_loss, macro_f1, right, score
@@ -68,7 +68,7 @@ def judge(training: Training) -> Judged:
     held_back, learnt, how = split(data, training.seed)
     console.print(f"Judged by {int(held_back.sum())} texts ({how}), learning from {int(learnt.sum())}.")
     places, asked = np.flatnonzero(learnt), np.flatnonzero(held_back)
-    trained = plain = training.judged_run(places, "part", asked)
+    trained = plain = training.judged_run(places, JUDGED, asked)
     tried = {Tried(plain.recipe.method, epoch): said for epoch, said in plain.logits.items()}
     judged = Judged(held_back, learnt, how, next(iter(tried.values())), plain.recipe.method)
     if not plain.interrupted and training.teacher is not None:
@@ -96,8 +96,8 @@ def _try_beliefs(
     beliefs = training.beliefs(places, judged.student)
     if teacher is None or beliefs is None:
         return None
-    training.console.print(f"Once more, with beliefs of {len(beliefs.texts)} texts without a label.")
-    believing = training.judged_run(places, "part-beliefs", asked, beliefs)
+    training.console.print(f"On from there, with beliefs of {len(beliefs.texts)} texts without a label.")
+    believing = training.judged_run(places, JUDGED + BELIEFS, asked, beliefs)
     if believing.interrupted:
         judged.interrupted = True
         return None

@@ -34,6 +34,8 @@ LEARN_FROM_ALL = 2000
 # Beliefs of fewer texts are not worth a training; more would make it take more than twice as long on a processor.
 _LEAST_BELIEFS, _MOST_BELIEFS = 100, 1500
 _TITLE = "training"
+JUDGED, BELIEFS = "part", "-beliefs"
+"""The name of the training that is judged, and what stands behind it where that goes on with beliefs."""
 _ASKED = "asked.npy"
 
 
@@ -70,11 +72,14 @@ class Training:
         beliefs: Beliefs | None = None,
         asked: Sequence[Text] = (),
         title: str = _TITLE,
+        start: Path | None = None,
+        last: Path | None = None,
     ) -> Trained:
         """Train on the texts at some places, and on beliefs of others; `asked` are texts to ask the model at last.
 
         `name` is that of the folder of checkpoints; of few labels none are kept, because writing them would take longer
-        than training once more. `title` is the progress bar's.
+        than training once more. `title` is the progress bar's. `start` is a model that learnt from labels of these
+        texts before, to go on from, and `last` where the model is kept that was asked.
         """
         data, wishes = self.data, self.wishes if method is None else replace(self.wishes, method=method)
         if self.counts_words:
@@ -83,7 +88,7 @@ class Training:
         judged_by = None if validation is None else (data.texts_at(validation), data.labels[validation])
         with Bar(self.console, title, lines=title == _TITLE) as bar:
             return train(
-                self.model,
+                self.model if start is None else str(start),
                 data.texts_at(places),
                 data.labels[places],
                 len(data.label_names),
@@ -91,10 +96,11 @@ class Training:
                 out=self.checkpoints / name if len(data.texts) > FEW else None,
                 validation=judged_by,
                 unlabelled=data.unlabelled,
-                seen=self._seen,
+                seen=self._seen if start is None else None,
                 label_names=data.label_names,
                 beliefs=beliefs,
                 asked=asked,
+                last=last,
                 wishes=wishes,
                 resume=self.resume,
                 watch=bar,
@@ -105,8 +111,9 @@ class Training:
     ) -> Trained:
         """Train, judged by the texts of the validation; what has come to its end before is not trained again.
 
-        A model of labels alone is that of its best epoch, and asked for what a teacher has to know of it. A model of
-        beliefs, too, is that of its last epoch.
+        A model of labels alone is that of its best epoch, and that of its last one is asked for what a teacher has to
+        know of it. A model of beliefs, too, goes on from the last one, and is that of its own last epoch: it owes
+        nothing to the validation.
         """
         done, kept = self.checkpoints / f"{name}.json", self.checkpoints / f"{name}-judged"
         if self.resume and (said := read_said(done, validation)):
@@ -119,7 +126,9 @@ class Training:
         believes = self.teacher is not None and beliefs is None and not self.counts_words
         asks = self.data.unlabelled if believes else ()
         judging = validation if beliefs is None else None
-        trained = self.run(places, name, validation=judging, beliefs=beliefs, asked=asks)
+        start = None if beliefs is None else self._before(name)
+        last = self._last(name) if asks else None
+        trained = self.run(places, name, validation=judging, beliefs=beliefs, asked=asks, start=start, last=last)
         trained.logits = trained.logits or {trained.best_epoch: trained.model.logits(self.data.texts_at(validation))}
         # Words are counted again in less time than it takes to read what came of it.
         if not trained.interrupted and not self.counts_words:
@@ -134,6 +143,24 @@ class Training:
             }
             write_said(done, validation, told)
         return trained
+
+    def go_on(self, trained: Trained, places: NDArray[np.int64], name: str, beliefs: Beliefs) -> Trained:
+        """Train on from a model that learnt from the labels at some places, with beliefs, too."""
+        trained.model.save(self._last(name), self.data.label_names)
+        return self.run(places, name + BELIEFS, "fine-tune", beliefs=beliefs, start=self._last(name))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what learnt from beliefs went on from a model of labels alone."""
+        return self._last(JUDGED).exists()
+
+    def _before(self, name: str) -> Path | None:
+        """The model of labels alone that a training with beliefs goes on from; None to begin anew."""
+        last = self._last(name.removesuffix(BELIEFS))
+        return last if last.exists() else None
+
+    def _last(self, name: str) -> Path:
+        return self.checkpoints / f"{name}-last"
 
     @property
     def counts_words(self) -> bool:

@@ -68,6 +68,7 @@ def train(
     label_names: Sequence[str] = (),
     beliefs: Beliefs | None = None,
     asked: Sequence[Text] = (),
+    last: Path | None = None,
     wishes: Wishes | None = None,
     resume: bool = False,
     watch: Watch | None = None,
@@ -89,6 +90,7 @@ def train(
         beliefs: what else is learnt from, unless the method is another than fine-tuning.
         asked: other texts, which the model of the last epoch is asked. All epochs are run then, so that what it says
             of them owes nothing to the validation.
+        last: where that model is kept; nowhere if it is trained by LoRA.
         wishes: hyperparameters that are given; the others are chosen.
         resume: go on where a training with the same arguments was ended.
         watch: told of progress.
@@ -111,7 +113,8 @@ def train(
         learnt = rows_of(began, texts, labels)
         if recipe.method == "fine-tune":
             learnt = learnt_rows(began, texts, labels, beliefs, recipe.repeats)
-        ask = partial(began.logits, asked) if asked else None
+        keep = None if last is None or recipe.lora else partial(began.save, last, label_names)
+        ask = partial(_ask, began, asked, keep) if asked else None
         kept = {"keeps": out is not None, "resume": resume}
         _learn(trained, began, learnt, judged_by, folder, seed, each=how_many(labels), ask=ask, watch=watch, **kept)
     if recipe.method == "contrast":
@@ -121,6 +124,12 @@ def train(
             f"The numbers of {model} overflowed at the learning rate {recipe.learning_rate:.1e}: choose a smaller one."
         )
     return trained
+
+
+def _ask(model: SequenceModel, asked: Sequence[Text], keep: Callable[[], None] | None) -> NDArray[np.float32]:
+    if keep:
+        keep()
+    return model.logits(asked)
 
 
 def _learn(
