@@ -18,7 +18,7 @@ from tests.helpers.ward import Fault, Ward, found_and_mended, webhook_with
 
 from prepal.cli.main import main
 from prepal.doctor.examination import examine
-from prepal.queues.requests import LEARN, queue
+from prepal.queues.requests import LEARN, SYNC, queue
 
 
 def test_on_a_healthy_installation_nothing_is_wrong(ward: Ward) -> None:
@@ -94,9 +94,17 @@ def predictions_lost(ward: Ward) -> Iterator[None]:
 
 @contextmanager
 def a_fact_that_no_round_knows(ward: Ward) -> Iterator[None]:
-    wait_until(ward.loop.is_up_to_date)
+    # A round that is on its way, as after what was mended before, would know the fact.
+    wait_until(lambda: ward.loop.is_up_to_date() and nothing_is_on_its_way(ward))
     ward.loop.known.add_fact()
     yield
+
+
+def nothing_is_on_its_way(ward: Ward) -> bool:
+    connection = ward.loop.redis
+    return not any(len(queue(connection, name)) for name in (LEARN, SYNC)) and not connection.exists(
+        f"prepal:lock:{ward.project}"
+    )
 
 
 @contextmanager
