@@ -96,7 +96,8 @@ def _try_beliefs(
     beliefs = training.beliefs(places, judged.student)
     if teacher is None or beliefs is None:
         return None
-    training.console.print(f"On from there, with beliefs of {len(beliefs.texts)} texts without a label.")
+    how = "On from there" if training.goes_on else "Once more"
+    training.console.print(f"{how}, with beliefs of {len(beliefs.texts)} texts without a label.")
     believing = training.judged_run(places, JUDGED + BELIEFS, asked, beliefs)
     if believing.interrupted:
         judged.interrupted = True
