@@ -99,8 +99,20 @@ def write() -> list[Goal]:
     ahead = [mean[name, AUTO] - mean[name, RANDOM] for name in measured]
     words = statistics.fmean(mean[name, WORDS] - mean[name, LIVE] for name in measured)
     goals = [
-        Goal(f"{len(measured)} sets: {AUTO}, above {RANDOM}", statistics.fmean(ahead), 0.0, at_least=True, digits=4),
-        Goal(f"{len(measured)} sets: {WORDS}, above {LIVE}", words, _WORDS_BEHIND, at_least=True, digits=4),
+        Goal(
+            f"{AUTO}, above {RANDOM}, of {len(COUNTS)} sets {len(measured)}",
+            statistics.fmean(ahead),
+            0.0,
+            at_least=True,
+            digits=4,
+        ),
+        Goal(
+            f"{WORDS}, above {LIVE}, of {len(COUNTS)} sets {len(measured)}",
+            words,
+            _WORDS_BEHIND,
+            at_least=True,
+            digits=4,
+        ),
     ]
     rows = []
     for name in measured:
