@@ -1,6 +1,7 @@
 """Compares the final model with a logistic regression and with transformers' own training, on labels chosen by auto."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -14,6 +15,21 @@ from benchmarks.final_model.trials import MAIN, MANY, TRIALS, read_trial
 from benchmarks.sections import end
 
 
+def _measured_on(command: Callable[..., None]) -> Callable[..., None]:
+    """What is measured, and on which texts."""
+    for option in (
+        click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True),
+        click.option("--seeds", default=3, show_default=True, help="of choosing and of training, on each set"),
+        click.option(
+            "--texts", default=1000, show_default=True, help="of the test set that are measured on: the first ones"
+        ),
+        click.option("--pool", default=3000, show_default=True, help="texts to choose from: the first ones"),
+        click.option("--only", default="", help="only sets that have this in their name"),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group()
 def main() -> None:
     """Compare the final model with its alternatives.
@@ -23,11 +39,7 @@ def main() -> None:
 
 
 @main.command("run")
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--seeds", default=3, show_default=True, help="of choosing and of training, on each set")
-@click.option("--texts", default=1000, show_default=True, help="of the test set that are measured on: the first ones")
-@click.option("--pool", default=3000, show_default=True, help="texts to choose from: the first ones")
-@click.option("--only", default="", help="only sets that have this in their name")
+@_measured_on
 def run_all(data: Path, seeds: int, texts: int, pool: int, only: str) -> None:
     """Run what is missing; DATA has a folder for each set, with train.jsonl and test.jsonl."""
     console = Console(stderr=True)
@@ -46,11 +58,7 @@ def run_all(data: Path, seeds: int, texts: int, pool: int, only: str) -> None:
 
 
 @main.command("delivered")
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--seeds", default=3, show_default=True, help="of choosing and of training, on each set")
-@click.option("--texts", default=1000, show_default=True, help="of the test set that are measured on: the first ones")
-@click.option("--pool", default=3000, show_default=True, help="texts to choose from: the first ones")
-@click.option("--only", default="", help="only sets that have this in their name")
+@_measured_on
 def run_delivered(data: Path, seeds: int, texts: int, pool: int, only: str) -> None:
     """Run what is missing: few labels of auto with beliefs, beside three times as many random ones."""
     console = Console(stderr=True)

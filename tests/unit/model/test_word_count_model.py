@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from skops.io import load
 
 from prepal.errors import PrepalError
-from prepal_workers.model.word_counts import FILE, WordCounts, one_hot, word_counter
+from prepal.learning.classifiers.decisions import marks
+from prepal_workers.model.word_counts import FILE, WordCounts, word_counter
 from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.counting import check_wishes, count_words
 from prepal_workers.training.recipe import Wishes
@@ -43,7 +44,9 @@ def test_beliefs_of_other_texts_are_learnt_from() -> None:
     texts, labels = made_up(200, 3)
     few = np.array([np.flatnonzero(labels == label)[0] for label in range(3)])
     rest = np.setdiff1d(np.arange(200), few)
-    beliefs = Beliefs([texts[place] for place in rest], one_hot(labels[rest], 3), np.ones(len(rest), np.float32))
+    beliefs = Beliefs(
+        [texts[place] for place in rest], marks(labels[rest], 3).astype(np.float32), np.ones(len(rest), np.float32)
+    )
     tested, truth = made_up(300, 3, seed=1)
     plain, believing = (
         count_words([texts[place] for place in few], labels[few], 3, unlabelled=texts, beliefs=one).model
@@ -83,7 +86,7 @@ def test_what_is_read_again_says_the_same(
     if k == 1 and not multilabel:
         return
     texts, labels = made_up(60, max(k, 2), seed)
-    given_labels = (one_hot(labels, max(k, 2))[:, :k] > 0) if multilabel else labels
+    given_labels = marks(labels, max(k, 2))[:, :k] if multilabel else labels
     model = count_words(texts, given_labels, k).model
     before = model.logits(texts)
     model.soften(temperature)
@@ -102,7 +105,7 @@ def test_what_is_read_again_says_the_same(
 
 def test_several_labels_are_learnt_each_by_itself() -> None:
     texts, labels = made_up(200, 3)
-    both = one_hot(labels, 3) > 0
+    both = marks(labels, 3)
     both[:, 0] |= ["the" in text for text in texts]
     probabilities = count_words(texts, both, 3).model.predict_proba(texts)
     assert ((probabilities > 0.5) == both).mean() > 0.9

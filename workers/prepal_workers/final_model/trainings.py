@@ -84,7 +84,7 @@ class Training:
         data, wishes = self.data, self.wishes if method is None else replace(self.wishes, method=method)
         if self.counts_words:
             learnt, known = (data.texts_at(places), data.labels[places], len(data.label_names)), data.unlabelled
-            return count_words(*learnt, unlabelled=known, beliefs=beliefs, asked=asked)
+            return count_words(*learnt, unlabelled=known, beliefs=beliefs)
         judged_by = None if validation is None else (data.texts_at(validation), data.labels[validation])
         with Bar(self.console, title, lines=title == _TITLE) as bar:
             return train(

@@ -19,7 +19,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer
 
 from prepal.errors import PrepalError
-from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
 
 WORD_COUNTS = "word-counts"
@@ -170,11 +169,6 @@ class WordCounts:
     def _regressions(self) -> list[LogisticRegression]:
         last = self.pipeline[-1]
         return list(last.estimators_) if self.multilabel else [last]
-
-
-def one_hot(labels: Labels, k: int) -> NDArray[np.float32]:
-    """Labels `(n,)` int64 or `(n, k)` bool as targets `(n, k)` float32."""
-    return np.asarray(np.eye(k)[labels] if labels.ndim == 1 else labels, np.float32)
 
 
 def joined_lower(texts: Sequence[Text]) -> list[str]:

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
+from prepal.learning.classifiers.decisions import marks
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
-from prepal_workers.model.word_counts import WORD_COUNTS, WordCounts, one_hot
+from prepal_workers.model.word_counts import WORD_COUNTS, WordCounts
 from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.recipe import Recipe, Wishes
 from prepal_workers.training.training import Trained
@@ -36,7 +37,6 @@ def count_words(
     *,
     unlabelled: Sequence[Text] = (),
     beliefs: Beliefs | None = None,
-    asked: Sequence[Text] = (),
 ) -> Trained:
     """Fit a model of word counts.
 
@@ -46,12 +46,11 @@ def count_words(
         n_classes: k.
         unlabelled: texts without a label, which say which words there are.
         beliefs: what else is learnt from.
-        asked: other texts, which the model is asked.
 
     Raises:
         PrepalError: no word occurs in two texts.
     """
-    learnt, targets = [*texts], one_hot(labels, n_classes)
+    learnt, targets = [*texts], marks(labels, n_classes).astype(np.float32)
     repeats = 1 if beliefs is None else _REPEATS
     weights: NDArray[np.float32] = np.full(len(texts), repeats, np.float32)
     if beliefs is not None:
@@ -59,5 +58,4 @@ def count_words(
         targets, weights = np.vstack([targets, beliefs.targets]), np.concatenate([weights, beliefs.weights])
     model = WordCounts.fit(learnt, targets, weights, others=unlabelled, multilabel=labels.ndim == 2)
     recipe = Recipe(learning_rate=0.0, epochs=0, batch_size=0, method="logistic", repeats=repeats)
-    said = model.logits(asked) if len(asked) else None
-    return Trained(model, recipe, best_epoch=0, asked=said)
+    return Trained(model, recipe, best_epoch=0)

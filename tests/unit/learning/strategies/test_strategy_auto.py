@@ -55,6 +55,19 @@ def test_every_fourth_text_is_chosen_for_what_it_covers_whatever_is_doubted() ->
     assert kind[40:][picks].tolist() == [1, 0, 0, 0, 1]
 
 
+def test_with_names_doubtful_texts_come_from_the_start() -> None:
+    vectors, _ = blobs(2, 60)
+    names = np.eye(2, 8, dtype=np.float32)
+    learner = ActiveLearner(2, "auto", name_vectors=names)
+    learner.fit(vectors[:0], np.empty(0, np.int64), vectors)
+    probabilities = learner.predict_proba(vectors)
+    assert probabilities is not None
+    picks = learner.select(vectors, 6, np.random.default_rng(0))
+    margins = np.abs(probabilities[:, 0] - probabilities[:, 1])
+    # All but the first and the fifth, which are for what they cover.
+    assert margins[picks[[1, 2, 3, 5]]].max() < np.median(margins)
+
+
 @pytest.mark.parametrize("doubted", [1, 3, 30, 3000, 20_000])
 def test_of_large_pools_the_doubtful_part_is_looked_at_however_small_it_is(doubted: int) -> None:
     rng = np.random.default_rng(0)
