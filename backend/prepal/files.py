@@ -175,18 +175,18 @@ def write_whole(path: Path, content: bytes | Iterable[bytes], mode: int = 0o666)
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with _told_of(path):
+        with told_of(path):
             # Whoever made what lies there could have it open, or have pointed it elsewhere.
             partial.unlink(missing_ok=True)
             partial.touch(mode, exist_ok=False)
             file = partial.open("wb")
         with closing(file):
             for piece in [content] if isinstance(content, bytes) else content:
-                with _told_of(path):
+                with told_of(path):
                     file.write(piece)
-            with _told_of(path):
+            with told_of(path):
                 file.flush()
-        with _told_of(path):
+        with told_of(path):
             partial.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -195,7 +195,8 @@ def write_whole(path: Path, content: bytes | Iterable[bytes], mode: int = 0o666)
 
 
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
+def told_of(path: Path) -> Iterator[None]:
+    """Say of a place in one sentence why it cannot be written."""
     try:
         yield
     except OSError as error:

@@ -49,6 +49,9 @@ class Settings(BaseModel):
         description="Encoder: a hub name or a local folder; #windows at its end: all of long texts.",
     )
     prepal_strategy: str = Field("auto", description="Strategy that chooses what is labelled next.")
+    prepal_adapt: Literal["auto", "off"] = Field(
+        "auto", description="Whether `prepal worker adapt` trains each project's encoder on its labels: auto, or off."
+    )
     prepal_audit_fraction: float = Field(
         0.1,
         ge=0,

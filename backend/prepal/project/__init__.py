@@ -2,10 +2,11 @@
 
 from prepal.project.mending import mend, readable
 from prepal.project.project import Project, all_projects
-from prepal.project.states import MODEL_VERSION, Compared, Info, Ranking, RoundRecord, Trouble
+from prepal.project.states import MODEL_VERSION, Adaptation, Compared, Info, Ranking, RoundRecord, Trouble
 
 __all__ = [
     "MODEL_VERSION",
+    "Adaptation",
     "Compared",
     "Info",
     "Project",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import redis
 
 from prepal.errors import PrepalError
@@ -69,12 +70,13 @@ _PLAIN: dict[Callable[[str, Project], object], tuple[str, ...]] = {
     _integer: ("facts", "labels-before", "last-task", "looked-until", "publications", "tasks-version"),
     _real: ("reading-s", "score-floor"),
     _set: ("missed", "missed:figures", "missed:reading"),
-    _string: ("backend-url", "created", "encoder", "info", "judged", "left"),
+    _string: ("adapted", "adapting", "backend-url", "created", "encoder", "info", "judged", "left"),
 }
 # What is read as one, by the names of its keys.
 _READERS: dict[tuple[str, ...], Reader] = {
     **{(name,): partial(read, name) for read, names in _PLAIN.items() for name in names},
     ("accuracies",): lambda p: [(int(found["labels"]), *_accuracy(found)) for found in p.accuracies()],
+    ("adaptation",): lambda p: [float(right) for right in p.adaptation.accuracy.values()],
     ("annotations",): lambda p: p.annotations(),
     ("arrived", "vectors-version"): lambda p: p.arrived_since(-1) and p.connection.llen(p.key("arrived")),
     ("audits",): lambda p: p.audits(),
@@ -88,6 +90,7 @@ _READERS: dict[tuple[str, ...], Reader] = {
     ("compared",): lambda p: p.compared(),
     ("expected",): lambda p: p.expected and [p.expected["labels"], p.expected["accuracy"]],
     ("gone",): lambda p: {name: float(value) for name, value in _hash(p, "gone").items()},
+    ("learnt-by",): lambda p: [np.frombuffer(ids, "S32") for ids in _hash(p, "learnt-by").values()],
     ("overtaken",): lambda p: [(float(count), float(until)) for count, until in p.overtaken().values()],
     ("postponed",): lambda p: [sorted(people) for people in p.postponed().values()],
     ("predictions",): lambda p: _id_map(p.predictions),
@@ -98,6 +101,7 @@ _READERS: dict[tuple[str, ...], Reader] = {
     ("seen",): lambda p: _id_map(p.seen),
     ("serving",): lambda p: p.is_serving,
     ("shown",): lambda p: [(list(chosen), float(sure), bool(h)) for chosen, sure, h in p.shown().values()],
+    ("temperatures",): lambda p: [1 / float(value) for value in _hash(p, "temperatures").values()],
     ("texts",): lambda p: (len(p.texts), p.task_texts()[1].astype(str)),
     ("troubles",): lambda p: p.troubles(),
     ("unembeddable",): lambda p: p.unembeddable(),

@@ -1,17 +1,21 @@
 """One project: what it is, and the parts of what is remembered of it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
+import numpy as np
 import redis
+from numpy.typing import NDArray
 
 from prepal import records
 from prepal.labels.events import unix_time
+from prepal.learning.adapting import is_due
 from prepal.project.part import Stored, Value
 from prepal.project.rounds import Rounds
-from prepal.project.states import Info
+from prepal.project.states import Adaptation, Info
+from prepal.vectors import encoders
 
 _PROJECTS = "prepal:projects"
 # What Label Studio cannot tell again, and how long it is kept of a project that Label Studio no longer has.
@@ -24,12 +28,23 @@ _SAYINGS, _SAID_FOR_S = 3, 300.0
 class Project(Rounds):
     """Redis' copy of one project. Every write that a round must know of also counts one more fact."""
 
+    adapting = Stored("adapting", bytes.decode, "")
+    """How far the training of its encoder is; "" while nobody trains one."""
     backend_url = Value("backend-url", bytes.decode, "")
     """The address under which the backend was connected; "" where that is not known."""
     left = Value("left", bytes.decode, "")
     """Why the project is no longer served though it was connected; "" while it is."""
+    adapted = Value("adapted", bytes.decode, "")
+    """The adapted encoder that the ranking is to rest on, by its identity; "" for that of the settings."""
+    adaptation = Stored("adaptation", lambda raw: records.read(Adaptation, raw) or Adaptation(), Adaptation())
+    """What came of the last adaptation."""
     info = Stored("info", lambda raw: records.read(Info, raw) or Info(), Info())
     """What the project is."""
+
+    @property
+    def encoders(self) -> set[str]:
+        """The encoder that the ranking rests on, and the adapted one that it is to rest on, by their identities."""
+        return {name for name in (self.encoder, self.adapted) if name}
 
     def register(self) -> bool:
         """Remember that the project exists; tells whether it is new."""
@@ -86,6 +101,68 @@ class Project(Rounds):
                 pipe.set(self.key("info"), records.dumps(asdict(info)))
                 pipe.incr(self.key("facts"))
                 pipe.execute()
+
+    def note_adaptation(self, tried: Adaptation, learnt: NDArray[np.bytes_]) -> None:
+        """Remember what came of an adaptation; its encoder, if there is one, is what the ranking is to rest on.
+
+        Args:
+            tried: what came of it.
+            learnt: (n,) S32, text ids of the labels that the encoder learnt from: none of them can judge it.
+        """
+        with self.connection.pipeline() as pipe:
+            pipe.set(self.key("adaptation"), records.dumps(asdict(tried)))
+            if tried.encoder:
+                pipe.set(self.key("adapted"), tried.encoder)
+                pipe.hset(self.key("learnt-by"), tried.encoder, learnt.astype("S32").tobytes())
+                pipe.hset(self.key("temperatures"), tried.encoder, tried.temperature)
+            pipe.incr(self.key("facts"))
+            pipe.execute()
+
+    def encoder_wanted(self, base: str, *, adapts: bool) -> str:
+        """The encoder that the ranking is to rest on, by its identity.
+
+        Args:
+            base: the encoder of the settings, by its identity; one that was adapted from another is not wanted.
+            adapts: whether adapted encoders are wanted at all.
+        """
+        adapted = self.adapted
+        return adapted if adapts and adapted and encoders.base_of(adapted) == base else base
+
+    def adapted_encoders(self) -> list[str]:
+        """The adapted encoders of which it is known what they learnt from."""
+        return [name.decode() for name in cast(list[bytes], self.connection.hkeys(self.key("learnt-by")))]
+
+    def learnt_by(self, encoder: str) -> NDArray[np.bytes_]:
+        """(n,) S32: text ids of the labels that an adapted encoder learnt from."""
+        raw = cast(bytes | None, self.connection.hget(self.key("learnt-by"), encoder))
+        return np.frombuffer(raw or b"", "S32")
+
+    def is_to_be_adapted(self, labels: int) -> bool:
+        """Whether an encoder is to be trained on so many labels, by how many there were the last time."""
+        last = self.adaptation
+        return is_due(labels, last.labels, time.time() - last.finished_at, last.seconds)
+
+    def temperature(self, encoder: str) -> float:
+        """What the logits of a classifier on an encoder's vectors are to be divided by."""
+        return float(cast(bytes | None, self.connection.hget(self.key("temperatures"), encoder)) or 1)
+
+    def lose_adapted(self) -> None:
+        """Note that the adapted encoder that is wanted is nowhere any more: another one may be trained at once."""
+        self.connection.delete(self.key("adapted"), self.key("adaptation"))
+
+    def forget_adapted(self, kept: Collection[str]) -> list[str]:
+        """Forget what adapted encoders learnt from, but for some, and those that the ranking rests on or is to.
+
+        Returns the identities of those that are forgotten.
+        """
+        known = self.adapted_encoders()
+        # These are read last: an adaptation that is noted meanwhile is either not known, or wanted.
+        used = {*kept, self.adapted, self.encoder}
+        gone = [name for name in known if name not in used]
+        if gone:
+            self.connection.hdel(self.key("learnt-by"), *gone)
+            self.connection.hdel(self.key("temperatures"), *gone)
+        return gone
 
     def remember_before(self, settings: Mapping[str, Any]) -> None:
         """Remember how Label Studio was set before it was connected; later calls change nothing."""

@@ -48,6 +48,28 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """What came of training the project's encoder on its labels, the last time that it was tried."""
+
+    base: str = ""
+    """The encoder that training started from, by its identity."""
+    labels: int = 0
+    """How many labels the project had."""
+    finished_at: float = 0.0
+    seconds: float = 0.0
+    encoder: str = ""
+    """The adapted encoder, by its identity; "" where it was not better."""
+    judged: int = 0
+    """By how many labels it was judged that it had not learnt from."""
+    accuracy: dict[str, float] = field(default_factory=dict)
+    """Of these, by the classifier on `base` vectors and on `adapted` ones."""
+    temperature: float = 1.0
+    """What the logits of the classifier on its vectors are to be divided by."""
+    note: str = ""
+    """Why there is none, in a sentence; "" where there is one."""
+
+
+@dataclass(frozen=True)
 class RoundRecord:
     """What `status` tells of the newest finished round."""
 

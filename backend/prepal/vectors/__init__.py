@@ -1,25 +1,36 @@
-"""The vector cache: every text once for each encoder, whichever projects have it."""
+"""The vector cache: every text once for each encoder, whichever projects have it; and encoders that were adapted."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from prepal.vectors.ids import TERMS_TABLE, table_name, text_id, text_ids, text_keys
+from prepal.vectors.ids import FILES, TERMS_TABLE, files_table, table_name, text_id, text_ids, text_keys
 
 if TYPE_CHECKING:
+    from prepal.vectors.adapted import AdaptedEncoders, LostEncoderError
     from prepal.vectors.table import TextTable, VectorTable
     from prepal.vectors.terms import TermTable
 
 __all__ = [
+    "FILES",
     "TERMS_TABLE",
+    "AdaptedEncoders",
+    "LostEncoderError",
     "TermTable",
     "TextTable",
     "VectorTable",
+    "files_table",
     "table_name",
     "text_id",
     "text_ids",
     "text_keys",
 ]
-_TABLES = {"TextTable": "table", "VectorTable": "table", "TermTable": "terms"}
+_TABLES = {
+    "AdaptedEncoders": "adapted",
+    "LostEncoderError": "adapted",
+    "TermTable": "terms",
+    "TextTable": "table",
+    "VectorTable": "table",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

@@ -3,7 +3,9 @@
 Whoever overwrites the weights in a folder has another encoder under the same name, and vectors of two encoders must
 never meet. So an encoder in a folder is called by its path and by a hash of its files, `/models/mine#0f3a…`: that is
 its **identity**, after which its table, its waiting texts and its jobs are named. Embed workers tell Redis what a name
-means to them, for those who do not have the folder. Names of the hub are their own identity.
+means to them, for those who do not have the folder. Names of the hub are their own identity. An **adapted** encoder,
+which was trained on a project's labels, is called by its base, the project, how many labels there were, and a hash of
+its files, `/models/mine#0f3a…@7-100-5be1…`: it is nobody's setting, and lies in the vector cache (`adapted.py`).
 """
 
 import hashlib
@@ -11,7 +13,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +26,13 @@ from prepal.errors import PrepalError
 
 WINDOWS = "#windows"
 """At the end of an encoder's name: texts longer than it reads are the mean over windows."""
-_CONTENT_DIGITS = 16
-_NAME = re.compile(rf"(?P<weights>.*?)(?P<content>#[0-9a-f]{{{_CONTENT_DIGITS}}})?(?P<windows>{WINDOWS})?", re.DOTALL)
+CONTENT_DIGITS = 16
+"""Of a hash of an encoder's files, in hexadecimal digits."""
+_NAME = re.compile(
+    rf"(?P<base>(?P<weights>.*?)(?P<content>#[0-9a-f]{{{CONTENT_DIGITS}}})?(?P<windows>{WINDOWS})?)"
+    rf"(?P<adapted>@[1-9]\d*-\d+-[0-9a-f]{{{CONTENT_DIGITS}}})?",
+    re.DOTALL,
+)
 # Redis hash: what was told of each name.
 _NAMES = "prepal:encoders"
 # File systems tell times as coarsely as this: what is younger may be written once more and look the same.
@@ -55,6 +62,28 @@ def weights(encoder: str) -> str:
     return _part(encoder, "weights")
 
 
+def adapted_name(base: str, project: int, labels: int, content: str) -> str:
+    """What an encoder is called that was trained, from a base, on so many labels of a project.
+
+    Args:
+        base: the identity of the encoder that training started from.
+        project: its number.
+        labels: how many it learnt from.
+        content: a hash of its files, `CONTENT_DIGITS` long.
+    """
+    return f"{base}@{project}-{labels}-{content}"
+
+
+def base_of(encoder: str) -> str:
+    """The encoder that an adapted one was trained from; any other is its own base."""
+    return _part(encoder, "base")
+
+
+def is_adapted(encoder: str) -> bool:
+    """Whether an encoder was trained on a project's labels, by its name."""
+    return bool(_part(encoder, "adapted"))
+
+
 def identity(encoder: str, connection: redis.Redis | None = None) -> str:
     """What a name means: by the files in its folder, or, where others have that folder, by what these tell Redis.
 
@@ -62,7 +91,7 @@ def identity(encoder: str, connection: redis.Redis | None = None) -> str:
         encoder: a name as in PREPAL_ENCODER, or an identity, which stays what it is.
         connection: to Redis; it also spares the reading of files that somebody has read.
     """
-    if _part(encoder, "content"):
+    if _part(encoder, "content") or is_adapted(encoder):
         return encoder
     told = None if connection is None else _announced(encoder, connection)
     seen = look(weights(encoder))
@@ -86,7 +115,7 @@ def here(encoder: str) -> str:
         PrepalError: the files cannot be read, or it is an identity and they are others by now.
     """
     folder, content = weights(encoder), _part(encoder, "content")
-    if not os.path.isdir(folder):
+    if is_adapted(encoder) or not os.path.isdir(folder):
         return encoder
     try:
         by_files = f"{folder}#{_content(folder)}{_part(encoder, 'windows')}"
@@ -127,6 +156,14 @@ def look(folder: str) -> Look:
     return Look(digest.hexdigest(), time.time_ns() - newest_ns > _SETTLED_NS) if newest_ns else Look()
 
 
+def content_hash(files: Iterable[tuple[str, bytes]]) -> str:
+    """A hash of files, `CONTENT_DIGITS` long: of the name of each and the SHA-256 of what is in it, in this order."""
+    whole = hashlib.sha256()
+    for name, content in files:
+        whole.update(hashlib.sha256(os.fsencode(name)).digest() + content)
+    return whole.hexdigest()[:CONTENT_DIGITS]
+
+
 def _part(encoder: str, name: str) -> str:
     parts = _NAME.fullmatch(encoder)
     assert parts is not None
@@ -150,12 +187,11 @@ def _remembered(folder: str, _: Look) -> str:
 
 
 def _read(folder: str) -> str:
-    whole = hashlib.sha256()
+    files = []
     for path in _files(folder):
         with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").digest()
-        whole.update(hashlib.sha256(os.fsencode(path.relative_to(folder))).digest() + content)
-    return whole.hexdigest()[:_CONTENT_DIGITS]
+            files.append((str(path.relative_to(folder)), hashlib.file_digest(file, "sha256").digest()))
+    return content_hash(files)
 
 
 def _files(folder: str) -> Iterator[Path]:

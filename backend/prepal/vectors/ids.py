@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 TERMS_TABLE = "terms"
 """Name of the table of terms, which are of no encoder."""
+FILES = "-files"
+"""At the end of the name of a table that holds an adapted encoder itself."""
 # Odd numbers that spread the digits of an id over all bits.
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 
@@ -38,3 +40,8 @@ def table_name(encoder: str) -> str:
     """Name of an encoder's table, by its identity: readable, and different for every encoder."""
     slug = re.sub(r"[^a-z0-9]+", "-", encoder.lower()).strip("-")[-60:].strip("-")
     return f"{slug}-{hashlib.blake2b(encoder.encode(), digest_size=4).hexdigest()}"
+
+
+def files_table(encoder: str) -> str:
+    """Name of the table of an adapted encoder's files, by its identity."""
+    return table_name(encoder) + FILES

@@ -5,7 +5,7 @@ import os
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -93,6 +93,14 @@ class TextTable:
             table = self._table()
             if table is not None and len(ids):
                 table.delete(where(ids))
+
+    def drop(self) -> None:
+        """Delete the table, if there is one."""
+        with self._explained("written"):
+            if self._table() is not None:
+                self._opened = None
+                with suppress(ValueError):  # another process was quicker
+                    lancedb.connect(self.uri).drop_table(self.name)
 
     def compact(self) -> None:
         """Join small pieces and drop old versions; others may read and append meanwhile."""
@@ -185,16 +193,21 @@ class TextTable:
         self._opened = table
         return table
 
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, OSError) as error:
-            cause = str(error).partition(", /")[0]
-            raise PrepalError(
-                f"The vector cache {self.name} in {self.uri} cannot be {what} ({cause}): repair it, "
-                "or name another folder in PREPAL_VECTORS and all texts are embedded again."
-            ) from error
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        return explained(self.name, self.uri, what)
+
+
+@contextmanager
+def explained(name: str, uri: str, what: str) -> Iterator[None]:
+    """Say of a table in one sentence why it cannot be read, written or compacted."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        cause = str(error).partition(", /")[0]
+        raise PrepalError(
+            f"The vector cache {name} in {uri} cannot be {what} ({cause}): repair it, "
+            "or name another folder in PREPAL_VECTORS and all texts are embedded again."
+        ) from error
 
 
 class VectorTable(TextTable):

@@ -18,13 +18,20 @@ from prepal.learner.memory.memory import Memory
 from prepal.project import Project
 from prepal.queues.waiting import WaitingTexts
 from prepal.settings import Settings
-from prepal.vectors import TERMS_TABLE, TermTable, VectorTable, text_id
+from prepal.vectors import TERMS_TABLE, AdaptedEncoders, TermTable, VectorTable, table_name, text_id
 
 OLD, NEW = "some/old-encoder", "some/new-encoder"
 
 
 def ids_of(count: int) -> list[str]:
     return [text_id(f"text {number}") for number in range(count)]
+
+
+def saved(folder: Path, seed: int) -> Path:
+    """A folder with what could be an encoder's weights."""
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(np.random.default_rng(seed).bytes(50_000))
+    return folder
 
 
 @pytest.fixture
@@ -138,6 +145,51 @@ def test_terms_are_shown_as_of_all_projects_and_pruned_like_vectors(
     upkeep.prune(redis, uri, list(found.values()))
     assert TermTable(uri).missing(ids_of(15)) == ids_of(15)[10:]
     assert not VectorTable(uri, OLD).missing(ids_of(10))
+
+
+def test_adapted_encoders_are_shown_with_their_projects_and_pruned_when_none_uses_them(
+    project: Project, redis: redis.Redis, uri: str, tmp_path: Path
+) -> None:
+    store, wanted = AdaptedEncoders(uri), Project(redis, 8)
+    wanted.register()
+    wanted.put_tasks({100: ids_of(1)[0]}, {})
+    ranked_by, to_be, old = (
+        store.put(saved(tmp_path / str(number), number), NEW, number, 100) for number in (project.id, wanted.id, 9)
+    )
+    project.encoder, wanted.adapted = ranked_by, to_be
+    for name in (NEW, ranked_by, to_be, old):
+        VectorTable(uri, name).append(ids_of(10), np.ones((10, 3), np.float16))
+    found = {one.table: one for one in upkeep.survey(redis, uri, NEW)}
+    told = [found[table_name(name)] for name in (NEW, ranked_by, to_be, old)]
+    assert [one.projects for one in told] == [[7, 8], [7], [8], []]
+    assert [one.encoder for one in told] == [NEW, ranked_by, to_be, None]
+    files = found["*-files"]
+    assert (files.encoder, files.rows, files.unused, files.projects) == (upkeep.ADAPTED, 3, 1, [7, 8])
+    assert 3 * 50_000 < files.bytes < 4 * 50_000
+    assert len(found) == 5
+
+    upkeep.prune(redis, uri, list(found.values()))
+    left = {one.table: one for one in upkeep.survey(redis, uri, NEW)}
+    assert found.keys() - left.keys() == {table_name(old)}
+    assert (left["*-files"].rows, left["*-files"].unused) == (2, 0)
+    assert store.names() == sorted([ranked_by, to_be])
+    # Who has gone back uses it no more.
+    wanted.adapted = ""
+    upkeep.prune(redis, uri, upkeep.survey(redis, uri, NEW))
+    assert store.names() == [ranked_by]
+    assert not {table_name(to_be)} & {one.table for one in upkeep.survey(redis, uri, NEW)}
+
+
+def test_prepal_vectors_prunes_adapted_encoders(project: Project, redis_url: str, uri: str, tmp_path: Path) -> None:
+    AdaptedEncoders(uri).put(saved(tmp_path / "saved", 1), OLD, project.id, 100)
+    environment = {**os.environ, "REDIS_URL": redis_url, "PREPAL_VECTORS": uri, "PREPAL_ENCODER": OLD}
+    command = [str(Path(sys.executable).parent / "prepal"), "vectors", "--json", "--prune"]
+    asked = subprocess.run(command, env=environment, input="n\n", capture_output=True, text=True, check=True)
+    assert "Delete 0 vectors and 1 adapted encoders that no project uses?" in asked.stderr
+    (told,) = json.loads(asked.stdout)["tables"]
+    assert (told["encoder"], told["rows"], told["unused"], told["projects"]) == ("(adapted encoders)", 1, 1, [])
+    done = subprocess.run([*command, "--yes"], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["tables"] == []
 
 
 def test_prepal_vectors_asks_before_it_deletes(project: Project, redis_url: str, uri: str) -> None:
