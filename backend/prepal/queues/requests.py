@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEARN, SYNC = "learn", "sync"
+ADAPT = "adapt"
+ADAPT_JOB = "prepal_workers.adapt.adapt"
 # Which job waits on which queue.
 QUEUES = {"round": LEARN, **dict.fromkeys(("read", "reconcile", "verify", "judge", "tail", "freshen"), SYNC)}
 _JOB_TIMEOUT_S = 3600
 # A request for a job outlives a lost queue by this much at most.
 _REQUEST_S = 30
+# A training of many labels takes hours; until one begins, others may be before it.
+_ADAPT_TIMEOUT_S = 24 * 3600
 
 
 def request_round(connection: redis.Redis, number: int) -> None:
@@ -32,17 +36,19 @@ def request_sync(connection: redis.Redis, number: int, *, full: bool = False) ->
     request(connection, "reconcile" if full else "read", number)
 
 
-def vectors_arrived(connection: redis.Redis, number: int, texts: Sequence[str]) -> None:
+def vectors_arrived(connection: redis.Redis, number: int, encoder: str, texts: Sequence[str]) -> None:
     """Note that texts of the project of this number have become vectors, and let a round follow.
 
-    Their ids are given; none when nothing waits any more.
+    Their ids are given; none when nothing waits any more. Vectors of an encoder on which the ranking does not rest are
+    no news to a round, which reads them all as soon as the ranking comes to rest on them.
     """
     project = Project(connection, number)
-    if texts:
-        project.add_vectors(texts)
-    else:
-        project.add_fact()
-    request_round(connection, number)
+    if project.encoder in (None, encoder):
+        if texts:
+            project.add_vectors(texts)
+        else:
+            project.add_fact()
+        request_round(connection, number)
     if project.has_unread_tasks:
         request_sync(connection, number)
 
@@ -59,6 +65,26 @@ def request(connection: redis.Redis, job: str, number: int) -> None:
             failure_ttl=3600,
             description=f"{job} of project {number}",
         )
+
+
+def request_adaptation(connection: redis.Redis, number: int) -> None:
+    """Let a project's encoder be trained on its labels, unless that waits already or somebody is at it."""
+    if connection.exists(adapting_lock(number)):
+        return
+    if connection.set(mark("adapt", number), 1, nx=True, ex=_ADAPT_TIMEOUT_S):
+        queue(connection, ADAPT).enqueue(
+            ADAPT_JOB,
+            number,
+            job_timeout=_ADAPT_TIMEOUT_S,
+            result_ttl=0,
+            failure_ttl=_ADAPT_TIMEOUT_S,
+            description=f"adapt the encoder of project {number}",
+        )
+
+
+def adapting_lock(number: int) -> str:
+    """Redis key of the lock of whoever trains the encoder of a project."""
+    return f"prepal:lock:{number}:adapting"
 
 
 def function(job: str) -> str:

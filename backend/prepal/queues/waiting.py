@@ -4,17 +4,20 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import redis
 from redis.exceptions import LockError
 
-from prepal.queues.requests import queue, vectors_arrived
+from prepal.project import Project
+from prepal.queues.requests import queue, request_round, vectors_arrived
 from prepal.vectors import encoders, table_name
 
 if TYPE_CHECKING:
     from rq import Queue
     from rq.job import Job
+
+    from prepal.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,13 @@ class WaitingTexts:
         self._add = connection.register_script(_ADD)
         self._done = connection.register_script(_DONE)
 
+    @classmethod
+    def wanted(cls, project: Project, settings: "Settings") -> Self:
+        """What waits for the encoder that a project's ranking is to rest on."""
+        base = encoders.identity(settings.prepal_encoder, project.connection)
+        adapts = settings.prepal_adapt != "off"
+        return cls(project.connection, project.encoder_wanted(base, adapts=adapts))
+
     @cached_property
     def queue(self) -> "Queue":
         """The jobs that embed texts."""
@@ -99,7 +109,9 @@ class WaitingTexts:
 
     @cached_property
     def _at(self) -> "_Keys":
-        return _Keys(*(f"prepal:waiting:{table_name(self.encoder)}:{part}" for part in _Keys._fields))
+        keys = _Keys(*(f"prepal:waiting:{table_name(self.encoder)}:{part}" for part in _Keys._fields))
+        # Adapted encoders are as fast as their base.
+        return keys._replace(rate=f"prepal:waiting:{table_name(encoders.base_of(self.encoder))}:rate")
 
     def __len__(self) -> int:
         return int(self._connection.hlen(self._at.texts))
@@ -180,18 +192,21 @@ class WaitingTexts:
         # A worker that is killed before the texts are marked as done tells the projects twice rather than never.
         told = self.projects(embedded)
         for number, keys in told.items():
-            vectors_arrived(self._connection, number, keys)
+            vectors_arrived(self._connection, number, self.encoder, keys)
         late = self.done(embedded)
         for key, reason in refused.items():
             log.warning("text %s cannot be embedded: %s", key, reason)
             for number in self.set_aside(key, reason):
                 late.setdefault(number, [])
-        # Once nothing waits, the tasks that are left get their place in the ranking: the round must see that.
+        # Once nothing waits, the tasks that are left get their place in the ranking, or it comes to rest on this
+        # encoder: a round must see that.
         is_last = not len(self)
         for number, keys in late.items():
             more = sorted(set(keys) - set(told.get(number, ())))
             if more or number not in told or is_last:
-                vectors_arrived(self._connection, number, more)
+                vectors_arrived(self._connection, number, self.encoder, more)
+            if is_last:
+                request_round(self._connection, number)
 
     def failures(self, ids: Iterable[str]) -> dict[str, str]:
         """Why texts were set aside, for those of the ids that were."""
@@ -204,7 +219,7 @@ class WaitingTexts:
 
     def forget(self) -> None:
         """Let nothing wait for this encoder any more."""
-        self._connection.delete(*self._keys, self._at.rate)
+        self._connection.delete(*self._keys, *([] if encoders.is_adapted(self.encoder) else [self._at.rate]))
 
     def requeue_lost(self) -> int:
         """Queue the texts that wait while no job will embed them; returns how many there were.

@@ -67,6 +67,20 @@ def test_texts_wait_in_chunks_until_they_are_done(waiting: WaitingTexts) -> None
     assert waiting.among(ids) == set(ids[5:])
 
 
+def test_an_adapted_encoder_is_as_fast_as_its_base(redis: redis.Redis, waiting: WaitingTexts) -> None:
+    adapted = WaitingTexts(redis, f"{ENCODER}@7-100-0123456789abcdef")
+    waiting.note_rate(100, 2.0)
+    assert adapted.rate == 50
+    adapted.add(texts_of(200), project=1)
+    assert [len(job.args[1]) for job in waiting.queue.get_jobs()] == [150, 50]
+    assert len(waiting) == 0
+    adapted.forget()
+    assert len(adapted) == 0
+    assert waiting.rate == 50
+    waiting.forget()
+    assert waiting.rate is None
+
+
 def test_a_text_that_waits_already_is_not_queued_twice_and_is_told_to_both_projects(waiting: WaitingTexts) -> None:
     texts = texts_of(3)
     assert waiting.add(texts, project=1) == 3

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,9 @@ from transformers import (
     RobertaModel,
 )
 
+from prepal.errors import PrepalError
 from prepal.labels.label_config import FIELD_MARK
+from prepal.vectors import encoders
 from prepal_workers.encoder import batches, precision
 from prepal_workers.encoder.encoder import WINDOWS, Encoder, prompt_of
 from prepal_workers.encoder.weights import DEFAULT_ENCODER
@@ -239,6 +242,32 @@ resource.setrlimit(resource.RLIMIT_AS, (held + 400_000_000, -1))
 found = encoder.encode(texts)
 np.testing.assert_allclose(found.astype(float), np.resize(expected[0].astype(float), found.shape), atol=2e-3)
 """
+
+
+def test_an_adapted_encoder_reads_texts_as_its_base_does_wherever_its_files_lie(tmp_path: Path) -> None:
+    base = tmp_path / "multilingual-e5-small"
+    shutil.copytree(get_model_path(), base)
+    texts = [*TEXTS, "the printer on the second floor does not answer " * 100]
+    own = Encoder(f"{base}{WINDOWS}", dtype=torch.float32)
+    identity = encoders.adapted_name(own.identity, 7, 100, "0123456789abcdef")
+    files = tmp_path / "files"
+    shutil.copytree(base, files)
+    adapted = Encoder(identity, folder=str(files), dtype=torch.float32)
+    assert adapted.identity == identity
+    shutil.rmtree(files)
+    shutil.rmtree(base)
+    assert adapted.is_as_loaded()
+    assert not own.is_as_loaded()
+    np.testing.assert_array_equal(adapted.encode(texts), own.encode(texts))
+    # Neither without the prompt nor without the windows.
+    plain = Encoder(DEFAULT_ENCODER, dtype=torch.float32).encode(texts)
+    assert cosines(adapted.encode(texts), plain).max() < 0.999
+
+
+def test_an_adapted_encoder_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "no such thing"}))
+    with pytest.raises(PrepalError, match=r"The encoder some/base@7-100-0123456789abcdef cannot be loaded \(.*\): use"):
+        Encoder("some/base@7-100-0123456789abcdef", folder=str(tmp_path))
 
 
 def test_batches_get_smaller_when_memory_runs_out() -> None:

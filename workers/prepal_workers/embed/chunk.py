@@ -16,6 +16,7 @@ from rq.timeouts import BaseTimeoutException
 from prepal.errors import PrepalError
 from prepal.queues.recovery import SUSPECT
 from prepal.queues.waiting import WaitingTexts
+from prepal.vectors import LostEncoderError, VectorTable
 from prepal_workers.embed.own_encoder import OwnEncoder
 from prepal_workers.encoder.encoder import Encoder
 
@@ -76,33 +77,39 @@ class Chunks:
 
     def embed_chunk(self, encoder: str, text_ids: list[str]) -> None:
         """Job: embed those of the texts that still wait, and tell the projects that wait for them."""
-        job, own = get_current_job(), self._own
+        job = get_current_job()
         if job is None:
             raise PrepalError("Texts are embedded by `prepal worker embed` only.")
-        if encoder != own.encoder.identity or not own.encoder.is_as_loaded():
+        waiting = WaitingTexts(job.connection, encoder)
+        try:
+            loaded = self._own.of(encoder)
+        except LostEncoderError as error:
+            log.warning("%d texts are not embedded: %s", len(waiting), error)
+            waiting.forget()
+            return
+        if loaded is None or not loaded.is_as_loaded():
             # Whoever asked for it has another encoder by now; should a worker have this one, it queues the texts again.
             log.info("%d texts are for the encoder %s and are left to a worker that has it", len(text_ids), encoder)
             return
-        waiting = WaitingTexts(job.connection, encoder)
         if job.meta.get("abandoned", 0) < SUSPECT:
-            self._embed_waiting(waiting, text_ids)
+            self._embed_waiting(loaded, waiting, text_ids)
             return
         # One of them may be what ends the workers: by itself it is found, and the others do not suffer from it.
         for key in text_ids:
             if waiting.among([key]) and waiting.begin(key) > _MOST_ENDED:
                 waiting.finish([key], {key: f"its worker ended {_MOST_ENDED} times while it embedded it"})
             else:
-                self._embed_waiting(waiting, [key])
+                self._embed_waiting(loaded, waiting, [key])
 
-    def _embed_waiting(self, waiting: WaitingTexts, text_ids: list[str]) -> None:
-        began, own = time.monotonic(), self._own
+    def _embed_waiting(self, encoder: Encoder, waiting: WaitingTexts, text_ids: list[str]) -> None:
+        began, table = time.monotonic(), self._own.table(encoder.identity)
         texts = waiting.texts(text_ids)
-        lacking = own.table.missing(list(texts))
+        lacking = table.missing(list(texts))
         refused: dict[str, str] = {}
         if lacking:
             log.info("%d texts begun", len(lacking))
-            vectors, reasons = _embed(own.encoder, [texts[key] for key in lacking])
-            if not own.encoder.is_as_loaded():
+            vectors, reasons = _embed(encoder, [texts[key] for key in lacking])
+            if not encoder.is_as_loaded():
                 log.warning(
                     "%d vectors are not kept: the encoder's files changed while they were computed", len(lacking)
                 )
@@ -110,16 +117,16 @@ class Chunks:
             refused = {key: reason for key, reason in zip(lacking, reasons, strict=True) if reason}
             if len(lacking) >= _RATED_TEXTS:
                 waiting.note_rate(len(lacking), time.monotonic() - began)
-            self._store([key for key in lacking if key not in refused], vectors)
+            self._store(table, [key for key in lacking if key not in refused], vectors)
         waiting.finish(list(texts), refused)
         self._bar.advance(len(texts), len(waiting))
         log.info("%d of %d texts embedded in %.2f s", len(lacking), len(text_ids), time.monotonic() - began)
 
-    def _store(self, ids: list[str], vectors: NDArray[np.float16]) -> None:
+    def _store(self, table: VectorTable, ids: list[str], vectors: NDArray[np.float16]) -> None:
         """Append to the cache; what took time to compute waits until that succeeds or the job's time is over."""
         while True:
             try:
-                return self._own.table.append(ids, vectors)
+                return table.append(ids, vectors)
             except PrepalError as error:
                 if self._stopping.is_set():
                     raise

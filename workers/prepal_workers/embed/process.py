@@ -58,7 +58,7 @@ def run_worker(settings: Settings) -> None:
 
 
 class EmbedWorker(OwnWorker):
-    """RQ worker that, every few seconds, also puts back on the queue what got lost, and keeps the table tidy."""
+    """RQ worker that, every few seconds, also puts back on the queue what got lost, and keeps the tables tidy."""
 
     def __init__(self, own: OwnEncoder, job_class: type[OwnJob], connection: redis.Redis, stopping: Event) -> None:
         super().__init__([QUEUE], job_class, connection, _MAINTENANCE_S)
@@ -66,10 +66,6 @@ class EmbedWorker(OwnWorker):
         self._stopping = stopping
         self._compact_at = 0.0
         self._compacting: Thread | None = None
-
-    @property
-    def _waiting(self) -> WaitingTexts:
-        return WaitingTexts(self.connection, self._own.encoder.identity)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Stop when the current chunk is finished."""
@@ -85,27 +81,29 @@ class EmbedWorker(OwnWorker):
                 self._compacting.join()
 
     def maintain(self) -> None:
-        """Follow the encoder's files, queue lost texts again, compact the table when due."""
+        """Follow the encoder's files, queue lost texts again, compact a table that is due."""
         self._own.follow(self.connection)
-        if count := self._waiting.requeue_lost():
-            log.info("%d waiting texts had no job and are queued again", count)
+        for identity in self._own.used(self.connection):
+            if count := WaitingTexts(self.connection, identity).requeue_lost():
+                log.info("%d waiting texts had no job and are queued again", count)
         self._compact()
 
     def _compact(self) -> None:
-        """Compact when due, beside the next chunks."""
-        table = self._own.table
-        idle = not len(self._waiting) and time.monotonic() >= self._compact_at
-        if not (table.appends >= _MOST_APPENDS or (table.appends and idle)):
-            return
+        """Compact one table that is due, beside the next chunks."""
         if self._compacting is not None and self._compacting.is_alive():
             return
-        if not self.connection.set(f"prepal:compacting:{table.name}", 1, nx=True, ex=_COMPACT_LOCK_S):
-            return
-        self._compact_at = time.monotonic() + _COMPACT_S
-        # A handle of its own: one is not meant for several threads.
-        self._compacting = Thread(target=_compact, args=(VectorTable(table.uri, table.encoder),))
-        self._compacting.start()
-        table.appends = 0
+        for table in filter(self._is_due, self._own.tables.values()):
+            if self.connection.set(f"prepal:compacting:{table.name}", 1, nx=True, ex=_COMPACT_LOCK_S):
+                self._compact_at = time.monotonic() + _COMPACT_S
+                # A handle of its own: one is not meant for several threads.
+                self._compacting = Thread(target=_compact, args=(VectorTable(table.uri, table.encoder),))
+                self._compacting.start()
+                table.appends = 0
+                return
+
+    def _is_due(self, table: VectorTable) -> bool:
+        idle = time.monotonic() >= self._compact_at and not len(WaitingTexts(self.connection, table.encoder))
+        return table.appends >= _MOST_APPENDS or (table.appends > 0 and idle)
 
 
 def _compact(table: VectorTable) -> None:

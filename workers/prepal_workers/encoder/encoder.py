@@ -45,8 +45,9 @@ class Encoder:
 
     Args:
         name: name on the Hugging Face hub, a local folder, or an identity; with `#windows` at the end, texts longer
-            than the model reads are the mean over windows, otherwise they are cut.
+            than the model reads are the mean over windows, otherwise they are cut. An adapted encoder does as its base.
         device: torch device; the best one when None.
+        folder: where the files of an adapted encoder lie; nobody else writes there, and it may go afterwards.
         dtype: in which the transformer computes; None: the fastest that gives the same vectors, which is measured.
         batch_tokens: places of one batch, padding included; fewer when memory runs out.
 
@@ -59,10 +60,12 @@ class Encoder:
         name: str,
         device: str | None = None,
         *,
+        folder: str | None = None,
         dtype: torch.dtype | None = None,
         batch_tokens: int | None = None,
     ) -> None:
         self.name = name
+        self._is_private = folder is not None
         began = time.monotonic()
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         weights = encoders.weights(name)
@@ -71,16 +74,21 @@ class Encoder:
         self.identity = encoders.here(name)
         """What it is called by: its name, or that of its folder with what was in it when it was loaded."""
         try:
-            model = SentenceTransformer(source(weights), device=device)
+            model = SentenceTransformer(folder or source(weights), device=device)
         except Exception as error:
+            remedy = (
+                "use the release that trained it"
+                if folder
+                else "set PREPAL_ENCODER to the folder of a downloaded model, to a name that the Hugging Face hub has, "
+                f"or to {DEFAULT_ENCODER}"
+            )
             raise PrepalError(
-                f"The encoder {weights} cannot be loaded ({cause(error)}): set PREPAL_ENCODER to the folder of a "
-                f"downloaded model, to a name that the Hugging Face hub has, or to {DEFAULT_ENCODER}."
+                f"The encoder {name if folder else weights} cannot be loaded ({cause(error)}): {remedy}."
             ) from error
         model.eval()
         self._prompt = prompt_of(model, weights)
         self._max_tokens = min(model.max_seq_length or _MOST_TOKENS, _MOST_TOKENS)
-        self._window_tokens = self._room(model) if name.endswith(WINDOWS) else None
+        self._window_tokens = self._room(model) if encoders.base_of(name).endswith(WINDOWS) else None
         on_cpu = model.device.type == "cpu"
         self._batch_tokens = batch_tokens or (_CPU_BATCH_TOKENS if on_cpu else _BATCH_TOKENS)
         self._tokenising = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
@@ -116,7 +124,7 @@ class Encoder:
 
     def is_as_loaded(self) -> bool:
         """Whether the files are those that were loaded: they may be read again while it works."""
-        return encoders.look(encoders.weights(self.name)).digest == self.seen.digest
+        return self._is_private or encoders.look(encoders.weights(self.name)).digest == self.seen.digest
 
     def cut(self, layers: int) -> None:
         """Keep only the first layers of the model, for experiments with a poorer encoder.
@@ -157,7 +165,7 @@ class Encoder:
         self, model: SentenceTransformer, texts: Sequence[str], window: Sequence[int]
     ) -> Iterator[tuple[list[int], Features]]:
         """Batches of a window's texts: their places, and what the model reads of them."""
-        features = model.preprocess([_parts(texts[place]) for place in window], prompt=self._prompt)
+        features = model.preprocess([parts_of(texts[place]) for place in window], prompt=self._prompt)
         lengths = batches.lengths(features)
         if lengths is None:
             yield list(window), features
@@ -206,7 +214,8 @@ def prompt_of(model: SentenceTransformer, name: str) -> str | None:
     return prompts.get("classification") or prompts.get("clustering") or next(by_name, None)
 
 
-def _parts(text: str) -> str | tuple[str, str]:
+def parts_of(text: str) -> str | tuple[str, str]:
+    """What a model reads of a text: a pair where there is a mark between two fields."""
     first, mark, second = text.partition(FIELD_MARK)
     return (first, second.replace(FIELD_MARK, "\n")) if mark else text
 
