@@ -1,28 +1,33 @@
 """A learner with real parts around it, but for Label Studio, and any number of projects."""
 
-from collections.abc import Callable, Mapping
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import redis
+from numpy.typing import NDArray
 
 from prepal.labels.events import read_annotation
 from prepal.learner import jobs
 from prepal.learner.learner import Learner
 from prepal.learner.process import LearnerWorker
-from prepal.project import Project
+from prepal.project import Adaptation, Project
 from prepal.queues.requests import LEARN, QUEUES, SYNC, mark, queue, request_sync
 from prepal.queues.waiting import WaitingTexts
 from prepal.server.app import create_app
 from prepal.server.model import PrepalModel
 from prepal.settings import Settings
-from prepal.vectors import VectorTable
+from prepal.vectors import AdaptedEncoders, VectorTable, text_ids
 from tests.helpers.label_studio_in_memory import BACKEND_URL, LabelStudioInMemory
 
 # Of the numbers from 1 on, this project is the healthy one.
 WELL = 999
 CHOICES = "AB"
+BASE = "encoder"
 CONFIG = (
     '<View><Text name="text" value="$text"/><Choices name="topic" toName="text">'
     + "".join(f'<Choice value="{choice}"/>' for choice in CHOICES)
@@ -93,12 +98,14 @@ class Installation:
         self.settings = Settings(
             redis_url=redis_url,
             prepal_vectors=str(folder),
-            prepal_encoder="encoder",
+            prepal_encoder=BASE,
             prepal_backend_url=BACKEND_URL,
             prepal_audit_fraction=audit_fraction,
         )
-        self.table = VectorTable(str(folder), "encoder")
-        self.waiting = WaitingTexts(connection, "encoder")
+        self.table = VectorTable(str(folder), BASE)
+        self.waiting = WaitingTexts(connection, BASE)
+        self.stuck: set[str] = set()
+        """The encoders that no worker embeds with for now."""
         self.learner = self.another_learner()
         for subject in self.subjects.values():
             subject.project.register()
@@ -107,8 +114,9 @@ class Installation:
     def another_learner(self, connection: redis.Redis | None = None) -> Learner:
         """What another process has, with its connection to Redis, which works from now on."""
         own, everything = connection or self.connection, cast(Any, _Everything(self.subjects))
-        waiting = WaitingTexts(own, "encoder")
-        found = Learner(self.settings, own, everything, self.table, waiting, patience_s=0.1)
+        waiting = WaitingTexts(own, self.settings.prepal_encoder)
+        table = VectorTable(self.settings.prepal_vectors, waiting.encoder)
+        found = Learner(self.settings, own, everything, table, waiting, patience_s=0.1)
         Learner.of_this_process = found
         return found
 
@@ -136,14 +144,38 @@ class Installation:
         """What the learner's process does every few seconds."""
         LearnerWorker(self.learner).maintain()
 
-    def embed(self) -> None:
-        """What the embed worker does."""
-        lacking = sorted(self.waiting.ids())
-        if lacking:
-            seeds = [int(key[:8], 16) for key in lacking]
-            vectors = [np.random.default_rng(seed).normal(size=8) for seed in seeds]
-            self.table.append(lacking, np.array(vectors, np.float16))
-            self.waiting.finish(lacking, {})
+    def embed(self, most: int | None = None) -> None:
+        """What the embed worker does, with so many texts of each encoder at most."""
+        adapted = {name for it in self.subjects.values() for name in it.project.adapted_encoders()}
+        for encoder in sorted({self.settings.prepal_encoder, *adapted} - self.stuck):
+            waiting = WaitingTexts(self.connection, encoder)
+            lacking = sorted(waiting.ids())[:most]
+            if lacking:
+                VectorTable(self.settings.prepal_vectors, encoder).append(lacking, vectors_by(encoder, lacking))
+                waiting.finish(lacking, {})
+
+    def adapt(self, it: Subject) -> str:
+        """What the adapt worker does once it has trained an encoder on all labels; returns the encoder's name."""
+        project = it.project
+        labelled = sorted({annotation.task for annotation in project.annotations().values()})
+        learnt = list(project.texts_of(labelled).values())
+        with tempfile.TemporaryDirectory() as folder:
+            # Its files, which nobody here embeds with, are other ones each time.
+            Path(folder, "model.safetensors").write_bytes(secrets.token_bytes(16))
+            store = AdaptedEncoders(self.settings.prepal_vectors)
+            name = store.put(Path(folder), self.settings.prepal_encoder, it.number, len(learnt))
+        accuracy = {"base": 0.73, "adapted": 0.91}
+        tried = Adaptation(self.settings.prepal_encoder, len(learnt), time.time(), 60.0, name, 40, accuracy)
+        project.note_adaptation(tried, text_ids(learnt))
+        request_sync(self.connection, it.number, full=True)
+        return name
+
+
+def vectors_by(encoder: str, ids: Sequence[str]) -> NDArray[np.float16]:
+    """The vectors of texts, by their ids: other ones by each encoder."""
+    own = encoder.encode() if encoder != BASE else b""
+    seeds = [[int(key[:8], 16), *own] for key in ids]
+    return np.array([np.random.default_rng(seed).normal(size=8) for seed in seeds], np.float16).reshape(-1, 8)
 
 
 class _Everything:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 8192
 
 _Tasks = Sequence[Mapping[str, Any]]
+Target = tuple["VectorTable", WaitingTexts]
+"""Of an encoder that is to embed all texts of a project: its vectors, and the texts that wait for it."""
 
 
 @dataclass(frozen=True)
@@ -70,31 +72,41 @@ class Listing:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the tasks and annotations of one project, and lets texts that have no vector wait for the encoder."""
+    """Reads the tasks and annotations of one project, and lets texts that have no vector wait for the encoders."""
 
     project: Project
     config: LabelConfig
     label_studio: LabelStudio
-    table: "VectorTable"
-    waiting: WaitingTexts
+    targets: Sequence[Target]
+    """The first one is the encoder of the settings."""
 
     def read_new_tasks(self) -> bool:
-        """Read one page of tasks that are not known yet; returns whether there may be more to read now."""
+        """Read one page of tasks that are not known yet, or else of those that are to be read again.
+
+        Returns whether there may be more to read now.
+        """
         project = self.project
         self._want_names()
-        if len(self.waiting) >= MOST_WAITING:
-            project.has_unread_tasks = True
-            return False
-        began = project.begin_reading()
-        page = next(self.label_studio.tasks(project.id, after=project.read_until), None)
-        project.has_unread_tasks = page is not None
+        read_until, began = project.read_until, project.begin_reading()
+        known_until = max(read_until, project.last_task)
+        full = [table.encoder for table, waiting in self.targets if len(waiting) >= MOST_WAITING]
+        # After which task, and whether that is put off. An encoder that is slow, or stuck, keeps no new task from being
+        # ranked by another one.
+        places = {known_until: self._ranked_by in full}
+        places.setdefault(read_until, bool(full))
+        for after, put_off in places.items():
+            page = None if put_off else next(self.label_studio.tasks(project.id, after=after), None)
+            if put_off or page is not None:
+                break
+        project.has_unread_tasks = put_off or page is not None
         if page is None:
             return False
         self._take(page, began)
         # Who has annotations is read as a whole; the others are known by now.
         if seen := {int(task["id"]): _changed_at(task) for task in page if not _annotation_count(task)}:
             project.seen.put(seen)
-        project.read_until = int(page[-1]["id"])
+        if after == read_until:
+            project.read_until = int(page[-1]["id"])
         return True
 
     def reconcile(self) -> None:
@@ -117,9 +129,8 @@ class Reader:
         self._reconcile_some()
         project.forget_removed_tasks(began)
         tasks, texts = project.task_texts()
-        lacking = tasks[
-            np.union1d(_lost(texts, self.table, self.waiting), np.flatnonzero(~self._terms.contains(texts)))
-        ]
+        lost = [_lost(texts, table, waiting) for table, waiting in self.targets]
+        lacking = tasks[np.unique(np.concatenate([*lost, np.flatnonzero(~self._terms.contains(texts))]))]
         if len(lacking):
             log.info("project %d: %d tasks lack their vector or terms and are read again", project.id, len(lacking))
             project.read_again(int(lacking.min()))
@@ -160,22 +171,27 @@ class Reader:
         project.looked_until = int(page[-1]["id"]) if page else 0
 
     def _want_names(self) -> None:
-        """Let the choices' names be embedded before all texts: with them the first task already has a prediction."""
+        """Let the choices' names be embedded before all texts: with them the first task already has a prediction.
+
+        Adapted encoders have learnt what they say.
+        """
+        table, waiting = self.targets[0]
         texts = {text_id(text): text for text in map(name_text, self.config.words)}
-        lacking = set(self.table.missing(list(texts))) - set(self.waiting.failures(texts))
+        lacking = set(table.missing(list(texts))) - set(waiting.failures(texts))
         if lacking:
-            self.waiting.add({key: texts[key] for key in lacking}, self.project.id, urgent=True)
+            waiting.add({key: texts[key] for key in lacking}, self.project.id, urgent=True)
 
     def _take(self, tasks: _Tasks, began: int) -> None:
-        """Remember the texts of tasks, and let those that have no vector yet wait for the encoder."""
+        """Remember the texts of tasks, and let those that have no vector yet wait for the encoders."""
         texts, unembeddable = self._texts(tasks)
         by_id = {text_id(text): text for text in texts.values()}
-        lacking, terms = self.table.missing(list(by_id)), self._terms
+        terms, lacking = self._terms, [table.missing(list(by_id)) for table, _ in self.targets]
         terms.append({key: by_id[key] for key in terms.missing(list(by_id))})
         self.project.put_tasks({task: text_id(text) for task, text in texts.items()}, unembeddable, began)
-        if lacking:
-            self.waiting.add({key: by_id[key] for key in lacking}, self.project.id)
-        self.project.add_vectors(sorted(by_id.keys() - set(lacking)))
+        for (_, waiting), ids in zip(self.targets, lacking, strict=True):
+            if ids:
+                waiting.add({key: by_id[key] for key in ids}, self.project.id)
+        self.project.add_vectors(sorted(by_id.keys() - set.intersection(*map(set, lacking))))
 
     def _take_edited(self, tasks: _Tasks, read_until: int, began: int) -> None:
         """Take those tasks, of the ones up to `read_until`, whose text is another one than the one remembered.
@@ -192,7 +208,13 @@ class Reader:
 
     @property
     def _terms(self) -> "TermTable":
-        return vectors.TermTable(self.table.uri)
+        return vectors.TermTable(self.targets[0][0].uri)
+
+    @property
+    def _ranked_by(self) -> str:
+        """That of the encoders whose vectors make a task part of the ranking."""
+        ranked_by, encoders = self.project.encoder, [table.encoder for table, _ in self.targets]
+        return ranked_by if ranked_by in encoders else encoders[0]
 
     def _texts(self, tasks: _Tasks) -> tuple[dict[int, str], dict[int, str]]:
         """The text of each task, and of those that have none, why."""

@@ -11,11 +11,13 @@ from prepal.labels.settle import settle
 from prepal.learner.memory.memory import Memory
 from prepal.learning import strategies
 from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.adapting import softened
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels, NothingToLearn
 from prepal.learning.numerics.float16 import as_float32
+from prepal.learning.numerics.rows import Rows
 from prepal.project import Project
-from prepal.vectors import VectorTable, text_id
+from prepal.vectors import VectorTable, encoders, text_id
 
 # What chooses where the strategy of the settings cannot.
 _ALWAYS_POSSIBLE = "auto"
@@ -73,6 +75,7 @@ class Round:
         labels: how many tasks have a label, also those whose vector is not there yet.
         new: tasks that were annotated since the last round of this process; empty in its first one.
         notes: what is to be said of the round.
+        temperature: what the logits of predictions are to be divided by.
     """
 
     project: Project
@@ -85,6 +88,12 @@ class Round:
     labels: int
     new: frozenset[int]
     notes: list[str]
+    temperature: float
+
+    def probabilities(self, vectors: Rows) -> NDArray[np.float32] | None:
+        """The probability `(n, k)` of each choice, as sure as is right; None while nothing can be predicted."""
+        said = self.learner.predict_proba(vectors)
+        return None if said is None else softened(said, self.temperature, multilabel=self.config.multiple)
 
 
 def learn(project: Project, memory: Memory, table: VectorTable, config: LabelConfig, choosing: Choosing) -> Round:
@@ -109,7 +118,19 @@ def learn(project: Project, memory: Memory, table: VectorTable, config: LabelCon
         except NothingToLearn as error:
             notes.append(str(error))
     memory.facts = facts
-    return Round(project, memory, config, choosing, learner, labelled, served, len(labels), new, notes)
+    return Round(
+        project=project,
+        memory=memory,
+        config=config,
+        choosing=choosing,
+        learner=learner,
+        labelled=labelled,
+        served=served,
+        labels=len(labels),
+        new=new,
+        notes=notes,
+        temperature=project.temperature(table.encoder),
+    )
 
 
 def _learner(
@@ -131,6 +152,9 @@ def _learner(
 
 def _names(memory: Memory, config: LabelConfig, table: VectorTable) -> NDArray[np.float32] | None:
     """The vectors of the choices' names, `(k, d)`, once all are embedded."""
+    # An adapted encoder has learnt what they say.
+    if encoders.is_adapted(table.encoder):
+        return None
     wanted = (config.words, table.encoder, memory.words.state)
     if memory.names is None or memory.names[0] != wanted:
         texts = [name_text(words) for words in config.words]

@@ -51,7 +51,7 @@ class Believer:
         known[known] = ~self._round.labelled.mask[places[known]]
         if not known.any():
             return {}
-        probabilities = self._round.learner.predict_proba(self._memory.vectors_at(places[known]))
+        probabilities = self._round.probabilities(self._memory.vectors_at(places[known]))
         if probabilities is None:
             return {}
         rounded = np.round(probabilities.astype(float), _DIGITS).tolist()

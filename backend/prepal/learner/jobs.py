@@ -19,7 +19,7 @@ from prepal.project import Project
 from prepal.queues import requests
 from prepal.queues.locks import Held
 from prepal.queues.requests import request, request_round, request_sync
-from prepal.vectors import VectorTable
+from prepal.vectors import VectorTable, encoders
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +28,15 @@ log = logging.getLogger(__name__)
 def round(learner: Learner, project: Project, mine: Held) -> None:
     """Run one round, unless nothing is new."""
     last = project.round
-    if project.left or (last is not None and last.facts == project.facts):
+    if project.left:
         return
     table, memory = _ranking_table(learner, project), learner.memories.of(project.id)
+    if last is not None and last.facts == project.facts and project.encoder == table.encoder:
+        return
     record = rounds.run(project, memory, table, learner.label_studio, learner.choosing, mine.check)
     if record is None:
         return
-    if order.tail_is_due(project, record.ranked, more_come=bool(len(learner.waiting))):
+    if order.tail_is_due(project, record.ranked, more_come=learner.more_come(project)):
         request(learner.connection, "tail", project.id)
     request(learner.connection, "judge", project.id)
 
@@ -45,12 +47,13 @@ def judge(learner: Learner, project: Project, _: Held) -> None:
     with held(project, ORDER, "judge", learner.patience_s) as mine:
         if mine is None or project.round is None:
             return
-        table, more_come = learner.table_of(project.encoder or learner.table.encoder), bool(len(learner.waiting))
-        memory = learner.memories.of(project.id)
+        encoder, memory = project.encoder or learner.table.encoder, learner.memories.of(project.id)
+        table, more_come = learner.table_of(encoder), learner.more_come(project)
         evidence = judging.evidence(project, memory, table, learner.choosing, more_come=more_come)
     if evidence is None:
         return
-    figures = judging.judge(evidence)
+    base = learner.table_of(encoders.base_of(encoder)) if encoders.is_adapted(encoder) else None
+    figures = judging.judge(evidence, base)
     with held(project, ORDER, "judge", learner.patience_s) as mine:
         if mine:
             judging.note(project, evidence, figures)
@@ -65,7 +68,7 @@ def read(learner: Learner, project: Project, _: Held) -> None:
     if not project.info.connected:
         _connect(learner, project)
         request_sync(learner.connection, project.id, full=True)
-    if Reader(project, config, learner.label_studio, learner.reading_table(), learner.waiting).read_new_tasks():
+    if Reader(project, config, learner.label_studio, learner.targets(project)).read_new_tasks():
         request_sync(learner.connection, project.id)
     request_round(learner.connection, project.id)
 
@@ -82,15 +85,18 @@ def reconcile(learner: Learner, project: Project, _: Held) -> None:
         _connect(learner, project)
     if config is None or project.left:
         return
-    table = learner.reading_table()
-    Reader(project, config, learner.label_studio, table, learner.waiting).reconcile()
+    learner.look_for_adapted(project)
+    targets = learner.targets(project)
+    kept = [table.encoder for table, _ in targets]
+    if set(project.adapted_encoders()) - set(kept):
+        with held(project, ORDER, "reconcile", learner.patience_s) as mine:
+            if mine:
+                learner.let_go(project, kept)
+    Reader(project, config, learner.label_studio, targets).reconcile()
     project.reading_s = time.monotonic() - began
     request(learner.connection, "verify", project.id)
     request(learner.connection, "judge", project.id)
     request_sync(learner.connection, project.id)
-    if project.encoder not in (None, table.encoder) and is_filled(project, table, learner.waiting):
-        # The next round switches to it.
-        project.add_fact()
     request_round(learner.connection, project.id)
 
 
@@ -150,11 +156,16 @@ def _connect(learner: Learner, project: Project) -> None:
 
 
 def _ranking_table(learner: Learner, project: Project) -> VectorTable:
-    """The vectors that the ranking rests on: the encoder's, once every text has one, until then the last encoder's."""
-    table, before = learner.table, project.encoder
-    if before in (None, table.encoder):
+    """The vectors that the ranking rests on: the wanted encoder's, once every text has one, until then those before.
+
+    Before the first round that is the encoder of the settings.
+    """
+    wanted, base = learner.wanted(project), learner.table
+    before = project.encoder or base.encoder
+    table = base if wanted == base.encoder else learner.table_of(wanted)
+    if before == wanted:
         return table
-    if not is_filled(project, table, learner.waiting):
-        return learner.table_of(before)
-    log.info("project %d: ranks by the vectors of %s from now on, no more of %s", project.id, table.encoder, before)
+    if not is_filled(project, table, learner.waiting_for(wanted)):
+        return base if before == base.encoder else learner.table_of(before)
+    log.info("project %d: ranks by the vectors of %s from now on, no more of %s", project.id, wanted, before)
     return table

@@ -1,11 +1,14 @@
 """The figures of a round, by a job beside the next rounds: accuracy, and labels that are probably wrong.
 
 They take longer than learning, so rounds do not wait for them; and they are computed anew whenever a label or an audit
-task is another one, so that they never rest on labels that are no more.
+task is another one, so that they never rest on labels that are no more. An encoder that was adapted to labels is judged
+by audit tasks that it has not learnt from; and as it agrees with those that it has, wrong or not, labels are suspected
+by the one that it was adapted from.
 """
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +18,15 @@ from prepal.labels.settle import settle
 from prepal.learner.fitting import Choosing, Labelled, learn
 from prepal.learner.memory.memory import Memory
 from prepal.learning.active_learner import prior_of
+from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
+from prepal.learning.lexical import DIMENSION
 from prepal.learning.quality.accuracy import Accuracy, estimate_accuracy
 from prepal.learning.quality.folds import alike
 from prepal.learning.quality.label_issues import suspected
 from prepal.project import Project
-from prepal.vectors import VectorTable
+from prepal.vectors import VectorTable, encoders, text_id, text_ids
+from prepal.vectors.matrix import VectorMatrix
 
 # Of the labels that may be wrong only the most suspicious ones are worth a second look.
 _SUSPECTED = 20
@@ -41,7 +47,10 @@ class Evidence:
         groups: `(m,)`, the same number for tasks with the same text, or with ones that the encoder takes for equal.
         choices: how many there are.
         pool: `(p, d)`, of the texts without a label; a part of many.
-        names: `(k, d)`, of the choices' names; None where they have no vectors.
+        names: `(k, d)`, of the choices' names; None where they have no vectors, or the encoder knows what they say.
+        words: `(k, w)`, the lexical vectors of the names.
+        texts: text ids S32, of the tasks `(m,)`, of the pool `(p,)`, and of the names `(k,)`.
+        learnt: `(m,)`, which labels the encoder was adapted to.
     """
 
     content: str
@@ -53,6 +62,9 @@ class Evidence:
     choices: int
     pool: NDArray[np.float16]
     names: NDArray[np.float32] | None
+    words: NDArray[np.float32]
+    texts: tuple[NDArray[np.bytes_], NDArray[np.bytes_], NDArray[np.bytes_]]
+    learnt: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -84,28 +96,61 @@ def evidence(
         learn(project, memory, table, config, choosing)
     if memory.learner is None or memory.texts is None or not len(memory.task_ids):
         return None
-    if memory.learnt[:2] != (config.meaning, config.words):
-        # The choices are others since; a round of these is due.
+    if memory.learnt[:3] != (config.meaning, config.words, table.encoder):
+        # The choices, or the vectors, are others since; a round of these is due.
         return None
     labelled = Labelled.of(memory, settle(project.annotations(), config), len(config.choices))
     places = labelled.places
     tasks, rows = memory.task_ids[places], memory.rows[places]
     is_audit = memory.among(project.audits())[places]
-    texts = memory.texts[1][np.searchsorted(memory.texts[0], tasks)]
+    texts = _texts(memory.texts, tasks)
     by = repr(memory.learnt).encode("utf-8", "replace")
     judged = _digest(by, tasks, labelled.rows, is_audit, texts)
     memory.content = memory.content or _digest(b"", *memory.texts, memory.task_ids)
     content = f"{judged}-{memory.content}"
     if content == project.judged or (more_come and project.judged.startswith(f"{judged}-")):
         return None
-    vectors = memory.vectors[rows].astype(np.float32)
-    _, first, text = np.unique(rows, return_index=True, return_inverse=True)
-    groups = alike(vectors[first])[text]
-    pool = memory.rows[~labelled.mask]
+    pool = np.flatnonzero(~labelled.mask)
     pool = pool[:: -(-len(pool) // _POOL) or 1]
-    names = None if memory.names is None else memory.names[1]
-    targets, k = labelled.targets(config), len(config.choices)
-    return Evidence(content, tasks, vectors, targets, is_audit, groups, k, memory.vectors.take(pool, axis=0), names)
+    vectors = memory.vectors[rows].astype(np.float32)
+    names = [name_text(words) for words in config.words]
+    return Evidence(
+        content=content,
+        tasks=tasks,
+        vectors=vectors,
+        labels=labelled.targets(config),
+        is_audit=is_audit,
+        groups=_groups(vectors, texts),
+        choices=len(config.choices),
+        pool=memory.vectors.take(memory.rows[pool], axis=0),
+        names=None if memory.names is None else memory.names[1],
+        words=memory.words.of_texts(names),
+        texts=(
+            texts,
+            _texts(memory.texts, memory.task_ids[pool]),
+            text_ids([text_id(name) for name in names]),
+        ),
+        learnt=_learnt(project, table.encoder, texts),
+    )
+
+
+def _texts(known: tuple[NDArray[np.int64], NDArray[np.bytes_]], tasks: NDArray[np.int64]) -> NDArray[np.bytes_]:
+    """Text ids (m,) S32 of tasks (m,), all of which are known."""
+    return known[1][np.searchsorted(known[0], tasks)]
+
+
+def _learnt(project: Project, encoder: str, texts: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    """Which labels, of texts `(m,)`, an encoder learnt from: any, where it was adapted and nobody knows to which."""
+    learnt = project.learnt_by(encoder)
+    if encoders.is_adapted(encoder) and not len(learnt):
+        return np.ones(len(texts), bool)
+    return np.isin(texts, learnt)
+
+
+def _groups(vectors: NDArray[np.float32], texts: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Numbers `(m,)`, the same for tasks with the same text `(m,)`, or with ones whose vectors `(m, d)` are alike."""
+    _, first, text = np.unique(texts, return_index=True, return_inverse=True)
+    return alike(vectors[first])[text]
 
 
 def _digest(by: bytes, *parts: NDArray[np.generic]) -> str:
@@ -115,22 +160,63 @@ def _digest(by: bytes, *parts: NDArray[np.generic]) -> str:
     return digest.hexdigest()
 
 
-def judge(found: Evidence) -> Figures:
-    """Compute the figures."""
+def judge(found: Evidence, base: VectorTable | None = None) -> Figures:
+    """Compute the figures.
+
+    Args:
+        found: what they rest on.
+        base: the vectors of the encoder that the one of the evidence was adapted from; None where it was not adapted.
+    """
     several = found.labels.ndim == 2
     # What a classifier believes before any label; unlike the live one's, it depends on nothing else.
     prior = prior_of(found.vectors, found.pool, found.choices, found.names, multilabel=several)
+    before, prior_before = found, prior
+    if base is not None:
+        before = _before_adapting(found, base)
+        prior_before = prior_of(before.vectors, before.pool, before.choices, before.names, multilabel=several)
+    # One that was adapted may take all texts of a choice for equal.
+    groups = before.groups if len(before.tasks) == len(found.tasks) else found.groups
     accuracy = estimate_accuracy(
         found.vectors,
         found.labels,
-        found.is_audit,
+        found.is_audit & ~np.isin(groups, groups[found.learnt]),
         found.choices,
         multilabel=several,
         prior=prior,
-        groups=found.groups,
+        groups=groups,
     )
-    wrong = suspected(found.vectors, found.labels, found.choices, multilabel=several, prior=prior, groups=found.groups)
-    return Figures(accuracy, found.tasks[wrong[:_SUSPECTED]].tolist())
+    wrong = suspected(
+        before.vectors, before.labels, before.choices, multilabel=several, prior=prior_before, groups=before.groups
+    )
+    return Figures(accuracy, before.tasks[wrong[:_SUSPECTED]].tolist())
+
+
+def _before_adapting(found: Evidence, base: VectorTable) -> Evidence:
+    """The same as another encoder sees it, of the texts that it has embedded; their lexical vectors are the same."""
+    matrix = VectorMatrix()
+    matrix.load(base, np.concatenate(found.texts))
+
+    def seen(texts: NDArray[np.bytes_], words: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        rows = matrix.rows(texts)
+        there = rows >= 0
+        return there, np.hstack([matrix.vectors[rows[there]], words[there]])
+
+    of_tasks, of_pool, of_names = found.texts
+    there, vectors = seen(of_tasks, found.vectors[:, -DIMENSION:])
+    pool_there, pool = seen(of_pool, found.pool[:, -DIMENSION:])
+    named, names = seen(of_names, found.words)
+    return replace(
+        found,
+        tasks=found.tasks[there],
+        vectors=vectors,
+        labels=found.labels[there],
+        is_audit=found.is_audit[there],
+        groups=_groups(vectors, of_tasks[there]),
+        pool=pool,
+        names=names if named.all() else None,
+        texts=(of_tasks[there], of_pool[pool_there], of_names),
+        learnt=found.learnt[there],
+    )
 
 
 def note(project: Project, found: Evidence, figures: Figures) -> None:

@@ -18,7 +18,19 @@ from prepal.learner.running import trouble_told
 from prepal.learning import strategies
 from prepal.learning.numerics.threads import one_blas_thread
 from prepal.project import Project, all_projects
-from prepal.queues.requests import LEARN, QUEUES, SYNC, function, request, request_round, request_sync, wait_for_redis
+from prepal.queues.recovery import workers_of
+from prepal.queues.requests import (
+    ADAPT,
+    LEARN,
+    QUEUES,
+    SYNC,
+    function,
+    request,
+    request_adaptation,
+    request_round,
+    request_sync,
+    wait_for_redis,
+)
 from prepal.queues.rq_worker import OwnJob, OwnWorker, ThreadWorker
 from prepal.queues.waiting import WaitingTexts
 from prepal.settings import Settings
@@ -57,9 +69,10 @@ class LearnerWorker(OwnWorker):
         projects = all_projects(self.connection)
         self._learner.memories.trim([project.id for project in projects])
         seconds = 0.0
+        adapts = self._learner.settings.prepal_adapt != "off" and bool(workers_of(self.connection, ADAPT))
         for project in projects:
             with trouble_told(project, "maintenance", _MAINTENANCE_S):
-                _maintain(self._learner, project, self._interval_s, is_first=self._is_first)
+                _maintain(self._learner, project, self._interval_s, is_first=self._is_first, adapts=adapts)
                 seconds += project.reading_s
         self._interval_s = max(float(self._learner.settings.prepal_reconcile_s), seconds / _READING_SHARE)
         self._is_first = False
@@ -92,7 +105,7 @@ def run_learner(settings: Settings) -> bool:
     return worker.was_told_to_stop
 
 
-def _maintain(learner: Learner, project: Project, interval_s: float, *, is_first: bool) -> None:
+def _maintain(learner: Learner, project: Project, interval_s: float, *, is_first: bool, adapts: bool) -> None:
     connection, last, now = learner.connection, project.round, time.time()
     troubles = {trouble.job: trouble for trouble in project.troubles()}
     for trouble in troubles.values():
@@ -103,10 +116,14 @@ def _maintain(learner: Learner, project: Project, interval_s: float, *, is_first
             if "round" not in troubles:
                 request_round(connection, project.id)
         elif project.fresh_round < last.number:
-            more_come = bool(len(learner.waiting))
+            more_come = learner.more_come(project)
             due = "tail" if tail_is_due(project, last.ranked, more_come=more_come) else "freshen"
             if due not in troubles:
                 request(connection, due, project.id)
+        # While the vectors of the last one are still computed, another one would only come too soon.
+        is_settled = project.encoder == learner.wanted(project)
+        if adapts and last is not None and is_settled and project.is_to_be_adapted(last.labels):
+            request_adaptation(connection, project.id)
     # The first maintenance of a process always compares: whatever died may have missed events.
     if project.is_read_again(interval_s) or is_first:
         request_sync(connection, project.id, full=True)

@@ -63,7 +63,7 @@ def predict(this: Round) -> Beliefs:
     pool, k = np.flatnonzero(mask), len(this.config.choices)
     # Where most texts are in the pool, scoring all takes less than gathering the vectors of these.
     asked = slice(None) if 2 * len(pool) > len(mask) else pool
-    probabilities = this.learner.predict_proba(this.memory.vectors_at(asked)) if len(pool) else None
+    probabilities = this.probabilities(this.memory.vectors_at(asked)) if len(pool) else None
     if probabilities is None:
         return Beliefs(mask, pool, np.zeros((len(pool), k), bool), np.full(len(pool), np.nan, np.float32), None)
     if len(probabilities) > len(pool):

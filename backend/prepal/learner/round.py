@@ -49,6 +49,9 @@ def run(
     if config is None:
         log.debug("project %d: no round: its label config cannot be served", project.id)
         return None
+    if project.encoder != table.encoder:
+        # Before its vectors are read: those that come later are told as news of this encoder.
+        project.encoder = table.encoder
     memory.refresh(project, table)
     moments.append(time.perf_counter())
     this = learn(project, memory, table, config, choosing)
@@ -69,8 +72,6 @@ def run(
         written = _publish(this, beliefs, head, Publisher(project, label_studio, config), check)
         differing = _changed(memory, beliefs)
         stored.result()
-    if project.encoder != table.encoder:
-        project.encoder = table.encoder
     moments.append(time.perf_counter())
 
     record = _record(this, beliefs, ranked, differing, facts, moments)

@@ -42,7 +42,7 @@ class ReadProject:
         config = describe(self.project, label_studio)
         if config is None:
             return
-        reader = Reader(self.project, config, label_studio, self.table, self.waiting)
+        reader = Reader(self.project, config, label_studio, [(self.table, self.waiting)])
         reader.reconcile()
         while reader.read_new_tasks():
             pass

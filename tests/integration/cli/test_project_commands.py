@@ -143,7 +143,7 @@ def learnt(project: LabelStudioInMemory, redis: Redis, monkeypatch: pytest.Monke
     project.import_tasks([{"text": " "}])
     config = describe(known, label_studio)
     assert config is not None
-    reader = Reader(known, config, label_studio, table, WaitingTexts(redis, "encoder"))
+    reader = Reader(known, config, label_studio, [(table, WaitingTexts(redis, "encoder"))])
     reader.reconcile()
     while reader.read_new_tasks():
         pass

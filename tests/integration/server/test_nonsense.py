@@ -56,7 +56,7 @@ class Project4:
     def read(self, label_studio: LabelStudioInMemory) -> None:
         config = describe(self.project, label_studio)
         assert config is not None
-        reader = Reader(self.project, config, label_studio, self.table, self.waiting)
+        reader = Reader(self.project, config, label_studio, [(self.table, self.waiting)])
         while reader.read_new_tasks():
             self._embed()
         self._embed()

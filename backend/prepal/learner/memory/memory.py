@@ -93,7 +93,8 @@ class Memory:
         """Follow the project's tasks and the vector cache, reading only what is new."""
         if table.name != self.table:
             # The vectors of two encoders have nothing to do with each other.
-            self.matrix, self.words = VectorMatrix(lexical.DIMENSION), Words()
+            self.matrix = VectorMatrix(lexical.DIMENSION)
+            self.words.begin_anew()
             self.versions, self.table = (-1, -1), table.name
             self.learner = self.names = None
         tasks_then, vectors_then = self.versions

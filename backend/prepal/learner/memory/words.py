@@ -47,6 +47,10 @@ class Words:
         """How much memory the basis takes."""
         return 0 if self._basis is None else self._basis.nbytes
 
+    def begin_anew(self) -> None:
+        """Forget which rows have their lexical vector, because the matrix is another one; the basis stays."""
+        self._there, self._in_vain = np.empty(0, bool), np.empty(0, bool)
+
     def follow(
         self,
         matrix: VectorMatrix,
