@@ -71,7 +71,8 @@ def status(number: int, settings: Settings, as_json: bool) -> None:
     with readable(project):
         if not project.info.label_config:
             raise PrepalError(f"Project {number} is not connected: run `prepal connect {number}`.")
-    told = report(project, WaitingTexts(connection, settings.prepal_encoder))
+        waiting = WaitingTexts.wanted(project, settings)
+    told = report(project, waiting)
     if as_json:
         click.echo(json.dumps(told))
     else:
@@ -101,7 +102,12 @@ def doctor(number: int | None, fixing: bool, settings: Settings, as_json: bool) 
 
 
 @click.command()
-@click.option("--prune", "pruning", is_flag=True, help="Delete the vectors that no project of this Redis uses.")
+@click.option(
+    "--prune",
+    "pruning",
+    is_flag=True,
+    help="Delete the vectors and adapted encoders that no project of this Redis uses.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before deleting.")
 @settings_option
 @json_option
@@ -112,8 +118,10 @@ def vectors(pruning: bool, yes: bool, settings: Settings, as_json: bool) -> None
     connection, uri = connected_redis(settings), settings.prepal_vectors
     with screen.messages().status(f"Looking into {uri}"):
         stored = upkeep.survey(connection, uri, settings.prepal_encoder)
-    spare = sum(one.rows if one.encoder is None else one.unused for one in stored)
-    if pruning and spare and (yes or click.confirm(f"Delete {spare:,} vectors that no project uses?", err=True)):
+    adapted = sum(one.unused for one in stored if one.encoder == upkeep.ADAPTED)
+    spare = sum(one.rows if one.encoder is None else one.unused for one in stored) - adapted
+    what = f"{spare:,} vectors" + (f" and {adapted:,} adapted encoders" if adapted else "")
+    if pruning and (spare or adapted) and (yes or click.confirm(f"Delete {what} that no project uses?", err=True)):
         with screen.messages().status("Deleting") as shown:
             upkeep.prune(connection, uri, stored, shown.update)
         stored = upkeep.survey(connection, uri, settings.prepal_encoder)

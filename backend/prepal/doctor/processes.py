@@ -11,7 +11,7 @@ from rq import Queue
 from prepal.doctor.case import Case, Check, Finding, is_loopback, ok, problem, skipped, warning, without_login
 from prepal.errors import PrepalError
 from prepal.queues.recovery import workers_of
-from prepal.queues.requests import LEARN, SYNC, queue
+from prepal.queues.requests import ADAPT, LEARN, SYNC, queue
 from prepal.queues.rq_worker import readable_jobs
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.vectors import encoders
@@ -49,10 +49,27 @@ def embed_worker(case: Case) -> Finding:
     return ok(f"{count} embed worker{'s' if count > 1 else ''} alive.")
 
 
+def adapt_worker(case: Case) -> Finding:
+    """Somebody trains encoders on labels, and nothing keeps ending them."""
+    if case.settings.prepal_adapt == "off":
+        return skipped("PREPAL_ADAPT is off: encoders stay as they are.")
+    if not workers_of(case.connection, ADAPT):
+        return warning(
+            "No adapt worker is alive, so encoders do not learn from labels.",
+            "Run `prepal worker adapt`, or set PREPAL_ADAPT=off.",
+        )
+    if failed := len(queue(case.connection, ADAPT).failed_job_registry.get_job_ids(cleanup=False)):
+        return problem(
+            f"{failed} training{'s' if failed > 1 else ''} of an encoder failed in the last day.",
+            "Look at the adapt worker's log; the ranking goes on with the encoder that there is.",
+        )
+    return ok("The adapt worker is alive.")
+
+
 def queues(case: Case) -> Finding:
     """No job waits for long while nobody works on its queue."""
     late = []
-    for name in (LEARN, SYNC, EMBED):
+    for name in (LEARN, SYNC, EMBED, ADAPT):
         jobs = queue(case.connection, name)
         age_s = _oldest_s(jobs)
         # An import of many texts keeps the embed queue full for hours, which is well as long as one chunk is in work.
@@ -151,6 +168,7 @@ def basic_auth(case: Case) -> Finding:
 CHECKS = [
     Check("learner", learner, ("Redis",)),
     Check("embed worker", embed_worker, ("Redis",)),
+    Check("adapt worker", adapt_worker, ("Redis",)),
     Check("queues", queues, ("Redis",)),
     Check("strategy", strategy),
     Check("vector cache", vector_cache),

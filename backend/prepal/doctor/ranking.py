@@ -1,11 +1,14 @@
 """Checks of what one project is served: by the newest ranking, of all its tasks and labels, and in its order."""
 
+from prepal import vectors
 from prepal.doctor.case import Case, Check, Finding, ok, problem, skipped, warning
 from prepal.label_studio.client import UNCERTAINTY_SAMPLING
 from prepal.label_studio.publish import stands_first, usable_score
 from prepal.project import MODEL_VERSION
 from prepal.queues.requests import LEARN, SYNC, queue
+from prepal.queues.waiting import WaitingTexts
 from prepal.reports.status import told
+from prepal.vectors import encoders
 
 
 def sampling(case: Case) -> Finding:
@@ -91,20 +94,29 @@ def labels_read(case: Case) -> Finding:
 
 
 def encoder(case: Case) -> Finding:
-    """The encoder of these settings is the one that embeds the project's texts, and it does."""
-    name = case.settings.prepal_encoder
+    """The encoder of these settings is the one that embeds the project's texts, and it does; so does an adapted one."""
+    found = _embeds(case, case.settings.prepal_encoder, case.table, case.waiting)
+    wanted = WaitingTexts.wanted(case.project, case.settings)
+    if found.is_wrong or wanted.encoder == case.encoder:
+        return found
+    return _embeds(case, wanted.encoder, vectors.VectorTable(case.table.uri, wanted.encoder), wanted)
+
+
+def _embeds(case: Case, name: str, table: "vectors.VectorTable", waits: WaitingTexts) -> Finding:
+    """An encoder embeds the project's texts."""
     texts = set(case.project.task_texts()[1].astype(str).tolist())
-    failures = texts & case.waiting.all_failures().keys()
-    waiting = texts & case.waiting.ids()
-    lacking = set(case.table.missing(sorted(texts - failures))) - waiting
-    if texts and len(lacking) == len(texts):
+    failures = texts & waits.all_failures().keys()
+    waiting = texts & waits.ids()
+    lacking = set(table.missing(sorted(texts - failures))) - waiting
+    if texts and len(lacking) == len(texts) and not encoders.is_adapted(name):
         return problem(
             f"No text of the project has a vector of the encoder {name}, and none waits for one.",
             "Set PREPAL_ENCODER and PREPAL_VECTORS to what the learner and the embed worker run with.",
         )
-    if lacking:
+    # What is to be read again waits after that, a few thousand at a time.
+    if lacking and not case.project.has_unread_tasks:
         return warning(
-            f"{len(lacking)} texts have no vector and do not wait for one.",
+            f"{len(lacking)} texts have no vector of the encoder {name} and do not wait for one.",
             "Run the doctor with --fix, which has all read again.",
             case.read_again,
         )
@@ -113,12 +125,12 @@ def encoder(case: Case) -> Finding:
             f"{len(failures)} texts could not be embedded.",
             "Look at the embed worker's log for the reasons, and shorten or delete these tasks.",
         )
-    if waiting and (failed := len(case.waiting.queue.failed_job_registry.get_job_ids(cleanup=False))):
+    if waiting and (failed := len(waits.queue.failed_job_registry.get_job_ids(cleanup=False))):
         return problem(
             f"{len(waiting)} texts wait, and {failed} jobs of the embed worker have failed.",
             "Look at the embed worker's log: its encoder cannot be loaded, or its device has no memory.",
         )
-    return ok(f"{len(texts) - len(waiting)} of {len(texts)} texts are embedded.")
+    return ok(f"{len(texts - waiting - lacking)} of {len(texts)} texts are embedded.")
 
 
 def tail(case: Case) -> Finding:
@@ -128,7 +140,7 @@ def tail(case: Case) -> Finding:
         return skipped("Nothing is ranked yet.")
     placed = {*ranking.task_ids.tolist(), *case.project.unembeddable()}
     lacking = placed - {int(row["task"]) for row in case.predictions}
-    if lacking and len(case.waiting):
+    if lacking and len(WaitingTexts(case.connection, case.project.encoder or case.encoder)):
         return ok(f"{len(lacking)} of {len(placed)} ranked tasks get their prediction while other texts are embedded.")
     if lacking:
         return problem(

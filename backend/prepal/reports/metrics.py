@@ -14,7 +14,7 @@ from rq.utils import utcparse
 
 from prepal.errors import PrepalError
 from prepal.project import Project, all_projects, readable
-from prepal.queues.requests import LEARN, SYNC, queue
+from prepal.queues.requests import ADAPT, LEARN, SYNC, queue
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.queues.waiting import WaitingTexts
 from prepal.reports.view import View
@@ -38,8 +38,10 @@ class _Collector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """All metrics of all projects, and of the queues."""
-        yield from _of_projects(all_projects(self._connection))
-        yield GaugeMetricFamily("prepal_waiting_texts", "Texts that wait for the encoder.", len(self._waiting))
+        projects = all_projects(self._connection)
+        yield from _of_projects(projects)
+        texts = len(self._waiting) + sum(map(_waiting_for_adapted, projects))
+        yield GaugeMetricFamily("prepal_waiting_texts", "Texts that wait for an encoder.", texts)
         yield from self._of_queues()
 
     def _of_queues(self) -> Iterator[Metric]:
@@ -52,7 +54,7 @@ class _Collector(Collector):
             "Jobs that failed in the last hour (embed: day); those that Label Studio refused are among them.",
             labels=["queue"],
         )
-        for name in (LEARN, SYNC, EMBED):
+        for name in (LEARN, SYNC, EMBED, ADAPT):
             jobs = queue(self._connection, name)
             length.add_metric([name], len(jobs))
             age.add_metric([name], self._oldest_s(jobs.get_job_ids(0, _LOOKED_AT)))
@@ -70,6 +72,13 @@ class _Collector(Collector):
             with suppress(ValueError):
                 times.append(utcparse(raw.decode()).timestamp())
         return max(0.0, time.time() - min(times)) if times else 0.0
+
+
+def _waiting_for_adapted(project: Project) -> int:
+    """How many texts wait for encoders that were adapted to a project's labels."""
+    with suppress(PrepalError), readable(project):
+        return sum(len(WaitingTexts(project.connection, name)) for name in project.adapted_encoders())
+    return 0
 
 
 def _of_projects(projects: list[Project]) -> Iterator[Metric]:
@@ -92,6 +101,8 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
     accuracy = gauge("accuracy", "Accuracy, estimated on audit tasks.")
     low = gauge("accuracy_low", "Lower end of the accuracy's 95 % interval.")
     high = gauge("accuracy_high", "Upper end of the accuracy's 95 % interval.")
+    learnt = gauge("adapted_labels", "Labels that the encoder learnt from on which the ranking rests.")
+    adapted = gauge("adaptation_finished_timestamp_seconds", "When the encoder was last trained on the labels.")
 
     def add(view: View) -> None:
         of, record, project = [str(view.project.id)], view.record, view.project
@@ -114,6 +125,9 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
                 low.add_metric(of, record.accuracy["low"])
                 high.add_metric(of, record.accuracy["high"])
                 judged.add_metric(of, record.accuracy["audit_tasks"])
+        learnt.add_metric(of, len(project.learnt_by(project.encoder or "")))
+        if tried_at := project.adaptation.finished_at:
+            adapted.add_metric(of, tried_at)
         problem.add_metric(of, bool(view.problem))
 
     for project in projects:
@@ -123,4 +137,4 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
         except PrepalError:
             problem.add_metric([str(project.id)], True)
     yield from (rounds, seconds, finished, labels, annotations, pool, tasks, known, embedded, behind, problem)
-    yield from (trouble, accuracy, low, high, judged)
+    yield from (trouble, accuracy, low, high, judged, learnt, adapted)

@@ -24,6 +24,8 @@ _POINTS = 100
 def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> dict[str, Any]:
     """Everything that the page shows, as one JSON document: what `status` reports, and what it rests on.
 
+    `waiting` is for the encoder that the ranking is to rest on.
+
     Raises:
         PrepalError: what Redis has of the project cannot be read.
     """

@@ -15,9 +15,10 @@ from prepal.labels.serving import serving
 from prepal.learning.quality.acceptance import acceptance
 from prepal.learning.quality.stopping import Stability, advise, hardly_predicted
 from prepal.project import Project, Trouble, readable
-from prepal.queues.requests import LEARN, SYNC, queue
+from prepal.queues.requests import ADAPT, LEARN, SYNC, queue
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.queues.waiting import WaitingTexts
+from prepal.reports.adaptation import Adapting
 from prepal.reports.view import View
 from prepal.vectors import text_ids
 
@@ -26,7 +27,7 @@ _NEXT = 10
 
 
 def report(project: Project, waiting: WaitingTexts) -> dict[str, Any]:
-    """The state of a project as one JSON document.
+    """The state of a project as one JSON document; `waiting` is for the encoder that its ranking is to rest on.
 
     `up_to_date` is true when the newest finished round knows every fact written so far, and Label Studio serves by it.
 
@@ -43,23 +44,29 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
     tasks, texts = project.task_texts()
     unembeddable = project.unembeddable()
     failures = waiting.all_failures()
-    failed = texts[np.isin(texts, text_ids(list(failures)))].astype(str).tolist()
+    is_failed = np.isin(texts, text_ids(list(failures)))
     waits = np.isin(texts, text_ids(list(waiting.ids())))
+    # While texts are read once more, because they have no vector of this encoder, those behind have none.
+    is_filling = project.encoder not in (None, waiting.encoder)
+    read = tasks <= project.read_until if is_filling else np.ones(len(tasks), bool)
+    embedded = int((read & ~waits & ~is_failed).sum())
+    adapting = Adapting(project, waiting.encoder, embedded, len(tasks))
     reasons = Counter(unembeddable.values())
-    reasons.update(failures[key] for key in failed)
+    reasons.update(failures[key] for key in texts[is_failed].astype(str).tolist())
     accepts = _acceptance(view)
     return {
         "project": project.id,
         "title": info.title,
         "problem": view.problem or None,
         "troubles": [{**asdict(trouble), "told": told(trouble)} for trouble in view.troubles],
-        "notes": list(_notes(view, waiting.encoder, accepts)),
+        "notes": [*_notes(view, accepts), *adapting.notes()],
         "connected": info.connected,
         "encoder": waiting.encoder,
+        "adaptation": adapting.told(),
         "strategy": record.strategy if record else None,
         "tasks": info.task_count,
         "known": len(tasks) + len(unembeddable),
-        "embedded": len(tasks) - len(failed) - int(waits.sum()),
+        "embedded": embedded,
         "texts_per_s": waiting.rate,
         "waiting": len(np.unique(texts[waits])),
         "not_embeddable": dict(reasons),
@@ -85,7 +92,7 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
         "suspected": record.suspected if record else [],
         "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
         "next_audit": record.head_audit if record else [],
-        "queues": {name: len(queue(project.connection, name)) for name in (LEARN, SYNC, EMBED)},
+        "queues": {name: len(queue(project.connection, name)) for name in (LEARN, SYNC, EMBED, ADAPT)},
     }
 
 
@@ -138,15 +145,13 @@ def _acceptance(view: View) -> dict[str, Any] | None:
     return None if found is None else asdict(found)
 
 
-def _notes(view: View, encoder: str, accepts: dict[str, Any] | None) -> Iterator[str]:
+def _notes(view: View, accepts: dict[str, Any] | None) -> Iterator[str]:
     """What people should know of a project that is no fault, a sentence each."""
-    config, before = view.config, view.project.encoder
+    config = view.config
     yield from view.info.drift
     yield from view.record.notes if view.record else []
     if config is not None and config.ignored:
         yield f"Only {config.from_name!r} is learnt; not {', '.join(map(repr, config.ignored))}."
-    if before not in (None, encoder):
-        yield f"The ranking rests on the encoder {before} until all texts have a vector of {encoder}."
     if accepts is not None and accepts["accepts"]:
         shown, hidden = accepts["shown"], accepts["hidden"]
         yield (

@@ -102,5 +102,8 @@ class Answers:
         """Let texts that an annotator has before them be embedded first; many at once are nobody's."""
         numbers = [pk for task in tasks if isinstance(task, Mapping) and (pk := number(task.get("id")))]
         if 0 < len(numbers) <= _LOOKED_AT:
-            waiting = WaitingTexts(self._connection, self._encoder)
-            waiting.hurry(list(Project(self._connection, project).texts_of(numbers).values()))
+            known = Project(self._connection, project)
+            texts = list(known.texts_of(numbers).values())
+            # What the ranking rests on first: that shows the annotator a prediction.
+            for encoder in dict.fromkeys((known.encoder or self._encoder, self._encoder)):
+                WaitingTexts(self._connection, encoder).hurry(texts)

@@ -36,11 +36,6 @@ class Pages:
         self._connection = connection
         self._settings = settings
 
-    @property
-    def _waiting(self) -> WaitingTexts:
-        """What waits for the encoder, which may be another one by now."""
-        return WaitingTexts(self._connection, self._settings.prepal_encoder)
-
     def index(self) -> Response:
         """The page that lists all projects."""
         from prepal.reports import page
@@ -60,9 +55,11 @@ class Pages:
         """What that page shows, as JSON."""
         from prepal.reports import page
 
-        settings = self._settings
+        settings, project = self._settings, self._project(number)
         label_studio = settings.label_studio_public_url or settings.label_studio_url
-        return json_response(page.document(self._project(number), self._waiting, label_studio), headers=_PAGE_HEADERS)
+        with readable(project):
+            waiting = WaitingTexts.wanted(project, settings)
+        return json_response(page.document(project, waiting, label_studio), headers=_PAGE_HEADERS)
 
     def accuracy(self, number: int) -> Response:
         """The chart of that page, as SVG."""
@@ -90,7 +87,9 @@ class Pages:
         """What Prometheus asks for."""
         from prepal.reports import metrics
 
-        return Response(metrics.render(self._connection, self._waiting), content_type=metrics.CONTENT_TYPE)
+        # What the name of the encoder means may be another one by now.
+        waiting = WaitingTexts(self._connection, self._settings.prepal_encoder)
+        return Response(metrics.render(self._connection, waiting), content_type=metrics.CONTENT_TYPE)
 
     def _project(self, number: int) -> Project:
         project = next((one for one in all_projects(self._connection) if one.id == number), None)
