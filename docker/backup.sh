@@ -12,7 +12,7 @@ redis() { compose exec -T redis redis-cli "$@"; }
 redis_rewrites() { redis config set auto-aof-rewrite-percentage "$1" >/dev/null; }
 resume() {
     redis_rewrites 100
-    compose start embed >/dev/null
+    compose start embed adapt >/dev/null
 }
 
 echo "Label Studio's database"
@@ -27,8 +27,8 @@ redis_rewrites 0
 while redis info persistence | grep -q '^aof_rewrite_in_progress:1'; do sleep 1; done
 compose exec -T redis sh -c 'tar -C /data -cf - appendonlydir || [ $? = 1 ]' >"$folder/redis.partial"
 echo "Vectors"
-# Only embed workers write them.
-compose stop embed >/dev/null
+# Only these write vectors and encoders.
+compose stop embed adapt >/dev/null
 compose exec -T backend sh -c 'cd /data && mkdir -p vectors && tar -cf - vectors' >"$folder/vectors.partial"
 
 for part in database files redis vectors; do mv "$folder/$part.partial" "$folder/$part"; done

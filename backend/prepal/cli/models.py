@@ -14,6 +14,7 @@ from prepal.settings import Settings
 # The experiments of `prepal_workers.simulate.presets`, which cannot be imported where torch is missing.
 _PRESETS = {
     "baseline": "PRepAL against random labels and against fine-tuning in every round (AL+FT)",
+    "adaptation": "the encoder as it is, trained on the labels as they come, or fine-tuned in every round (AL+FT)",
     "transfer": "labels that were acquired with another encoder, or at random, serve this one",
     "batch-size": "one label at a time, ten, or a hundred",
     "linearity": "the logistic regression against a network with a hidden layer",
@@ -34,6 +35,7 @@ _PRESETS = {
 @click.option("--encoder", type=CommaList(), help="Encoders; NAME@3 is the first three layers, word-counts a poor one.")
 @click.option("--classifier", type=CommaList(), help="logistic, network, or finetune.  [default: logistic]")
 @click.option("--label-names/--no-label-names", default=None, help="Make use of the names of labels.  [default: do]")
+@click.option("--adapt/--no-adapt", default=None, help="Train the encoder on the labels as they come.")
 @click.option("--pool", type=click.IntRange(min=2), help="Take only so many texts of TRAIN, drawn at random.")
 @click.option("--final-model", help="Fine-tune this model on all labels at the end.")
 @click.option(

@@ -81,7 +81,13 @@ def embed() -> None:
 
 
 @worker.command()
-@click.argument("queue", type=click.Choice(["learn", "embed"]))
+def adapt() -> None:
+    """Train each project's encoder on its labels."""
+    options.from_workers("prepal_workers.adapt.process", "The adapt worker").run_worker(load_settings())
+
+
+@worker.command()
+@click.argument("queue", type=click.Choice(["learn", "embed", "adapt"]))
 def alive(queue: str) -> None:
     """For health checks: exit status 0 while such a worker of this machine or container is alive."""
     from prepal.queues.recovery import is_alive_here

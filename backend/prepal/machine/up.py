@@ -158,6 +158,9 @@ def _processes(installation: Installation, settings: Settings, state: State) -> 
         processes.append(Process("redis", "Redis", 10, command, lambda _: _redis_answers(connection)))
     if installation.label_studio_password is not None:
         processes.append(_label_studio(installation, state.ports["label-studio"]))
+    workers = [("learner", "Learner", "learn"), ("embed", "Embed worker", "embed")]
+    if settings.prepal_adapt != "off":
+        workers.append(("adapt", "Adapt worker", "adapt"))
     return [
         *processes,
         Process(
@@ -167,8 +170,7 @@ def _processes(installation: Installation, settings: Settings, state: State) -> 
             [*ours, "serve", "--port", str(backend_port)],
             lambda _: _http_answers(f"http://127.0.0.1:{backend_port}/health", HERE_S, trust_env=False),
         ),
-        Process("learner", "Learner", 30, [*ours, "worker", "learn"], worker_registered),
-        Process("embed", "Embed worker", 30, [*ours, "worker", "embed"], worker_registered),
+        *(Process(name, title, 30, [*ours, "worker", job], worker_registered) for name, title, job in workers),
     ]
 
 

@@ -16,9 +16,9 @@ from tests.helpers.projects import LABEL_CONFIG, tickets
 pytestmark = pytest.mark.docker
 
 TASKS, LABELS = 100, 30
-SERVICES = ("backend", "learner", "embed", "redis", "postgres", "label-studio")
+SERVICES = ("backend", "learner", "embed", "adapt", "redis", "postgres", "label-studio")
 # What annotators do not notice when it dies.
-BEHIND_THE_SCENES = ("backend", "learner", "embed", "redis")
+BEHIND_THE_SCENES = ("backend", "learner", "embed", "adapt", "redis")
 OURS = {"backend": "prepal-backend:test", "embed": "prepal-worker:test"}
 BASE = "python:3.11-slim-bookworm"
 # Beside the base image's 130 MB, under 900 MB in all.
@@ -204,7 +204,7 @@ def test_no_secret_is_told_anywhere(labelling: Labelling) -> None:
 
 
 def test_our_logs_are_objects_on_a_line_each(labelling: Labelling) -> None:
-    for service in ("backend", "learner", "embed"):
+    for service in ("backend", "learner", "embed", "adapt"):
         raw = docker("logs", labelling.stack.container(service)["Id"])
         assert raw == ""
         done = subprocess.run(

@@ -18,7 +18,7 @@ ALL_OF_IT = (
     "import prepal.cli.main, prepal.doctor.examination, prepal.learner.process; "
     "from prepal.server.process import load_the_rest; load_the_rest()"
 )
-COMMANDS = ["up", "demo", "connect", "status", "export", "serve", "worker learn", "worker embed"]
+COMMANDS = ["up", "demo", "connect", "status", "export", "serve", "worker learn", "worker embed", "worker adapt"]
 
 
 def answers(port: int) -> bool:

@@ -69,6 +69,12 @@ class SequenceModel:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
+    def transformer(self) -> dict[str, torch.Tensor]:
+        """The weights of what lies below the head, by the transformer's own names."""
+        found: dict[str, torch.Tensor] = self.model.base_model.state_dict()
+        return found
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the logits."""
         return tuple(self.model.config.id2label[index] for index in range(self.n_classes))

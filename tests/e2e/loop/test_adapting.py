@@ -1,0 +1,108 @@
+"""The encoder follows the labels in a whole installation, while somebody labels and whoever is killed."""
+
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+import pytest
+from tests.helpers.api import LabelStudioApi, wait_until
+from tests.helpers.projects import Loop
+
+from prepal.machine.supervision import process_ids
+from prepal.machine.up import Installation, running
+from prepal.settings import Settings
+from prepal.vectors import AdaptedEncoders, VectorTable, encoders, text_id
+
+TASKS, LABELS = 400, 60
+LABEL_CONFIG = (
+    '<View><Text name="text" value="$text"/><Choices name="topic" toName="text"><Choice value="person"/>'
+    '<Choice value="time"/><Choice value="place"/><Choice value="number"/></Choices></View>'
+)
+# What is asked for is said in many ways, and what it is about, which vectors are mostly of, in more.
+FORMS = {
+    "person": ("Who built {}?", "What is the name of the man that built {}?", "Whom does {} belong to?"),
+    "time": ("When was {} built?", "In which year did {} open?", "How old is {}?"),
+    "place": ("Where is {}?", "In which town is {}?", "How do I get to {}?"),
+    "number": ("How many people visit {}?", "What does {} cost?", "How high is {}?"),
+}
+THINGS = ("the harbour", "the old bridge", "the museum", "the station", "the hospital", "the theatre", "the school")
+MORE = ("in the north", "of the king", "by the river", "with the red roof", "that burned down", "near the park")
+
+
+@pytest.fixture(scope="module")
+def adapting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("PREPAL_ADAPT")
+        with running(tmp_path_factory.mktemp("adapting") / "home", Settings(), progress=print) as started:
+            yield started
+
+
+def questions(count: int) -> dict[str, str]:
+    """Different questions, and what each asks for."""
+    rng, found = np.random.default_rng(0), {}
+    while len(found) < count:
+        asked = str(rng.choice(list(FORMS)))
+        found[str(rng.choice(FORMS[asked])).format(f"{rng.choice(THINGS)} {rng.choice(MORE)}")] = asked
+    return found
+
+
+def right(loop: Loop, answers: Mapping[str, str], labelled: Collection[int]) -> float:
+    """How many of the predictions that annotators would see of tasks without a label are right."""
+    asked = {
+        task["id"]: answers[task["data"]["text"]] for task in loop.api.tasks(loop.id) if task["id"] not in labelled
+    }
+    shown = {one["task"]: one["result"] for one in loop.api.predictions(loop.id)}
+    said = {task: shown[task][0]["value"]["choices"][0] for task in asked if shown.get(task)}
+    return float(np.mean([said[task] == asked[task] for task in said]))
+
+
+def test_the_encoder_follows_the_labels(adapting: Installation) -> None:
+    assert "adapt" in process_ids(adapting.home)
+    api, answers = LabelStudioApi(adapting.label_studio_url, adapting.label_studio_token), questions(TASKS)
+    loop = Loop.of(adapting, api, [{"text": text} for text in answers], LABEL_CONFIG)
+    loop.wait_until_ranked(TASKS)
+    served = [loop.annotate_next(answers)["id"] for _ in range(LABELS)]
+    loop.wait_for_round()
+    before = right(loop, answers, served)
+
+    # Whoever trains is killed in the middle, and its successor begins anew.
+    wait_until(lambda: "training" in loop.known.adapting, 300)
+    os.kill(process_ids(adapting.home)["adapt"], signal.SIGKILL)
+    imported: list[str] = []
+    times: list[float] = []
+
+    def is_ranked_by_it() -> bool:
+        # Somebody goes on meanwhile, and texts come in.
+        if len(imported) < 5:
+            imported.append(f"Who painted {THINGS[len(imported)]} yesterday?")
+            api.import_tasks(loop.id, [{"text": imported[-1]}])
+        began = time.perf_counter()
+        task = api.next(loop.id)
+        times.append(time.perf_counter() - began)
+        assert task is not None
+        assert task["id"] not in served
+        return encoders.is_adapted(loop.known.encoder or "")
+
+    wait_until(is_ranked_by_it, 600, 2)
+    loop.wait_for_round()
+    loop.wait_until_ranked(TASKS + len(imported))
+    answers.update(dict.fromkeys(imported, "person"))
+    assert right(loop, answers, served) > before
+    assert max(times) < 5
+
+    identity = loop.known.adapted
+    vectors = str(adapting.home / "vectors")
+    assert AdaptedEncoders(vectors).names() == [identity]
+    for encoder in (encoders.base_of(identity), identity):
+        found, _ = VectorTable(vectors, encoder).find([text_id(text) for text in answers])
+        assert found.all()
+    told = loop.status()
+    assert told["encoder"] == identity
+    assert told["adaptation"]["accuracy"]["after"] > told["adaptation"]["accuracy"]["before"]
+    assert any("rests on an encoder that learnt from" in note for note in told["notes"])
+    assert told["adaptation"]["training"] is None
+    checked = loop.prepal("doctor", str(loop.id), PREPAL_VECTORS=vectors)
+    assert "The adapt worker is alive." in checked.stdout
+    api.close()
