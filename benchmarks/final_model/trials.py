@@ -18,7 +18,8 @@ from prepal.learning.classifiers.labels import Labels
 from prepal_workers.encoder.cached import embed
 from prepal_workers.labelled.fields import Text
 from prepal_workers.simulate.dataset import Dataset, read
-from prepal_workers.simulate.experiment import WORDS, Setting, Vectors, run
+from prepal_workers.simulate.experiment import WORDS, Setting, run
+from prepal_workers.simulate.vectors import Vectors
 
 BATCH, MANY, FEW = 10, 300, 20
 _COUNTS = (FEW, MANY)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prepal_workers.simulate.dataset import Dataset, Labelled
-from prepal_workers.simulate.experiment import Vectors
+from prepal_workers.simulate.vectors import Vectors
 
 KINDS = 3
 

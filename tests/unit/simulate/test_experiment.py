@@ -6,9 +6,10 @@ import numpy as np
 
 from prepal.cli import models
 from prepal_workers.simulate.dataset import Dataset, Labelled
-from prepal_workers.simulate.experiment import Setting, Vectors, run, scores
+from prepal_workers.simulate.experiment import Setting, run, scores
 from prepal_workers.simulate.grid import rows_of
 from prepal_workers.simulate.presets import PRESETS
+from prepal_workers.simulate.vectors import Vectors
 
 
 def picks(rows: list[dict[str, Any]]) -> dict[tuple[str, int, int], list[int]]:

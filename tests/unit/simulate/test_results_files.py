@@ -10,8 +10,9 @@ import pytest
 
 from prepal.errors import PrepalError
 from prepal_workers.simulate.dataset import Dataset, Labelled
-from prepal_workers.simulate.experiment import Setting, Vectors
+from prepal_workers.simulate.experiment import Setting
 from prepal_workers.simulate.grid import read, run_all, set_apart
+from prepal_workers.simulate.vectors import Vectors
 
 SETTINGS = [
     Setting(strategy, "blobs", budget=60, batch_size=20, seed=seed)

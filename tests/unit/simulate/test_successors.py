@@ -14,9 +14,10 @@ from sklearn.linear_model import LogisticRegression
 
 from prepal.errors import PrepalError
 from prepal_workers.simulate.dataset import Dataset, Labelled
-from prepal_workers.simulate.experiment import Setting, Vectors, run
+from prepal_workers.simulate.experiment import Setting, run
 from prepal_workers.simulate.grid import read, rows_of, run_all, set_apart
 from prepal_workers.simulate.successors import Features, counts, predicted, teach, words
+from prepal_workers.simulate.vectors import Vectors
 
 generated = settings(
     deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

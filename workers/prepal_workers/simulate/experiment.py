@@ -4,16 +4,21 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.active_learner import ActiveLearner
+from prepal.learning.adapting import softened
 from prepal.learning.classifiers.decisions import HowMany, decide, how_many, macro_f1, marks, right
 from prepal.learning.classifiers.labels import NothingToLearn
 from prepal_workers.encoder.cached import identity
 from prepal_workers.simulate.dataset import Dataset, Labelled
+from prepal_workers.simulate.vectors import Vectors
+
+if TYPE_CHECKING:
+    from prepal_workers.simulate.adapting import Adapting
 
 WORDS = "parts of words"
 """The lexical vectors, which stand beside those of every encoder, as in the live loop."""
@@ -35,6 +40,7 @@ class Setting:
         seed: decides everything that is random.
         judge: the encoder on whose vectors accuracy is measured, as with labels that were acquired for another model.
         final_model: fine-tuned on all labels at the end; "" for none.
+        adapt: whether the encoder is trained on the labels as they come.
     """
 
     strategy: str
@@ -46,15 +52,7 @@ class Setting:
     seed: int = 0
     judge: str = ""
     final_model: str = ""
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """What an encoder makes of the pool `(n, d)`, the test texts `(m, d)` and the choices' names `(k, d)`, float32."""
-
-    train: NDArray[np.float32]
-    test: NDArray[np.float32]
-    names: NDArray[np.float32]
+    adapt: bool = False
 
 
 def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> Iterator[Row]:
@@ -64,11 +62,13 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
     were asked for, so the first text of a choice is the one that was labelled first.
     """
     known = about(setting, dataset)
-    own = _with_words(setting.encoder, vectors)
+    words = vectors.get(WORDS)
+    own = vectors[setting.encoder].beside(words)
     chooser = _chooser(setting, dataset, own)
-    judging = _with_words(setting.judge, vectors) if setting.judge else own
+    judging = vectors[setting.judge].beside(words) if setting.judge else own
     at_random = replace(setting, strategy="random", classifier="logistic")
     judge = _chooser(at_random, dataset, judging) if setting.judge else chooser
+    adapting = _adapting(setting, dataset, vectors)
     labelled = np.empty(0, np.int64)
     number = 0
 
@@ -83,12 +83,18 @@ def run(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> I
             **scores(probabilities, dataset.test, how_many(dataset.train.labels[labelled])),
             "fit_s": round(fit_s, 6),
             "rank_s": round(rank_s, 6),
+            **({} if adapting is None else {"adapted": adapting.labels}),
             "picked": picked,
         }
 
     while True:
         free = np.setdiff1d(np.arange(len(own.train)), labelled)
         began = time.perf_counter()
+        if adapting is not None and (adapted := adapting.after(labelled, free)):
+            judging = own = adapted.beside(words)
+            judge = chooser = _chooser(replace(setting, label_names=False), dataset, own, adapting.temperature)
+            # To embed the test texts is what it takes to measure, not to learn.
+            began += adapting.measuring_s
         chooser.fit(labelled, free)
         fitted = time.perf_counter()
         n = min(setting.batch_size, setting.budget - len(labelled), len(free))
@@ -121,19 +127,12 @@ def scores(probabilities: NDArray[np.float32] | None, test: Labelled, each: HowM
     return {"accuracy": round(float(right(given, truth).mean()), 6), "macro_f1": round(macro_f1(truth, given), 6)}
 
 
-def _with_words(encoder: str, vectors: Mapping[str, Vectors]) -> Vectors:
-    own, words = vectors[encoder], vectors.get(WORDS)
-    if words is None:
-        return own
-    both = ((own.train, words.train), (own.test, words.test), (own.names, words.names))
-    return Vectors(*(np.hstack(parts) for parts in both))
-
-
 class _OnVectors:
     """Retrains a classifier of vectors: PRepAL."""
 
-    def __init__(self, learner: ActiveLearner, vectors: Vectors, dataset: Dataset) -> None:
+    def __init__(self, learner: ActiveLearner, vectors: Vectors, dataset: Dataset, temperature: float) -> None:
         self._learner = learner
+        self._temperature = temperature
         self._vectors = vectors
         self._dataset = dataset
         self._only: int | None = None
@@ -148,14 +147,20 @@ class _OnVectors:
             self._only = int(labels[0]) if len(labels) and not self._dataset.multilabel else None
 
     def select(self, free: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        return self._learner.select(self._vectors.train[free], n, rng)
+        pool = self._vectors.train[free]
+        return self._learner.select(pool, n, rng, self._softened(self._learner.predict_proba(pool)))
 
     def predict_proba(self, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        probabilities = self._learner.predict_proba(vectors)
+        probabilities = self._softened(self._learner.predict_proba(vectors))
         if probabilities is None and self._only is not None:
             probabilities = np.zeros((len(vectors), len(self._dataset.choices)), np.float32)
             probabilities[:, self._only] = 1
         return probabilities
+
+    def _softened(self, probabilities: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        if probabilities is None:
+            return None
+        return softened(probabilities, self._temperature, multilabel=self._dataset.multilabel)
 
 
 class _ByFineTuning:
@@ -187,7 +192,18 @@ class _ByFineTuning:
         return predicted
 
 
-def _chooser(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors | _ByFineTuning:
+def _adapting(setting: Setting, dataset: Dataset, vectors: Mapping[str, Vectors]) -> "Adapting | None":
+    if not setting.adapt:
+        return None
+    # Here, because torch takes seconds to load, and other experiments need none.
+    from prepal_workers.simulate.adapting import Adapting
+
+    return Adapting(dataset, setting.encoder, vectors[setting.encoder], setting.seed)
+
+
+def _chooser(
+    setting: Setting, dataset: Dataset, vectors: Vectors, temperature: float = 1.0
+) -> _OnVectors | _ByFineTuning:
     if setting.classifier == "finetune":
         return _ByFineTuning(setting, vectors, dataset)
     learner = ActiveLearner(
@@ -197,7 +213,7 @@ def _chooser(setting: Setting, dataset: Dataset, vectors: Vectors) -> _OnVectors
         name_vectors=vectors.names if setting.label_names else None,
         classifier=setting.classifier,
     )
-    return _OnVectors(learner, vectors, dataset)
+    return _OnVectors(learner, vectors, dataset, temperature)
 
 
 def _fine_tuned(model: str, dataset: Dataset, labelled: NDArray[np.int64], seed: int) -> Any:  # noqa: ANN401

@@ -14,8 +14,9 @@ from joblib import Parallel, delayed
 from prepal.errors import PrepalError
 from prepal.files import json_lines, write_whole
 from prepal_workers.simulate.dataset import Dataset
-from prepal_workers.simulate.experiment import Row, Setting, Vectors, models_of, run
+from prepal_workers.simulate.experiment import Row, Setting, models_of, run
 from prepal_workers.simulate.successors import Features, counts, teach
+from prepal_workers.simulate.vectors import Vectors
 
 _Key = tuple[object, ...]
 # The progress bar looks so often at how many rows there are.

@@ -44,6 +44,15 @@ PRESETS: Mapping[str, Preset] = {
             {"strategy": "margin", "classifier": "finetune", "label_names": False, "final_model": _ENCODER},
         ],
     ),
+    "adaptation": Preset(
+        "the encoder as it is, trained on the labels as they come, or fine-tuned in every round (AL+FT)",
+        {"pool": 2000, "budget": 300, "batch_size": [10], "seeds": 3},
+        [
+            {"strategy": "auto"},
+            {"strategy": "auto", "adapt": True},
+            {"strategy": "margin", "classifier": "finetune", "label_names": False},
+        ],
+    ),
     "transfer": Preset(
         "labels that were acquired with another encoder, or at random, serve this one",
         {"pool": 2000, "budget": 200, "batch_size": [20], "seeds": 3, "successor": OWN_NAMES},

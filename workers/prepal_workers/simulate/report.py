@@ -220,6 +220,8 @@ def _name(setting: Mapping[str, Any], different: Sequence[str]) -> str:
             words.append(f"batches of {value}")
         elif name == "classifier":
             words.append({"finetune": "AL+FT"}.get(str(value), str(value)))
+        elif name == "adapt" and value:
+            words.append("encoder adapted")
         elif name == "budget":
             words.append(f"{value} labels")
     return ", ".join(dict.fromkeys(words))

@@ -22,10 +22,11 @@ from prepal_workers.encoder.cached import embed
 from prepal_workers.model.word_counts import WORD_COUNTS
 from prepal_workers.simulate import report
 from prepal_workers.simulate.dataset import Dataset, load
-from prepal_workers.simulate.experiment import WORDS, Setting, Vectors
+from prepal_workers.simulate.experiment import WORDS, Setting
 from prepal_workers.simulate.grid import rows_of, run_all, set_apart
 from prepal_workers.simulate.presets import PRESETS
 from prepal_workers.simulate.successors import LOGISTIC, OWN_NAMES, Features, words
+from prepal_workers.simulate.vectors import Vectors
 from prepal_workers.simulate.word_counts import word_counts
 from prepal_workers.training.bar import Bar
 
@@ -112,6 +113,7 @@ def _settings(options: Mapping[str, Any], preset: str | None, encoder: str) -> l
         "label_names": options.get("label_names", True),
         "budget": options["budget"],
         "final_model": options.get("final_model", ""),
+        "adapt": options.get("adapt", False),
     }
     if preset:
         # What a preset compares, the command line does not change.
@@ -139,6 +141,11 @@ def _check(settings: Sequence[Setting], dataset: Dataset) -> None:
             )
         if setting.classifier not in _CLASSIFIERS:
             raise PrepalError(f"There is no classifier {setting.classifier!r}: choose from {', '.join(_CLASSIFIERS)}.")
+        if setting.adapt and (setting.classifier == "finetune" or setting.judge or setting.encoder == WORD_COUNTS):
+            raise PrepalError(
+                "--adapt trains the encoder whose vectors a quick classifier sees: leave out --classifier finetune and "
+                f"--encoder {WORD_COUNTS}, or leave out --adapt."
+            )
 
 
 def _check_successors(successors: Sequence[str]) -> None:

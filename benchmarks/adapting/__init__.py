@@ -1,0 +1,1 @@
+"""What it is worth that the encoder follows the labels."""
