@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 LEAST_LABELS = 50
 """Fewer do not tell whether an adapted encoder is better."""
 _MORE = 2.0
-# Half of the labels judge an encoder that learnt from the other half, and all of them will teach it more: it is taken
-# unless these labels are e³, or twenty times, as likely by the base.
-_LEAST_AHEAD = -3.0
+# Where labels are so many nats likelier, e³ or twenty times, that is evidence.
+_EVIDENCE = 3.0
 
 
 def is_due(labels: int, before: int, after_s: float = 0.0, took_s: float = 0.0) -> bool:
@@ -23,15 +22,19 @@ def is_due(labels: int, before: int, after_s: float = 0.0, took_s: float = 0.0) 
     return labels >= max(LEAST_LABELS, _MORE * before) and after_s >= took_s
 
 
-def is_better(base: float, adapted: float, labels: int) -> bool:
-    """Return whether an adapted encoder that learns from all labels is better than the base, as half of them say.
+def is_better(base: float, adapted: float, nothing: float, labels: int) -> bool:
+    """Return whether an encoder that learns from all labels is better than the base, as far as half of them say.
+
+    All labels teach it more than the half that was judged, so it is taken unless there is evidence against it, and if
+    there is any that it tells texts apart.
 
     Args:
         base: the log loss of the labels, in nats, by a classifier of half of them on the base's vectors.
         adapted: the same on the vectors of an encoder that learnt from that half, too.
+        nothing: the same by their frequencies alone.
         labels: how many there are.
     """
-    return (base - adapted) * labels > _LEAST_AHEAD
+    return (base - adapted) * labels > -_EVIDENCE and (nothing - adapted) * labels > _EVIDENCE
 
 
 def softened(probabilities: NDArray[np.float32], temperature: float, *, multilabel: bool) -> NDArray[np.float32]:

@@ -21,11 +21,16 @@ def test_trainings_of_one_project_take_half_of_the_time_at_most() -> None:
     assert is_due(1000, 100, after_s=60, took_s=60)
 
 
-def test_what_makes_labels_much_less_likely_is_no_better() -> None:
-    assert is_better(0.9, 0.5, 50)
-    assert is_better(0.5, 0.5, 50)
-    assert is_better(0.50, 0.55, 50)
-    assert not is_better(0.50, 0.55, 100)
+def test_an_encoder_is_taken_unless_labels_speak_against_it() -> None:
+    assert is_better(0.9, 0.5, 1.0, 50)
+    assert is_better(0.5, 0.5, 1.0, 50)
+    assert is_better(0.50, 0.55, 1.0, 50)
+    assert not is_better(0.50, 0.55, 1.0, 100)
+
+
+def test_an_encoder_that_tells_no_more_than_frequencies_is_not_taken() -> None:
+    assert not is_better(0.69, 0.68, 0.69, 100)
+    assert is_better(0.69, 0.60, 0.69, 100)
 
 
 @pytest.mark.parametrize("multilabel", [False, True])

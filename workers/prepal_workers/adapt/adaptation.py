@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr
 
 from prepal.learner.memory.words import lexical_vectors
 from prepal.learning.active_learner import ActiveLearner
@@ -139,7 +140,7 @@ def adapt(
     temperatures = [fit_temperature(said, labels) for said in logits[:, judged]]
     losses = [log_loss(said / t, labels) for said, t in zip(logits[:, judged], temperatures, strict=True)]
     hits = [float(right(said, labels, how_many(known.labels)).mean()) for said in logits[:, judged]]
-    encoder = train_on(teaching, folder) if is_better(losses[0], losses[1], len(labels)) else None
+    encoder = train_on(teaching, folder) if is_better(losses[0], losses[1], _entropy(labels), len(labels)) else None
     accuracy = dict(zip(("base", "adapted"), hits, strict=True))
     return Outcome(encoder, teaching, len(labels), accuracy, temperatures[1])
 
@@ -211,6 +212,13 @@ def _trained(
 
 def _seen_by(encoder: Encoder) -> See:
     return lambda texts: encoder.encode(texts).astype(np.float32)
+
+
+def _entropy(labels: Labels) -> float:
+    """The log loss of labels by their frequencies alone, as `log_loss` counts it."""
+    shares = labels.mean(axis=0) if labels.ndim == 2 else np.bincount(labels) / len(labels)
+    each = entr(shares) + entr(1 - shares) if labels.ndim == 2 else entr(shares)
+    return float(each.mean() if labels.ndim == 2 else each.sum())
 
 
 def _marks(known: Known) -> NDArray[np.bool_]:
