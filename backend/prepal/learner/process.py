@@ -108,6 +108,7 @@ def run_learner(settings: Settings) -> bool:
 def _maintain(learner: Learner, project: Project, interval_s: float, *, is_first: bool, adapts: bool) -> None:
     connection, last, now = learner.connection, project.round, time.time()
     troubles = {trouble.job: trouble for trouble in project.troubles()}
+    resting = {trouble.job for trouble in troubles.values() if trouble.until > now}
     for trouble in troubles.values():
         if trouble.job in QUEUES and trouble.until <= now:
             request(connection, trouble.job, project.id)
@@ -121,8 +122,8 @@ def _maintain(learner: Learner, project: Project, interval_s: float, *, is_first
             if due not in troubles:
                 request(connection, due, project.id)
         # While the vectors of the last one are still computed, another one would only come too soon.
-        is_settled = project.encoder == learner.wanted(project)
-        if adapts and last is not None and is_settled and project.is_to_be_adapted(last.labels):
+        may_begin = adapts and "adapt" not in resting and project.encoder == learner.wanted(project)
+        if may_begin and last is not None and project.is_to_be_adapted(last.labels):
             request_adaptation(connection, project.id)
     # The first maintenance of a process always compares: whatever died may have missed events.
     if project.is_read_again(interval_s) or is_first:

@@ -35,6 +35,8 @@ _NICENESS = 15
 _SMALLER: tuple[dict[str, Any], ...] = ({}, {"batch_size": 4}, {"batch_size": 4, "lora": True})
 # How far things are is told so often, and forgotten when nobody tells it any more.
 _TELL_S, _TOLD_FOR_S = 1.0, 60
+# A training that fails is tried again after pauses that grow up to this.
+_LONGEST_PAUSE_S = 3600.0
 _YIELD_S = 0.2
 
 
@@ -110,8 +112,14 @@ class Adapter:
                 # Whoever is alive takes it up again: labels are there, and nothing was written.
                 log.info("project %d: its training is left to the next worker", number)
                 return
+            except redis.RedisError:
+                raise
+            except Exception as error:
+                _tell(project, error)
+                return
             finally:
                 job.connection.delete(project.key("adapting"))
+        project.end_trouble("adapt")
         if tried is not None:
             log.info("project %d: %s", number, told(tried))
         if tried is not None and tried.encoder:
@@ -141,6 +149,17 @@ class Adapter:
         tried = Adaptation(base=base, labels=count, finished_at=time.time(), note=note)
         project.note_adaptation(tried, text_ids([]))
         return tried
+
+
+def _tell(project: Project, error: Exception) -> None:
+    """Let what went wrong be the project's trouble, which is tried again after growing pauses."""
+    if isinstance(error, PrepalError):
+        what = str(error)
+    else:
+        what = f"{type(error).__name__}: the adapt worker's log has more of it."
+        log.error("project %d: its encoder could not be trained", project.id, exc_info=error)
+    trouble = project.add_trouble("adapt", what, _LONGEST_PAUSE_S)
+    log.warning("project %d: no encoder was trained (%d times): %s", project.id, trouble.count, what)
 
 
 def told(tried: Adaptation) -> str:
