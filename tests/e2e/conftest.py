@@ -31,7 +31,7 @@ def clean_environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Everything that `prepal up` starts, with Label Studio on sqlite."""
-    with running(_home(tmp_path_factory), Settings(), progress=print) as started:
+    with running(_home(tmp_path_factory), Settings(prepal_adapt="off"), progress=print) as started:
         yield started
 
 
@@ -40,7 +40,9 @@ def postgres_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The same with Label Studio on PostgreSQL."""
     with (
         throw_away_postgres() as database,
-        running(_home(tmp_path_factory), Settings(), label_studio_env=database, progress=print) as started,
+        running(
+            _home(tmp_path_factory), Settings(prepal_adapt="off"), label_studio_env=database, progress=print
+        ) as started,
     ):
         yield started
 
