@@ -183,7 +183,7 @@ class Reader:
 
     def _take(self, tasks: _Tasks, began: int) -> None:
         """Remember the texts of tasks, and let those that have no vector yet wait for the encoders."""
-        texts, unembeddable = self._texts(tasks)
+        texts, unembeddable = texts_of(tasks, self.config)
         by_id = {text_id(text): text for text in texts.values()}
         terms, lacking = self._terms, [table.missing(list(by_id)) for table, _ in self.targets]
         terms.append({key: by_id[key] for key in terms.missing(list(by_id))})
@@ -198,7 +198,7 @@ class Reader:
 
         No event tells of such a change.
         """
-        texts, unembeddable = self._texts([task for task in tasks if int(task["id"]) <= read_until])
+        texts, unembeddable = texts_of([task for task in tasks if int(task["id"]) <= read_until], self.config)
         ids, reasons = self.project.texts_of(list(texts)), self.project.reasons_of(list(unembeddable))
         edited = {task for task, text in texts.items() if ids.get(task) != text_id(text)}
         edited |= {task for task, reason in unembeddable.items() if reasons.get(task) != reason}
@@ -216,16 +216,17 @@ class Reader:
         ranked_by, encoders = self.project.encoder, [table.encoder for table, _ in self.targets]
         return ranked_by if ranked_by in encoders else encoders[0]
 
-    def _texts(self, tasks: _Tasks) -> tuple[dict[int, str], dict[int, str]]:
-        """The text of each task, and of those that have none, why."""
-        texts: dict[int, str] = {}
-        unembeddable: dict[int, str] = {}
-        for task in tasks:
-            try:
-                texts[int(task["id"])] = self.config.text_for_encoder(task.get("data"))
-            except UnembeddableError as reason:
-                unembeddable[int(task["id"])] = str(reason)
-        return texts, unembeddable
+
+def texts_of(tasks: _Tasks, config: LabelConfig) -> tuple[dict[int, str], dict[int, str]]:
+    """The text of each task, and of those that have none, why."""
+    texts: dict[int, str] = {}
+    unembeddable: dict[int, str] = {}
+    for task in tasks:
+        try:
+            texts[int(task["id"])] = config.text_for_encoder(task.get("data"))
+        except UnembeddableError as reason:
+            unembeddable[int(task["id"])] = str(reason)
+    return texts, unembeddable
 
 
 def is_filled(project: Project, table: "VectorTable", waiting: WaitingTexts) -> bool:

@@ -1,6 +1,7 @@
 """RQ workers that run this project's own functions, and nothing else that may stand in Redis."""
 
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
 from prepal.queues.recovery import recover_abandoned, retire_name, worker_name
+from prepal.queues.requests import wait_for_redis
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ _FIELDS = {
     b"timeout",
 }
 _LONGEST_S = 7 * 24 * 3600
+_RESTART_S = 1.0
 
 
 class StrangeJobError(Exception):
@@ -176,6 +179,40 @@ class OwnWorker(SimpleWorker):
         # RQ stops by an exception, which whatever is careful about faults would take for one.
         if not self._is_maintaining:
             super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+
+class StoppableWorker(OwnWorker):
+    """A worker that tells by an event that it was told to stop, for whoever is in the middle of a job."""
+
+    def __init__(
+        self,
+        queues: Sequence[str],
+        job_class: type[OwnJob],
+        connection: redis.Redis,
+        maintenance_s: int,
+        stopping: threading.Event,
+    ) -> None:
+        super().__init__(queues, job_class, connection, maintenance_s)
+        self._stopping = stopping
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Stop when the job that runs is finished, or ends itself because of the event."""
+        self._stopping.set()
+        super().request_stop(signum, frame)
+
+
+def work_until(stopping: threading.Event, connection: redis.Redis, begin: Callable[[], StoppableWorker]) -> None:
+    """Work until told to stop by SIGTERM or SIGINT; begin anew, with another worker, where Redis was lost."""
+    while not stopping.is_set():
+        wait_for_redis(connection)
+        try:
+            begin().work(logging_level="WARNING")
+        except redis.RedisError as error:
+            log.warning("Redis was lost (%s); beginning anew", error)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        stopping.wait(_RESTART_S)
 
 
 class ThreadWorker(OwnWorker):

@@ -1,7 +1,8 @@
 """The adapt worker: one training of a project at a time, and whatever goes wrong is that project's trouble."""
 
+from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import ClassVar
 
 import pytest
@@ -10,10 +11,11 @@ from tests.integration.adapt.test_adapted_projects import PROJECT, Labelled
 
 from prepal.queues import locks
 from prepal.queues.requests import ADAPT, ADAPT_JOB, adapting_lock, queue, request_adaptation
-from prepal.queues.rq_worker import OwnJob
+from prepal.queues.rq_worker import OwnJob, StoppableWorker
+from prepal.queues.waiting import QUEUE as EMBED
 from prepal.settings import Settings
 from prepal.vectors import encoders
-from prepal_workers.adapt.process import Adapter, AdaptWorker
+from prepal_workers.adapt.process import Adapter, Telling
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -32,7 +34,7 @@ def work(connection: redis.Redis, project: Labelled, **more: str) -> None:
     class Job(OwnJob):
         functions: ClassVar = {ADAPT_JOB: Adapter(Settings.model_validate(given), stopping).adapt}
 
-    AdaptWorker(Job, connection, stopping).work(burst=True, logging_level="WARNING")
+    StoppableWorker([ADAPT], Job, connection, 15, stopping).work(burst=True, logging_level="WARNING")
 
 
 def test_what_goes_wrong_is_the_projects_trouble(redis: redis.Redis, project: Labelled) -> None:
@@ -89,3 +91,17 @@ def test_a_job_that_ended_its_workers_again_and_again_is_told_to_need_too_much(
     assert "more memory than there is" in tried.note
     assert tried.labels == 60
     assert not project.project.is_to_be_adapted(60)
+
+
+def test_on_the_same_device_texts_are_embedded_first_and_that_is_told(
+    redis: redis.Redis, project: Labelled, wait_until: Callable[..., None]
+) -> None:
+    embedding = queue(redis, EMBED)
+    assert len(embedding)  # the texts that were read
+    step = Thread(target=Telling(project.project, Event(), shares_device=True).step, args=(1, 10))
+    step.start()
+    wait_until(lambda: "waiting" in project.project.adapting)
+    assert step.is_alive()
+    embedding.empty()
+    step.join(60)
+    assert not step.is_alive()

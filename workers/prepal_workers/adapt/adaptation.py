@@ -26,7 +26,7 @@ from prepal_workers.encoder.encoder import Encoder, parts_of
 from prepal_workers.encoder.saving import save_with
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.training.epochs import Watch
-from prepal_workers.training.measures import fit_temperature, log_loss, right
+from prepal_workers.training.measures import fit_temperature, log_loss, logits_of, right
 from prepal_workers.training.recipe import Wishes
 from prepal_workers.training.training import train
 
@@ -34,7 +34,6 @@ MOST_OTHERS = 500
 """So many texts without a label say what to expect of texts."""
 # Half of the labels teach an encoder that the other half judges, in turn.
 _PARTS = 2
-_LEAST_PROBABILITY = 1e-9
 
 See = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -179,8 +178,7 @@ def _logits(
     learner.fit(vectors.labelled[learnt], known.labels[learnt], vectors.others)
     said = learner.predict_proba(vectors.labelled[asked])
     assert said is not None
-    logs = np.log(np.maximum(said, _LEAST_PROBABILITY))
-    return np.asarray(logs - np.log(np.maximum(1 - said, _LEAST_PROBABILITY)) if several else logs, np.float32)
+    return logits_of(said, several=several)
 
 
 def _trained(

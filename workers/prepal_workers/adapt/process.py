@@ -2,11 +2,9 @@
 
 import logging
 import os
-import signal
 import time
 from importlib.util import find_spec
 from threading import Event
-from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
@@ -16,8 +14,8 @@ from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
 from prepal.project import Adaptation, Project
 from prepal.queues import locks
-from prepal.queues.requests import ADAPT, ADAPT_JOB, adapting_lock, mark, queue, request_sync, wait_for_redis
-from prepal.queues.rq_worker import OwnJob, OwnWorker
+from prepal.queues.requests import ADAPT, ADAPT_JOB, adapting_lock, mark, queue, request_sync
+from prepal.queues.rq_worker import OwnJob, StoppableWorker, work_until
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.settings import Settings
 from prepal.vectors import encoders, text_ids
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAINTENANCE_S = 15
-_RESTART_S = 1.0
 # Others of this machine come first: annotators are never to notice.
 _NICENESS = 15
 # What is tried one after the other where memory runs out, or the process is ended for it.
@@ -69,7 +66,8 @@ class Telling:
         self._training += done < self._before
         self._before = done
         self._tell(f"training {self._training}: {done} of {total} steps")
-        while self._shares_device and not self._stopping.is_set() and len(queue(self._connection, EMBED)):
+        while self._shares_device and len(queue(self._connection, EMBED)):
+            self._tell("waiting while texts are embedded on the same device")
             time.sleep(_YIELD_S)
 
     def epoch(self, epoch: "Epoch") -> None:
@@ -182,26 +180,4 @@ def run_worker(settings: Settings) -> None:
         functions: ClassVar = {ADAPT_JOB: Adapter(settings, stopping).adapt}
 
     connection = redis.Redis.from_url(settings.redis_url)
-    while not stopping.is_set():
-        wait_for_redis(connection)
-        try:
-            AdaptWorker(AdaptJob, connection, stopping).work(logging_level="WARNING")
-        except redis.RedisError as error:
-            log.warning("Redis was lost (%s); beginning anew", error)
-        finally:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        stopping.wait(_RESTART_S)
-
-
-class AdaptWorker(OwnWorker):
-    """RQ worker of the queue of adaptations."""
-
-    def __init__(self, job_class: type[OwnJob], connection: redis.Redis, stopping: Event) -> None:
-        super().__init__([ADAPT], job_class, connection, _MAINTENANCE_S)
-        self._stopping = stopping
-
-    def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Stop at the next step of what is trained."""
-        self._stopping.set()
-        super().request_stop(signum, frame)
+    work_until(stopping, connection, lambda: StoppableWorker([ADAPT], AdaptJob, connection, _MAINTENANCE_S, stopping))

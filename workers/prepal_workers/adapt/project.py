@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
+from prepal.label_studio.sync import texts_of
 from prepal.labels import label_config
-from prepal.labels.label_config import LabelConfig, UnembeddableError
+from prepal.labels.label_config import LabelConfig
 from prepal.labels.settle import settle
 from prepal.learning.quality.folds import equal
 from prepal.project import Adaptation, Project
@@ -107,7 +108,10 @@ def _read(
         labelled = [labelled[at] for at in np.sort(draw.permutation(len(labelled))[:_MOST_LABELS])]
     others = np.setdiff1d(tasks, list(labels))
     others = np.sort(draw.permutation(others)[:MOST_OTHERS])
-    texts = _texts(project, config, [*labelled, *others.tolist()], label_studio)
+    wanted = [*labelled, *others.tolist()]
+    texts: dict[int, str] = {}
+    for page in label_studio.whole_tasks(project.id, wanted):
+        texts |= texts_of(page, config)[0]
     labelled = [task for task in labelled if task in texts]
     if not labelled:
         raise PrepalError(f"Label Studio has none of the labelled texts of project {project.id}: look at its tasks.")
@@ -121,15 +125,3 @@ def _read(
         groups=equal([words_of(texts[task]) for task in labelled]),
         others=[texts[task] for task in others.tolist() if task in texts],
     )
-
-
-def _texts(project: Project, config: LabelConfig, tasks: Sequence[int], label_studio: LabelStudio) -> dict[int, str]:
-    """The texts of tasks, of those that have one."""
-    found: dict[int, str] = {}
-    for page in label_studio.whole_tasks(project.id, tasks):
-        for task in page:
-            try:
-                found[int(task["id"])] = config.text_for_encoder(task.get("data"))
-            except UnembeddableError:
-                continue
-    return found

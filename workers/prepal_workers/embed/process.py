@@ -1,17 +1,14 @@
 """The process of the embed worker: takes chunks of waiting texts from the queue until it is told to stop."""
 
 import logging
-import signal
 import time
 from threading import Event, Thread
-from types import FrameType
 from typing import ClassVar
 
 import redis
 
 from prepal.errors import PrepalError
-from prepal.queues.requests import wait_for_redis
-from prepal.queues.rq_worker import OwnJob, OwnWorker
+from prepal.queues.rq_worker import OwnJob, StoppableWorker, work_until
 from prepal.queues.waiting import JOB, QUEUE, WaitingTexts
 from prepal.settings import Settings
 from prepal.vectors import VectorTable
@@ -26,7 +23,6 @@ _MOST_APPENDS = 32
 _COMPACT_S = 3600
 # No two workers begin to compact within this time.
 _COMPACT_LOCK_S = 60
-_RESTART_S = 1.0
 
 
 def run_worker(settings: Settings) -> None:
@@ -43,34 +39,23 @@ def run_worker(settings: Settings) -> None:
         functions: ClassVar = {JOB: Chunks(own, stopping, bar).embed_chunk}
 
     connection = redis.Redis.from_url(settings.redis_url)
-    while not stopping.is_set():
-        wait_for_redis(connection)
-        try:
-            own.announce(connection)
-            EmbedWorker(own, EmbedJob, connection, stopping).work(logging_level="WARNING")
-        except redis.RedisError as error:
-            log.warning("Redis was lost (%s); beginning anew", error)
-        finally:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        stopping.wait(_RESTART_S)
+
+    def begin() -> EmbedWorker:
+        own.announce(connection)
+        return EmbedWorker(own, EmbedJob, connection, stopping)
+
+    work_until(stopping, connection, begin)
     bar.end()
 
 
-class EmbedWorker(OwnWorker):
+class EmbedWorker(StoppableWorker):
     """RQ worker that, every few seconds, also puts back on the queue what got lost, and keeps the tables tidy."""
 
     def __init__(self, own: OwnEncoder, job_class: type[OwnJob], connection: redis.Redis, stopping: Event) -> None:
-        super().__init__([QUEUE], job_class, connection, _MAINTENANCE_S)
+        super().__init__([QUEUE], job_class, connection, _MAINTENANCE_S, stopping)
         self._own = own
-        self._stopping = stopping
         self._compact_at = 0.0
         self._compacting: Thread | None = None
-
-    def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Stop when the current chunk is finished."""
-        self._stopping.set()
-        super().request_stop(signum, frame)
 
     def teardown(self) -> None:
         """Wait until the table is compacted, if it is right now."""

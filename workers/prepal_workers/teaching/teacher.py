@@ -19,13 +19,12 @@ from prepal.learning.quality.folds import deal
 from prepal_workers.labelled.fields import Text
 from prepal_workers.teaching.vectors import Seen
 from prepal_workers.training.beliefs import Beliefs
-from prepal_workers.training.measures import fit_temperature
+from prepal_workers.training.measures import LEAST_PROBABILITY, fit_temperature, logits_of
 
 # Into so many parts the labels are dealt, of which each says once how sure a classifier of the others may be.
 _PARTS = 5
 # With fewer audit tasks, which say what holds for all texts, all labels say it.
 _LEAST_AUDITS = 30
-_LEAST_PROBABILITY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class Teacher:
         learner.fit(self.seen.labelled[places], self.labels[places], self.seen.others)
         said = learner.predict_proba(vectors)
         assert said is not None
-        logs = np.log(np.maximum(said, _LEAST_PROBABILITY))
-        return np.asarray(logs - np.log(np.maximum(1 - said, _LEAST_PROBABILITY)) if self._several else logs)
+        return logits_of(said, several=self._several)
 
     def _temperature(self, places: NDArray[np.int64]) -> float:
         """What to divide the classifier's logits by, as labels say that it did not learn from."""
@@ -120,7 +118,7 @@ def draw(logits: NDArray[np.float32], texts: Sequence[Text], most: int, *, sever
         for label in range(len(likely)):
             rank[believed == label] = np.arange((believed == label).sum())
         # The first of a label are the first of what each label may have.
-        order = order[np.argsort((rank + 1) / np.maximum(likely, _LEAST_PROBABILITY)[believed], kind="stable")]
+        order = order[np.argsort((rank + 1) / np.maximum(likely, LEAST_PROBABILITY)[believed], kind="stable")]
     places = np.sort(order[:most])
     return Beliefs([texts[place] for place in places], probabilities[places], sure[places].astype(np.float32))
 

@@ -17,6 +17,8 @@ from prepal.learning.quality.interval import independent, share_interval
 # A few texts that all happen to be right would otherwise make the model look infinitely sure.
 _TEMPERATURES = (0.25, 10.0)
 _BINS = 10
+LEAST_PROBABILITY = 1e-9
+"""What is less likely counts as likely as this."""
 # Of two models that are right equally often, the one whose wrong answers are less sure is better.
 _LOSS_WEIGHT, _LARGEST_LOSS = 0.01, 5.0
 
@@ -35,6 +37,13 @@ class Share:
         """Share of `right` among `n` texts, of which so many are `independent`: all, unless it is said."""
         share, different = right / n, independent or n
         return cls(share, *share_interval(share * different, different), n)
+
+
+def logits_of(probabilities: NDArray[np.float32], *, several: bool) -> NDArray[np.float32]:
+    """Logits `(n, k)` of probabilities, each against its contrary where a text may have `several` labels."""
+    logs = np.log(np.maximum(probabilities, LEAST_PROBABILITY))
+    against = np.log(np.maximum(1 - probabilities, LEAST_PROBABILITY)) if several else 0.0
+    return np.asarray(logs - against, np.float32)
 
 
 def given(logits: NDArray[np.float32], each: HowMany) -> NDArray[np.bool_]:
