@@ -28,5 +28,6 @@ def ward(installation: Installation, label_studio: LabelStudioApi) -> Ward:
         basic_auth_user=installation.backend_user,
         basic_auth_pass=installation.backend_password,
         prepal_vectors=str(installation.home / "vectors"),
+        prepal_adapt="off",
     )
     return Ward(loop, settings, loop.id)
