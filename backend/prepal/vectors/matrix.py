@@ -34,6 +34,18 @@ class VectorMatrix:
         """(m, beside) float16, a view: what stands behind the vectors."""
         return self.vectors[:, self._room.shape[1] - self._beside :]
 
+    def without_vectors(self) -> "VectorMatrix":
+        """A matrix of the same texts that has only what stands behind their vectors."""
+        found = VectorMatrix(self._beside)
+        found._room, found._count = self.beside.copy(), self._count
+        found._keys, found._rows = self._keys, self._rows
+        return found
+
+    def shared(self, other: "VectorMatrix") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows (s,) int64 of the texts that another matrix has, too: here, and there."""
+        _, here, there = np.intersect1d(self._keys, other._keys, assume_unique=True, return_indices=True)
+        return self._rows[here], other._rows[there]
+
     def rows(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
         """(n,) int64: the row of each of the text ids (n,) S32, -1 where it has no vector yet."""
         if not len(self._keys):

@@ -32,6 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("vectors"))
     vectors = np.random.default_rng(0).normal(size=(len(TEXTS), 8)).astype(np.float16)
     VectorTable(folder, "encoder").append([text_id(text) for text in TEXTS], vectors)
+    # Another encoder's are in another order, and some are lacking.
+    some = np.random.default_rng(1).permutation(len(TEXTS))[:100]
+    VectorTable(folder, "other").append([text_id(TEXTS[n]) for n in some], vectors[some, :4])
     TermTable(folder).append({text_id(text): text for text in TEXTS})
     return folder
 
@@ -53,14 +56,17 @@ def lexical(memory: Memory) -> np.ndarray:
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["encoder", "other"])), min_size=1, max_size=6),
+    st.booleans(),
+)
 def test_whenever_somebody_looked_the_lexical_half_is_what_a_new_process_makes(
-    redis: redis.Redis, folder: str, parts: list[int], forgets: bool
+    redis: redis.Redis, folder: str, parts: list[tuple[int, str]], forgets: bool
 ) -> None:
     redis.flushdb()
-    project, table, memory = Project(redis, 1), VectorTable(folder, "encoder"), Memory()
-    last = 0
-    for count in parts:
+    project, memory, last = Project(redis, 1), Memory(), 0
+    for count, encoder in parts:
+        table = VectorTable(folder, encoder)
         tasks = range(last + 1, min(last + count, len(TEXTS)) + 1)
         known(project, {task: TEXTS[task - 1] for task in tasks})
         last = max([last, *tasks])

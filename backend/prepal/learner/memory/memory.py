@@ -91,10 +91,11 @@ class Memory:
 
     def refresh(self, project: Project, table: VectorTable) -> None:
         """Follow the project's tasks and the vector cache, reading only what is new."""
+        left = None
         if table.name != self.table:
-            # The vectors of two encoders have nothing to do with each other.
+            # The vectors of two encoders have nothing to do with each other, but the lexical ones are of the texts.
+            left = self.words.leave(self.matrix)
             self.matrix = VectorMatrix(lexical.DIMENSION)
-            self.words.begin_anew()
             self.versions, self.table = (-1, -1), table.name
             self.learner = self.names = None
         tasks_then, vectors_then = self.versions
@@ -114,6 +115,8 @@ class Memory:
         rows = self.matrix.rows(texts)
         # Should it fail half-way, what was learnt in other directions says nothing.
         learner, self.learner = self.learner, None
+        if left is not None:
+            self.words.take(left, self.matrix)
         self.words.follow(self.matrix, texts, rows, terms, again=again)
         self.learner = learner
         self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ _MORE, _MORE_OF_MANY = 1.5, 4.0
 _AT_ONCE = 8192
 # After an upgrade terms come little by little: they are looked for again when there are so many times more.
 _MORE_TERMS = 1.1
+
+
+@dataclass(frozen=True)
+class Left:
+    """The lexical vectors of a matrix whose other vectors were let go, and which rows (w,) int64 have one."""
+
+    matrix: VectorMatrix
+    rows: NDArray[np.int64]
 
 
 class Words:
@@ -47,9 +56,20 @@ class Words:
         """How much memory the basis takes."""
         return 0 if self._basis is None else self._basis.nbytes
 
-    def begin_anew(self) -> None:
-        """Forget which rows have their lexical vector, because the matrix is another one; the basis stays."""
+    def leave(self, matrix: VectorMatrix) -> "Left":
+        """Return what there is in a matrix whose vectors are let go, and begin anew; the basis stays."""
+        left = Left(matrix.without_vectors(), np.flatnonzero(self._there))
         self._there, self._in_vain = np.empty(0, bool), np.empty(0, bool)
+        return left
+
+    def take(self, left: "Left", matrix: VectorMatrix) -> None:
+        """Fill in what was left of another matrix, instead of computing it again."""
+        here, there = matrix.shared(left.matrix)
+        known = np.isin(there, left.rows)
+        self._there, self._in_vain = np.zeros((2, len(matrix.vectors)), bool)
+        if known.any():
+            matrix.beside[here[known]] = left.matrix.beside[there[known]]
+            self._there[here[known]] = True
 
     def follow(
         self,
