@@ -14,14 +14,13 @@ from rich.progress import Progress
 
 from benchmarks.final_model.arms import data_of, scores
 from benchmarks.final_model.trials import BATCH, Pool, Trial, read_pool, trial_of
-from benchmarks.labelled_sets import CACHE, ENCODER, SETS
+from benchmarks.labelled_sets import ENCODER, SETS
 from benchmarks.sections import GOAL_HEADER, Goal, table, told, write_section
 from benchmarks.storage import FOLDER, Lines, Record, environment, read_json, write_json
 from prepal_workers.final_model.finetune import finetune
 from prepal_workers.final_model.predict import Predictor
 from prepal_workers.model.word_counts import WORD_COUNTS
 from prepal_workers.simulate.experiment import Setting, run
-from prepal_workers.teaching.vectors import Source
 
 MEASURED = Lines(FOLDER / "delivered.jsonl", ("set", "seed", "arm"))
 FILE = "delivered.json"
@@ -49,7 +48,9 @@ def measure(data: Path, seeds: int, texts: int, pool: int, only: str, console: C
 
 def _measure(pool: Pool, seed: int) -> None:
     known, count = MEASURED.read(), COUNTS[pool.name]
-    rows = list(run(Setting("auto", ENCODER, batch_size=BATCH, budget=count, seed=seed), pool.dataset, pool.vectors))
+    rows = list(
+        run(Setting("auto", ENCODER, batch_size=BATCH, budget=count, seed=seed, adapt=True), pool.dataset, pool.vectors)
+    )
     auto = trial_of(pool, [place for row in rows for place in row["picked"]][:count], seed)
     drawn = np.random.default_rng(seed).permutation(len(pool.texts))[: _TIMES * count]
     about = {"set": pool.name, "seed": seed}
@@ -67,10 +68,10 @@ def _measure(pool: Pool, seed: int) -> None:
 
 def _finetuned(trial: Trial, model: str, unlabelled: Sequence[str]) -> Record:
     data = replace(data_of(trial), unlabelled=list(unlabelled))
-    source = Source(ENCODER, CACHE, model) if unlabelled else None
+    encoder = ENCODER if unlabelled else None
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        said = finetune(data, model, Path(folder) / "model", Console(quiet=True), source=source, seed=trial.seed)
+        said = finetune(data, model, Path(folder) / "model", Console(quiet=True), encoder=encoder, seed=trial.seed)
         took = time.perf_counter() - began
         logits = Predictor(Path(folder) / "model").model.logits(trial.tested)
     found: NDArray[np.float32] = np.full((len(trial.tested), len(trial.names)), -1e3, np.float32)
@@ -130,8 +131,9 @@ def write() -> list[Goal]:
         "## The model that is delivered",
         f"`python -m benchmarks.final_model delivered --data FOLDER` · {told(of, PACKAGES)}",
         f"Accuracy on the first {of['texts']:,} test texts; pool: the first {of['pool']:,} training texts. `prepal "
-        "finetune` of all-MiniLM-L6-v2 on labels that `auto` chose, and on what a teacher believes of the rest of the "
-        "pool; beside it the same on three times as many labels drawn at random, and on nothing else. Then "
+        "finetune` of all-MiniLM-L6-v2 on labels that `auto` chose, with an encoder that follows the labels as under "
+        "`prepal up`, and on what a teacher believes of the rest of the pool; beside it the same on three times as "
+        "many labels drawn at random, and on nothing else. Then "
         "`--model word-counts` from the first, and the live classifier that chose.",
         table(GOAL_HEADER, [goal.row() for goal in goals]),
         table(header, rows),

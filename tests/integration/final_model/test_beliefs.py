@@ -1,6 +1,7 @@
 """Beliefs of texts without a label, with real weights cut to one layer: learnt from if they help, and only then."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from prepal.cli.main import main
 from prepal_workers.final_model.judging import split
 from prepal_workers.final_model.trainings import Training
 from prepal_workers.labelled.read import read_labelled
-from prepal_workers.teaching.vectors import Source
 from prepal_workers.training.recipe import Wishes
 
 LABELLED, REST = TICKETS[:110], TICKETS[200:500]
@@ -50,7 +50,8 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"PREPAL_ENCODER": str(encoder), "PREPAL_VECTORS": str(tmp_path_factory.mktemp("vectors"))}
+    # No vector cache is needed: what a teacher sees are the vectors of an encoder that learnt from the labels.
+    return {"PREPAL_ENCODER": str(encoder), "PREPAL_VECTORS": str(tmp_path_factory.mktemp("none") / "none")}
 
 
 @pytest.fixture(scope="module")
@@ -145,33 +146,36 @@ def test_of_few_labels_beliefs_are_one_more_method(
     assert (metrics["recipe"]["repeats"] > 1) == metrics["beliefs"]["helped"]
 
 
-def test_an_encoder_that_is_not_there_leaves_the_models_own_vectors(
+def test_an_encoder_that_is_not_there_leaves_the_model_itself(
     encoder: Path, rows: Path, rest: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "model"
     command = ["finetune", str(rows), "--unlabelled", str(rest), "--model", str(encoder), "--epochs", "1"]
-    environment = {"PREPAL_ENCODER": str(tmp_path / "none"), "PREPAL_VECTORS": str(tmp_path / "vectors")}
+    environment = {"PREPAL_ENCODER": str(tmp_path / "none")}
     told = CliRunner().invoke(main, [*command, "--out", str(out)], env=environment)
     assert told.exit_code == 0, told.output
     assert json.loads((out / "metrics.json").read_text())["beliefs"]["teacher"] == str(encoder)
 
 
-def taught(labels: list[str], encoder: Path, folder: Path, cache: Path) -> list[Any]:
+def taught(labels: list[str], model: Path, encoder: Path, folder: Path) -> list[Any]:
     """All that the judged models and their teacher learnt: beliefs, and what they say after the last epoch."""
     data = read_labelled(export_of(labels), "rows.jsonl")
     data.unlabelled.extend(ticket.text for ticket in REST[:150])
-    source = Source(str(encoder), str(cache), str(encoder))
-    training = Training(data, str(encoder), folder, Console(quiet=True), Wishes(epochs=1), 0, False, source)
+    training = Training(data, str(model), folder, Console(quiet=True), Wishes(epochs=1), 0, False, str(encoder))
     held_back, learnt, _ = split(data, 0)
     places, asked = np.flatnonzero(learnt), np.flatnonzero(held_back)
     plain = training.judged_run(places, "part", asked)
-    beliefs = training.beliefs(places, plain.asked)
-    assert beliefs is not None
+    assert plain.asked is not None
+    said = training.said(places, "part", plain.asked)
+    assert said is not None
+    beliefs = training.beliefs(said)
     believing = training.judged_run(places, "part-beliefs", asked, beliefs)
     return [
         places.tolist(),
         plain.logits[1],
-        plain.asked,
+        plain.asked.vectors,
+        plain.asked.logits,
+        said,
         list(beliefs.texts),
         beliefs.targets,
         beliefs.weights,
@@ -179,22 +183,27 @@ def taught(labels: list[str], encoder: Path, folder: Path, cache: Path) -> list[
     ]
 
 
+@pytest.fixture(scope="module", params=["the encoder itself", "another model"])
+def teach(
+    request: pytest.FixtureRequest, encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[list[str]], list[Any]]:
+    model = encoder
+    if request.param == "another model":
+        model = tmp_path_factory.mktemp("another") / "model"
+        shutil.copytree(encoder, model)
+    return lambda labels: taught(labels, model, encoder, tmp_path_factory.mktemp("run"))
+
+
 @pytest.fixture(scope="module")
-def taught_before(encoder: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    labels = [str(ticket.topic) for ticket in LABELLED]
-    return taught(labels, encoder, tmp_path_factory.mktemp("run"), Path(environment["PREPAL_VECTORS"]))
+def taught_before(teach: Callable[[list[str]], list[Any]]) -> list[Any]:
+    return teach([str(ticket.topic) for ticket in LABELLED])
 
 
 @given(st.lists(st.integers(0, len(TOPICS) - 1), min_size=40, max_size=40))
 @settings(max_examples=3, deadline=None)
 def test_what_judges_teaches_nobody(
-    taught_before: list[Any],
-    encoder: Path,
-    environment: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
-    others: list[int],
+    taught_before: list[Any], teach: Callable[[list[str]], list[Any]], others: list[int]
 ) -> None:
-    labels = [TOPICS[others[n // 3]] if n % 3 == 0 else str(ticket.topic) for n, ticket in enumerate(LABELLED)]
-    found = taught(labels, encoder, tmp_path_factory.mktemp("run"), Path(environment["PREPAL_VECTORS"]))
+    found = teach([TOPICS[others[n // 3]] if n % 3 == 0 else str(ticket.topic) for n, ticket in enumerate(LABELLED)])
     for one, other in zip(taught_before, found, strict=True):
         np.testing.assert_array_equal(one, other)

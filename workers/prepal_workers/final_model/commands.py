@@ -18,7 +18,6 @@ from prepal_workers.final_model import finetune as finetuning
 from prepal_workers.final_model.predict import Predictor, predict_file, predict_project
 from prepal_workers.labelled.raw_texts import read_texts
 from prepal_workers.labelled.read import read_labelled
-from prepal_workers.teaching.vectors import Source
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.recipe import Wishes
 
@@ -76,7 +75,7 @@ def finetune(
     metrics = finetuning.finetune(
         *(data, model, out, console),
         wishes=Wishes(**wishes),
-        source=Source(settings.prepal_encoder, settings.prepal_vectors, model),
+        encoder=settings.prepal_encoder,
         seed=seed,
         resume=resume,
         onnx=onnx,

@@ -23,7 +23,6 @@ from prepal_workers.labelled.raw_texts import others
 from prepal_workers.model import onnx_export
 from prepal_workers.model.sequence_model import SequenceModel
 from prepal_workers.model.word_counts import WORD_COUNTS, WordCounts
-from prepal_workers.teaching.vectors import Source
 from prepal_workers.training import measures
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.counting import check_wishes
@@ -44,7 +43,7 @@ def finetune(
     console: Console,
     *,
     wishes: Wishes | None = None,
-    source: Source | None = None,
+    encoder: str | None = None,
     seed: int = 0,
     resume: bool = False,
     onnx: bool = False,
@@ -57,7 +56,8 @@ def finetune(
         out: the folder; its `checkpoints` keep what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
-        source: where the vectors of a teacher of the texts without a label come from; None to learn from labels alone.
+        encoder: the project's, by which a teacher sees texts without a label once it learnt from the labels; None to
+            learn from labels alone.
         seed: decides everything that is drawn.
         resume: go on where the same command was ended.
         onnx: write `model.onnx`, too.
@@ -69,13 +69,13 @@ def finetune(
     if model == WORD_COUNTS:
         check_wishes(wishes)
     data = replace(data, unlabelled=others(data.unlabelled, data, _most_asked(data), seed))
-    fingerprint = _fingerprint(data, model, source, wishes, seed)
+    fingerprint = _fingerprint(data, model, encoder, wishes, seed)
     if onnx:
         onnx_export.check_installed(words=model == WORD_COUNTS)
     _prepare(out, fingerprint, resume=resume)
     if overlaps_enough(data):
         data = _weighed(data, model, seed, console)
-    training = Training(data, model, out / _CHECKPOINTS, console, wishes, seed, resume, source)
+    training = Training(data, model, out / _CHECKPOINTS, console, wishes, seed, resume, encoder)
     judged = judge(training)
     delivered, learnt_from, interrupted = _deliver(training, judged)
     temperature = measures.fit_temperature(judged.logits, data.labels[judged.held_back])
@@ -138,17 +138,14 @@ def _deliver(training: Training, judged: Judged) -> tuple[Trained, int, bool]:
         return judged.trained, int(judged.learnt.sum()), judged.interrupted
     # After Ctrl-C, what takes no time.
     method: Method = "logistic" if judged.interrupted else judged.method
-    beliefs = None
-    if judged.helped is not None and judged.helped.helped and not judged.interrupted:
-        beliefs = training.beliefs(np.arange(texts), judged.student)
+    believes = judged.helped is not None and judged.helped.helped and not judged.interrupted
     everything = np.arange(texts)
-    later = beliefs if training.goes_on else None
-    believed = "" if beliefs is None else f", and beliefs of {len(beliefs.texts)} others"
+    believed = f", and beliefs of {training.most_beliefs} others" if believes else ""
     training.console.print(f"Once more, from all {texts} texts{believed}.")
-    final = training.run(everything, "all", method, beliefs=beliefs if later is None else None)
-    if later is not None and not final.interrupted:
-        believing = training.go_on(final, everything, "all", later)
-        final = replace(final, interrupted=True) if believing.interrupted else believing
+    if believes:
+        final, _ = training.believing(everything, "all")
+    else:
+        final = training.run(everything, "all", method)
     if judged.trained is not None and final.interrupted:
         return judged.trained, int(judged.learnt.sum()), True
     return final, texts, judged.interrupted or final.interrupted
@@ -180,9 +177,9 @@ def _prepare(out: Path, fingerprint: str, *, resume: bool) -> None:
         raise PrepalError(f"{out} cannot be written ({error.strerror}): choose another --out.") from error
 
 
-def _fingerprint(data: LabelledData, model: str, source: Source | None, wishes: Wishes, seed: int) -> str:
+def _fingerprint(data: LabelledData, model: str, encoder: str | None, wishes: Wishes, seed: int) -> str:
     learnt = [data.texts, data.labels.tolist(), data.label_names, data.unlabelled]
-    said = json.dumps([*learnt, model, source and source.encoder, asdict(wishes), seed])
+    said = json.dumps([*learnt, model, encoder, asdict(wishes), seed])
     return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -1,18 +1,15 @@
 """Judges a way of training by texts that it did not learn from: held-back ones, or all in turn where labels are few."""
 
-import contextlib
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.quality.folds import deal
 from prepal_workers.final_model.choosing import Helped, Tried, best, of_chosen
 from prepal_workers.final_model.trainings import BELIEFS, FEW, JUDGED, Training, read_said, write_said
 from prepal_workers.labelled.data import LabelledData
-from prepal_workers.teaching.teacher import Teacher
 from prepal_workers.training.measures import log_loss, macro_f1, right, score
 from prepal_workers.training.recipe import Method
 from prepal_workers.training.training import Trained
@@ -39,7 +36,6 @@ class Judged:
         method: the best one.
         trained: the model that said so; None if there were several.
         helped: whether beliefs helped; None if none were tried.
-        student: logits `(m, k)` of the texts without a label, by the model that learnt from labels alone.
         scores: the score of each method that was tried.
         interrupted: whether Ctrl-C ended it.
     """
@@ -51,7 +47,6 @@ class Judged:
     method: Method
     trained: Trained | None = None
     helped: Helped | None = None
-    student: NDArray[np.float32] | None = None
     scores: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -71,8 +66,7 @@ def judge(training: Training) -> Judged:
     trained = plain = training.judged_run(places, JUDGED, asked)
     tried = {Tried(plain.recipe.method, epoch): said for epoch, said in plain.logits.items()}
     judged = Judged(held_back, learnt, how, next(iter(tried.values())), plain.recipe.method)
-    if not plain.interrupted and training.teacher is not None:
-        judged.student = plain.asked
+    if not plain.interrupted and training.teaches:
         believing = _try_beliefs(training, judged, tried, plain)
         if believing is not None and judged.helped is not None and judged.helped.helped:
             trained = believing
@@ -91,11 +85,21 @@ def _try_beliefs(
     training: Training, judged: Judged, tried: dict[Tried, NDArray[np.float32]], plain: Trained
 ) -> Trained | None:
     """Train with beliefs, too, and note in `judged` and `tried` what came of it; None if nothing did."""
-    data, teacher = training.data, training.teacher
+    data = training.data
     places, asked = np.flatnonzero(judged.learnt), np.flatnonzero(judged.held_back)
-    beliefs = training.beliefs(places, judged.student)
-    if teacher is None or beliefs is None:
+    training.console.print(
+        f"A teacher, who sees texts as {training.teacher} does once it learnt from the labels, says what "
+        f"{len(data.unlabelled)} others may be.",
+        markup=False,
+    )
+    try:
+        said = training.said(places, JUDGED, plain.asked)
+    except KeyboardInterrupt:
+        judged.interrupted = True
         return None
+    if said is None:
+        return None
+    beliefs = training.beliefs(said)
     how = "On from there" if training.goes_on else "Once more"
     training.console.print(f"{how}, with beliefs of {len(beliefs.texts)} texts without a label.")
     believing = training.judged_run(places, JUDGED + BELIEFS, asked, beliefs)
@@ -103,9 +107,8 @@ def _try_beliefs(
         judged.interrupted = True
         return None
     tried |= {Tried(training.method_of_beliefs, epoch, True): said for epoch, said in believing.logits.items()}
-    student = None if judged.student is None else plain.logits[max(plain.logits)]
-    said = teacher.logits(places, teacher.seen.labelled[asked], student)
-    judged.helped = Helped.of(tried, said, data.labels[asked], data.how_many, len(beliefs.texts), teacher.seen.encoder)
+    labels, count = data.labels[asked], len(beliefs.texts)
+    judged.helped = Helped.of(tried, said[asked], labels, data.how_many, count, training.teacher)
     training.console.print(str(judged.helped), markup=False)
     return believing
 
@@ -156,27 +159,26 @@ def _cross_validate(training: Training) -> Judged:
         methods = ("logistic",)
     console.print(f"{len(parts)} labels are few: {_PARTS} times a part of them is held back, to choose how to train.")
     ways = [Tried(method) for method in methods]
-    if training.teacher is not None:
+    if training.teaches:
         ways.append(Tried(training.method_of_beliefs, believed=True))
     tried: dict[Tried, NDArray[np.float32]] = {}
     for way in ways:
-        if (said := _by_models_of_the_others(training, way, parts)) is None:
+        if (found := _by_models_of_the_others(training, way, parts)) is None:
             # What was tried whole is judged.
             console.print("Ended early: the best so far is kept.")
             break
-        tried[way] = said
-    for way, found in tried.items():
-        accuracy = right(found, data.labels, data.how_many).mean()
-        f1 = macro_f1(found, data.labels, data.how_many)
+        tried[way], taught = found
+    for way, said in tried.items():
+        accuracy = right(said, data.labels, data.how_many).mean()
+        f1 = macro_f1(said, data.labels, data.how_many)
         console.print(
-            f"{way.name:10}  accuracy {accuracy:.3f}  macro-F1 {f1:.3f}  loss {log_loss(found, data.labels):.3f}"
+            f"{way.name:10}  accuracy {accuracy:.3f}  macro-F1 {f1:.3f}  loss {log_loss(said, data.labels):.3f}"
         )
     everything, chosen = np.ones(len(parts), bool), best(tried, data.labels, data.how_many)
     helped = None
-    if chosen_from := (training.teacher if any(way.believed for way in tried) else None):
-        texts, teacher = training.most_beliefs, chosen_from.seen.encoder
-        said = _of_teacher(chosen_from, parts)
-        helped = Helped.of(tried, said, data.labels, data.how_many, texts, teacher)
+    if any(way.believed for way in tried):
+        # Beliefs were tried last.
+        helped = Helped.of(tried, taught, data.labels, data.how_many, training.most_beliefs, training.teacher)
         console.print(str(helped), markup=False)
     return Judged(
         everything,
@@ -185,35 +187,31 @@ def _cross_validate(training: Training) -> Judged:
         of_chosen(tried, data.labels, data.how_many, parts),
         chosen.method,
         helped=helped,
-        scores={way.name: score(found, data.labels, data.how_many) for way, found in tried.items()},
+        scores={way.name: score(said, data.labels, data.how_many) for way, said in tried.items()},
         interrupted=len(tried) < len(ways),
     )
 
 
-def _by_models_of_the_others(training: Training, way: Tried, parts: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    """Logits `(n, k)` float32 of each part by a model of the other parts; None if Ctrl-C ended it."""
+def _by_models_of_the_others(
+    training: Training, way: Tried, parts: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Logits `(n, k)` float32 of each part by a model of the other parts, and by its teacher; None after Ctrl-C."""
     data = training.data
-    logits = np.zeros((len(parts), len(data.label_names)), np.float32)
+    logits, taught = np.zeros((2, len(parts), len(data.label_names)), np.float32)
     for part in np.unique(parts):
-        asked, name = np.flatnonzero(parts == part), f"{way.name}-{part}"
+        asked, name, title = np.flatnonzero(parts == part), f"{way.name}-{part}", f"{way.name}, part {part + 1}"
         done = training.checkpoints / f"{name}.json"
-        if training.resume and (said := read_said(done, asked)):
-            logits[asked] = said["logits"]
+        if training.resume and (before := read_said(done, asked)):
+            logits[asked], taught[asked] = before["logits"], before["teacher"]
             continue
         others = np.flatnonzero(parts != part)
-        beliefs = training.beliefs(others) if way.believed else None
-        trained = training.run(others, name, way.method, beliefs=beliefs, title=f"{way.name}, part {part + 1}")
+        if way.believed:
+            trained, said = training.believing(others, name, title)
+            taught[asked] = 0 if said is None else said[asked]
+        else:
+            trained = training.run(others, name, way.method, title=title)
         if trained.interrupted:
             return None
         logits[asked] = trained.model.logits(data.texts_at(asked))
-        write_said(done, asked, {"logits": logits[asked].tolist()})
-    return logits
-
-
-def _of_teacher(teacher: Teacher, parts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Logits `(n, k)` float32 of each part by the teacher of the other parts."""
-    said = np.zeros((len(parts), teacher.k), np.float32)
-    for part in np.unique(parts):
-        with contextlib.suppress(NothingToLearn):
-            said[parts == part] = teacher.logits(np.flatnonzero(parts != part), teacher.seen.labelled[parts == part])
-    return said
+        write_said(done, asked, {"logits": logits[asked].tolist(), "teacher": taught[asked].tolist()})
+    return logits, taught

@@ -1,30 +1,32 @@
 """What all trainings of one command have in common: what they learn from, and what they leave to go on from."""
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
+from prepal.errors import PrepalError
 from prepal.files import json_bytes, write_whole
 from prepal.learning.classifiers.labels import NothingToLearn
+from prepal.vectors import encoders
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.fields import Text
-from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.model.sequence_model import Answers, SequenceModel
 from prepal_workers.model.word_counts import WORD_COUNTS
-from prepal_workers.teaching.teacher import Teacher, draw
-from prepal_workers.teaching.vectors import Source, see
 from prepal_workers.training.bar import Bar
 from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.counting import count_words
 from prepal_workers.training.epochs import Epoch
 from prepal_workers.training.recipe import Method, Recipe, Wishes
+from prepal_workers.training.teacher import believe, draw, words_of
 from prepal_workers.training.training import Trained, train
 
 # So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
@@ -36,7 +38,14 @@ _LEAST_BELIEFS, _MOST_BELIEFS = 100, 1500
 _TITLE = "training"
 JUDGED, BELIEFS = "part", "-beliefs"
 """The name of the training that is judged, and what stands behind it where that goes on with beliefs."""
-_ASKED = "asked.npy"
+_ASKED = "asked.npz"
+
+
+class Believing(NamedTuple):
+    """What came of a training with beliefs: the model, and what its teacher said `(n + m, k)`; None without one."""
+
+    trained: Trained
+    said: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,8 @@ class Training:
         wishes: hyperparameters that are given.
         seed: decides everything that is drawn.
         resume: go on where the same command was ended.
-        source: where a teacher's vectors come from; None to learn from labels alone.
+        encoder: the project's, by which a teacher sees texts without a label once it learnt from the labels; None to
+            learn from labels alone.
     """
 
     data: LabelledData
@@ -61,7 +71,7 @@ class Training:
     wishes: Wishes
     seed: int
     resume: bool
-    source: Source | None = None
+    encoder: str | None = None
 
     def run(
         self,
@@ -97,7 +107,8 @@ class Training:
                 validation=judged_by,
                 unlabelled=data.unlabelled,
                 seen=self._seen if start is None else None,
-                label_names=data.label_names,
+                # What learnt from the labels has learnt what their names say.
+                label_names=data.label_names if start is None else (),
                 beliefs=beliefs,
                 asked=asked,
                 last=last,
@@ -119,12 +130,11 @@ class Training:
         if self.resume and (said := read_said(done, validation)):
             epochs = [Epoch(**epoch) for epoch in said["epochs"]]
             logits = {int(number): np.array(of, np.float32) for number, of in said["logits"].items()}
-            asked = np.load(kept / _ASKED) if (kept / _ASKED).exists() else None
+            asked = _read_answers(kept / _ASKED)
             recipe = Recipe(**said["recipe"])
             return Trained(SequenceModel(str(kept)), recipe, said["best_epoch"], epochs, False, logits, asked)
         # What knows words alone, of few labels, would only make the teacher worse.
-        believes = self.teacher is not None and beliefs is None and not self.counts_words
-        asks = self.data.unlabelled if believes else ()
+        asks = self._every if self.teaches and beliefs is None and not self.counts_words else ()
         judging = validation if beliefs is None else None
         start = None if beliefs is None else self._before(name)
         last = self._last(name) if asks else None
@@ -134,7 +144,7 @@ class Training:
         if not trained.interrupted and not self.counts_words:
             trained.model.save(kept, self.data.label_names)
             if trained.asked is not None:
-                np.save(kept / _ASKED, trained.asked)
+                _write_answers(kept / _ASKED, trained.asked)
             told = {
                 "epochs": [asdict(epoch) for epoch in trained.epochs],
                 "recipe": asdict(trained.recipe),
@@ -143,11 +153,6 @@ class Training:
             }
             write_said(done, validation, told)
         return trained
-
-    def go_on(self, trained: Trained, places: NDArray[np.int64], name: str, beliefs: Beliefs) -> Trained:
-        """Train on from a model that learnt from the labels at some places, with beliefs, too."""
-        trained.model.save(self._last(name), self.data.label_names)
-        return self.run(places, name + BELIEFS, "fine-tune", beliefs=beliefs, start=self._last(name))
 
     @property
     def goes_on(self) -> bool:
@@ -182,22 +187,24 @@ class Training:
             reader.on_read = bar.read
             return reader.see_some(self.data.unlabelled)
 
-    @cached_property
-    def teacher(self) -> Teacher | None:
-        """Who believes something of the texts without a label; None where that cannot be learnt from."""
+    @property
+    def teaches(self) -> bool:
+        """Whether there are texts without a label that are worth a teacher, who says what they may be."""
         data, wishes = self.data, self.wishes
-        if self.source is None or len(data.unlabelled) < _LEAST_BELIEFS or len(data.texts) > LEARN_FROM_ALL:
-            return None
-        if wishes.method not in (None, "fine-tune") or wishes.epochs == 0:
-            return None
-        with Bar(self.console) as bar:
-            seen = see(data.texts, data.unlabelled, data.label_names, self.source, bar.read)
-        self.console.print(
-            f"{len(data.unlabelled)} texts without a label: a teacher, who sees them as {seen.encoder} does, says what "
-            "they may be.",
-            markup=False,
-        )
-        return Teacher(seen, data.labels, data.groups, data.is_audit, len(data.label_names), self.seed)
+        trains = wishes.method in (None, "fine-tune") and wishes.epochs != 0
+        few = len(data.texts) <= LEARN_FROM_ALL
+        return self.encoder is not None and trains and few and len(data.unlabelled) >= _LEAST_BELIEFS
+
+    @cached_property
+    def teacher(self) -> str:
+        """By what a teacher sees once it learnt from the same labels: the encoder, or the model without that."""
+        assert self.encoder is not None
+        name = encoders.weights(self.encoder)
+        try:
+            SequenceModel(name, len(self.data.label_names))
+        except PrepalError:
+            return self.model
+        return name
 
     @property
     def most_beliefs(self) -> int:
@@ -205,19 +212,82 @@ class Training:
         texts = len(self.data.unlabelled)
         return texts if self.counts_words or torch.cuda.is_available() else min(texts, _MOST_BELIEFS)
 
-    def beliefs(self, places: NDArray[np.int64], student: NDArray[np.float32] | None = None) -> Beliefs | None:
-        """What the teacher believes by the labels at some places alone; None if there is nothing to learn from that.
+    def said(self, places: NDArray[np.int64], name: str, student: Answers | None) -> NDArray[np.float32] | None:
+        """Logits `(n + m, k)` of texts with a label and of those without, by a teacher of the labels at some places.
 
-        A `student` is what a model says of all texts without a label that learnt from some of these: it believes, too.
+        Args:
+            places: of the labels that may be learnt from.
+            name: of the training whose teacher it is.
+            student: what the model makes of all these texts that learnt from these labels, if it is a network.
+
+        Returns:
+            None if the labels do not tell any two texts apart.
+
+        Raises:
+            KeyboardInterrupt: it came while the encoder learnt.
         """
-        teacher, texts = self.teacher, self.data.unlabelled
-        if teacher is None:
-            return None
+        data = self.data
+        sees = student if self.teacher == self.model else self._answers_of_encoder(places, name)
+        vectors = self._words if sees is None else np.hstack([sees.vectors, self._words])
+        believes = None if student is None or sees is student else student.logits
         try:
-            logits = teacher.logits(places, teacher.seen.others, student)
+            return believe(vectors, data.labels, places, len(data.label_names), believes)
         except NothingToLearn:
             return None
-        return draw(logits, texts, self.most_beliefs, several=self.data.multilabel, seed=self.seed)
+
+    def beliefs(self, said: NDArray[np.float32]) -> Beliefs:
+        """What is learnt from, of what a teacher said."""
+        data = self.data
+        others = said[len(data.texts) :]
+        return draw(others, data.unlabelled, self.most_beliefs, several=data.multilabel, seed=self.seed)
+
+    def believing(self, places: NDArray[np.int64], name: str, title: str = _TITLE) -> Believing:
+        """Train on the labels at some places, and then on with what a teacher of these says."""
+        plain = None
+        if not self.counts_words:
+            plain = self.run(places, name, "fine-tune", asked=self._every, title=title, last=self._last(name))
+            if plain.interrupted:
+                return Believing(plain, None)
+        try:
+            said = self.said(places, name, None if plain is None else plain.asked)
+        except KeyboardInterrupt:
+            return Believing(replace(plain or self.run(places, name, title=title), interrupted=True), None)
+        if said is None:
+            return Believing(plain or self.run(places, name, title=title), None)
+        method, beliefs, start = self.method_of_beliefs, self.beliefs(said), self._before(name)
+        return Believing(self.run(places, name + BELIEFS, method, beliefs=beliefs, title=title, start=start), said)
+
+    @property
+    def _every(self) -> list[Text]:
+        """The texts with a label, and those without."""
+        return [*self.data.texts, *self.data.unlabelled]
+
+    @cached_property
+    def _words(self) -> NDArray[np.float32]:
+        return words_of(self._every)
+
+    def _answers_of_encoder(self, places: NDArray[np.int64], name: str) -> Answers:
+        """What the project's encoder makes of all texts once it learnt from the labels at some places."""
+        data, kept = self.data, self.checkpoints / f"{name}-{_ASKED}"
+        if self.resume and (before := _read_answers(kept)):
+            return before
+        with Bar(self.console, "teacher", lines=False) as bar:
+            trained = train(
+                self.teacher,
+                data.texts_at(places),
+                data.labels[places],
+                len(data.label_names),
+                seed=self.seed,
+                unlabelled=data.unlabelled,
+                label_names=data.label_names,
+                watch=bar,
+            )
+            if trained.interrupted:
+                raise KeyboardInterrupt
+            assert isinstance(trained.model, SequenceModel)
+            answers = trained.model.answers(self._every)
+        _write_answers(kept, answers)
+        return answers
 
 
 def write_said(path: Path, asked: NDArray[np.int64], said: dict[str, Any]) -> None:
@@ -230,3 +300,17 @@ def read_said(path: Path, asked: NDArray[np.int64]) -> dict[str, Any] | None:
     """What `write_said` left; None if it is of other texts, as after another release, or there is nothing."""
     said = json.loads(path.read_text()) if path.exists() else {}
     return said if isinstance(said, dict) and said.get("asked") == asked.tolist() else None
+
+
+def _write_answers(path: Path, answers: Answers) -> None:
+    written = io.BytesIO()
+    np.savez(written, **vars(answers))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, written.getvalue())
+
+
+def _read_answers(path: Path) -> Answers | None:
+    if not path.exists():
+        return None
+    with np.load(path) as arrays:
+        return Answers.of(arrays)

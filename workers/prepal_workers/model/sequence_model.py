@@ -5,7 +5,8 @@ Out-of-Distribution (2022).
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,24 @@ _PREDICTED_TOKENS = 8192
 _LEAST_UNLABELLED, _MOST_UNLABELLED = 300, 2000
 # As wide as is usual; doubling the scale goes with it.
 _LORA_RANK, _LORA_SCALE = 16, 32
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model makes of a texts.
+
+    Attributes:
+        vectors: `(a, d)` float32, what its head sees, each of length 1.
+        logits: `(a, k)` float32.
+    """
+
+    vectors: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[np.float32]]) -> "Answers | None":
+        """Those whose arrays were kept by their names, as `vars` gives them; None if they were not."""
+        return cls(arrays["vectors"], arrays["logits"]) if "vectors" in arrays else None
 
 
 class SequenceModel:
@@ -106,7 +125,7 @@ class SequenceModel:
         # Names are no texts where these are pairs, nor where a text may have several labels.
         names = [] if self.multilabel or isinstance(texts[0], tuple) else [name_text(name) for name in label_names]
         others = np.empty((0, last_layer(self.model).in_features), np.float32) if unlabelled is None else unlabelled
-        seen = np.vstack([self._run(self.tokenize([*texts, *names]), hidden=True), others])
+        seen = np.vstack([self._run([*texts, *names])[0], others])
         length = float(np.linalg.norm(seen, axis=1).mean()) or 1.0
         own, named, rest = np.split(seen / np.float32(length), [len(texts), len(texts) + len(names)])
         classifier: LogisticRegression
@@ -135,16 +154,22 @@ class SequenceModel:
         """What the head sees of the first texts without a label `(u, d)` float32; None of too few to say anything."""
         if len(unlabelled) < _LEAST_UNLABELLED:
             return None
-        return self._run(self.tokenize(unlabelled[:_MOST_UNLABELLED]), hidden=True)
+        return self._run(unlabelled[:_MOST_UNLABELLED])[0]
 
     def vectors(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """What the head sees of texts `(n, d)` float32, at a mean length of 1."""
-        seen = self._run(self.tokenize(texts), hidden=True)
+        seen, _ = self._run(texts)
         return np.asarray(seen / np.linalg.norm(seen, axis=1).mean(), np.float32)
+
+    def answers(self, texts: Sequence[Text]) -> Answers:
+        """What the model makes of texts."""
+        seen, logits = self._run(texts)
+        lengths = np.linalg.norm(seen, axis=1, keepdims=True)
+        return Answers(seen / np.where(lengths, lengths, 1), logits)
 
     def logits(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Logits `(n, k)` float32."""
-        return self._run(self.tokenize(texts), hidden=False)
+        return self._run(texts)[1]
 
     def predict_proba(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Probabilities `(n, k)` float32; rows sum to 1 unless several classes may be right."""
@@ -193,10 +218,12 @@ class SequenceModel:
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
-    def _run(self, encoded: Sequence[dict[str, Any]], *, hidden: bool) -> NDArray[np.float32]:
+    def _run(self, texts: Sequence[Text]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the head sees of texts `(n, d)`, and their logits `(n, k)`."""
+        encoded = self.tokenize(texts)
         self.model.eval()
         head = last_layer(self.model)
-        found = np.empty((len(encoded), head.in_features if hidden else self.n_classes), np.float32)
+        seen, said = (np.empty((len(encoded), width), np.float32) for width in (head.in_features, self.n_classes))
         lengths = np.array([len(one["input_ids"]) for one in encoded], np.int64)
         done = 0
         caught: list[torch.Tensor] = []
@@ -206,11 +233,11 @@ class SequenceModel:
                 for places in batches.plan(lengths, _PREDICTED_TOKENS):
                     batch = self.tokenizer.pad([encoded[place] for place in places], return_tensors="pt")
                     caught.clear()
-                    logits = self.model(**batch.to(self.model.device)).logits
-                    found[places] = (caught[0] if hidden else logits).float().cpu().numpy()
+                    said[places] = self.model(**batch.to(self.model.device)).logits.float().cpu().numpy()
+                    seen[places] = caught[0].float().cpu().numpy()
                     done += len(places)
                     if self.on_read:
                         self.on_read(done, len(encoded))
         finally:
             hook.remove()
-        return found
+        return seen, said

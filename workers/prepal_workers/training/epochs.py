@@ -13,10 +13,11 @@ from transformers import EvalPrediction, TrainerCallback, TrainerControl, Traine
 
 from prepal.files import json_bytes, write_whole
 from prepal.learning.classifiers.decisions import HowMany
+from prepal_workers.model.sequence_model import Answers
 from prepal_workers.training.measures import macro_f1, right, score
 
 COMPLETE = "complete.json"
-_LOGITS, _ASKED = "logits.npz", "asked"
+_LOGITS = "logits.npz"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Progress(TrainerCallback):
         tokens: how many the texts that are learnt from have together.
         checkpoint: the folder that training goes on from, if it does.
         each: how many labels a text has.
-        ask: gives what the model says of other texts, `(a, k)`; it is asked once, at the end of the last epoch.
+        ask: gives what the model makes of other texts; it is asked once, at the end of the last epoch.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Progress(TrainerCallback):
         tokens: int,
         checkpoint: Path | None,
         each: HowMany,
-        ask: Callable[[], NDArray[np.float32]] | None = None,
+        ask: Callable[[], Answers] | None = None,
     ) -> None:
         before = json.loads((checkpoint / COMPLETE).read_text()) if checkpoint else {"seconds": {}, "learning": {}}
         self._seconds, self._learning = ({int(n): s for n, s in before[of].items()} for of in ("seconds", "learning"))
@@ -76,12 +77,12 @@ class Progress(TrainerCallback):
         self.logits: dict[int, NDArray[np.float32]] = {}
         """`(v, k)`, of the texts to judge by: at the start, which is 0, and after each epoch."""
         self._ask = ask
-        self.asked: NDArray[np.float32] | None = None
-        """`(a, k)`, of the other texts: at the end."""
+        self.asked: Answers | None = None
+        """What the model made of the other texts, at the end."""
         if checkpoint and (checkpoint / _LOGITS).exists():
             with np.load(checkpoint / _LOGITS) as before_it:
-                self.logits = {int(number): before_it[number] for number in before_it.files if number != _ASKED}
-                self.asked = before_it[_ASKED] if _ASKED in before_it.files else None
+                self.logits = {int(number): before_it[number] for number in before_it.files if number.isdigit()}
+                self.asked = Answers.of(before_it)
         self._began = time.monotonic()
 
     def measure(self, prediction: EvalPrediction) -> dict[str, float]:
@@ -138,8 +139,7 @@ class Progress(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ANN401, ARG002, D102
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         said = {str(number): logits for number, logits in self.logits.items()}
-        said |= {} if self.asked is None else {_ASKED: self.asked}
-        np.savez(folder / _LOGITS, **said)  # type: ignore[arg-type]
+        np.savez(folder / _LOGITS, **said, **({} if self.asked is None else vars(self.asked)))  # type: ignore[arg-type]
         write_whole(folder / COMPLETE, json_bytes({"seconds": self._seconds, "learning": self._learning}))
 
 

@@ -17,7 +17,7 @@ from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
 from prepal_workers.model.head import last_layer
 from prepal_workers.model.loading import quiet
-from prepal_workers.model.sequence_model import SequenceModel
+from prepal_workers.model.sequence_model import Answers, SequenceModel
 from prepal_workers.model.word_counts import WordCounts
 from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.epochs import Epoch, Progress, Watch, last_complete
@@ -38,7 +38,7 @@ class Trained:
         epochs: what each gave.
         interrupted: whether Ctrl-C ended it.
         logits: `(v, k)` float32 of the texts to judge by: at the start, which is 0, and after each epoch; none without.
-        asked: `(a, k)` float32, logits of the texts that were asked, by the model of the last epoch.
+        asked: what the model of the last epoch makes of the a texts that were asked.
     """
 
     model: SequenceModel | WordCounts
@@ -47,7 +47,7 @@ class Trained:
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
     logits: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    asked: NDArray[np.float32] | None = None
+    asked: Answers | None = None
 
     def predict_proba(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Probabilities `(n, k)` float32; rows sum to 1 unless several classes may be right."""
@@ -126,10 +126,10 @@ def train(
     return trained
 
 
-def _ask(model: SequenceModel, asked: Sequence[Text], keep: Callable[[], None] | None) -> NDArray[np.float32]:
+def _ask(model: SequenceModel, asked: Sequence[Text], keep: Callable[[], None] | None) -> Answers:
     if keep:
         keep()
-    return model.logits(asked)
+    return model.answers(asked)
 
 
 def _learn(
@@ -141,7 +141,7 @@ def _learn(
     seed: int,
     *,
     each: HowMany,
-    ask: Callable[[], NDArray[np.float32]] | None,
+    ask: Callable[[], Answers] | None,
     keeps: bool,
     resume: bool,
     watch: Watch | None,

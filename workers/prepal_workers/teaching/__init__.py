@@ -1,1 +1,0 @@
-"""What a quick classifier that knows the labels believes of texts without one, for a model to learn from."""
