@@ -1,9 +1,13 @@
 """The encoder follows the labels in a whole installation, while somebody labels and whoever is killed."""
 
 import os
+import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from prepal.machine.up import Installation, running
 from prepal.settings import Settings
 from prepal.vectors import AdaptedEncoders, VectorTable, encoders, text_id
 
-TASKS, LABELS = 400, 60
+TASKS, LABELS, KILLS = 400, 60, 20
 LABEL_CONFIG = (
     '<View><Text name="text" value="$text"/><Choices name="topic" toName="text"><Choice value="person"/>'
     '<Choice value="time"/><Choice value="place"/><Choice value="number"/></Choices></View>'
@@ -106,3 +110,60 @@ def test_the_encoder_follows_the_labels(adapting: Installation) -> None:
     checked = loop.prepal("doctor", str(loop.id), PREPAL_VECTORS=vectors)
     assert "The adapt worker is alive." in checked.stdout
     api.close()
+
+
+@pytest.mark.soak
+def test_after_many_kills_the_ranking_rests_on_a_whole_encoder(adapting: Installation, tmp_path: Path) -> None:
+    """Two adapt workers, the embed worker and the learner are killed at any moment of trainings and switches."""
+    api, answers = LabelStudioApi(adapting.label_studio_url, adapting.label_studio_token), questions(TASKS)
+    loop = Loop.of(adapting, api, [{"text": text} for text in answers], LABEL_CONFIG)
+    loop.wait_until_ranked(TASKS)
+    vectors, known, draw = str(adapting.home / "vectors"), loop.known, random.Random(0)
+    served = [loop.annotate_next(answers)["id"] for _ in range(LABELS)]
+    second, switched, hit = another_worker(loop, vectors), 0, {"adapt": 0, "second": 0, "embed": 0, "learn": 0}
+    try:
+        while sum(hit.values()) < KILLS:
+            wait_until(lambda: known.adapting or encoders.is_adapted(known.encoder or ""), 300, 0.05)
+            time.sleep(draw.uniform(0, 30))
+            if encoders.is_adapted(known.encoder or ""):
+                switched += 1
+                # As after a backup without it: the ranking goes back to the base, and another one is trained.
+                known.lose_adapted()
+            who = draw.choice(["adapt", "adapt", "second", "second", "embed", "learn"])
+            hit[who] += 1
+            os.kill(second.pid if who == "second" else running_now(adapting, who), signal.SIGKILL)
+            if who == "second":
+                second.wait()
+                second = another_worker(loop, vectors)
+            for name in AdaptedEncoders(vectors).names():
+                # Whole, or not there: its hash is checked.
+                AdaptedEncoders(vectors).fetch(name, tmp_path / f"{sum(hit.values())} {name.replace('/', ' ')}")
+            task = loop.annotate_next(answers)
+            assert task["id"] not in served
+            served.append(task["id"])
+            known.end_trouble("adapt")
+            print(f"{hit}, {switched} switches, {known.adapting or 'nobody trains'}", flush=True)
+        wait_until(lambda: encoders.is_adapted(known.encoder or ""), 300, 1)
+        loop.wait_for_round()
+    finally:
+        second.kill()
+        second.wait()
+    identity = known.adapted
+    assert known.encoder == identity
+    assert identity in AdaptedEncoders(vectors).names()
+    found, _ = VectorTable(vectors, identity).find([text_id(text) for text in answers])
+    assert found.all()
+    assert len(known.annotations()) == len(served)
+    wait_until(lambda: len(known.adapted_encoders()) == 1, 120, 1)
+    api.close()
+
+
+def running_now(installation: Installation, who: str) -> int:
+    """The process of this name, which may just be begun anew."""
+    wait_until(lambda: who in process_ids(installation.home), 60)
+    return process_ids(installation.home)[who]
+
+
+def another_worker(loop: Loop, vectors: str) -> "subprocess.Popen[bytes]":
+    environment = {**loop.environment, "PREPAL_VECTORS": vectors}
+    return subprocess.Popen([sys.executable, "-m", "prepal.cli", "worker", "adapt"], env=environment)

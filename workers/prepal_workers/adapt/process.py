@@ -134,6 +134,12 @@ class Adapter:
         base = encoders.identity(self._settings.prepal_encoder, project.connection)
         label_studio = LabelStudio(self._settings.label_studio_url, self._settings.label_studio_api_key)
         where = base, self._settings.prepal_vectors
+        if abandoned >= len(_SMALLER):
+            # Memory is the likeliest cause, not the only one: it is tried again after a pause.
+            raise PrepalError(
+                f"The adapt worker was ended {abandoned} times in the middle of a training, as where memory runs out: "
+                "give it more, or set PREPAL_ADAPT=off."
+            )
         for wishes in _SMALLER[abandoned:]:
             watch = Telling(project, self._stopping, shares_device=torch.cuda.is_available())
             try:
