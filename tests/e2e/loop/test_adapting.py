@@ -120,7 +120,7 @@ def test_after_many_kills_the_ranking_rests_on_a_whole_encoder(adapting: Install
     loop.wait_until_ranked(TASKS)
     vectors, known, draw = str(adapting.home / "vectors"), loop.known, random.Random(0)
     served = [loop.annotate_next(answers)["id"] for _ in range(LABELS)]
-    second, switched, hit = another_worker(loop, vectors), 0, {"adapt": 0, "second": 0, "embed": 0, "learn": 0}
+    second, switched, hit = another_worker(loop, vectors), 0, {"adapt": 0, "second": 0, "embed": 0, "learner": 0}
     try:
         while sum(hit.values()) < KILLS:
             wait_until(lambda: known.adapting or encoders.is_adapted(known.encoder or ""), 300, 0.05)
@@ -129,7 +129,7 @@ def test_after_many_kills_the_ranking_rests_on_a_whole_encoder(adapting: Install
                 switched += 1
                 # As after a backup without it: the ranking goes back to the base, and another one is trained.
                 known.lose_adapted()
-            who = draw.choice(["adapt", "adapt", "second", "second", "embed", "learn"])
+            who = draw.choice(["adapt", "adapt", "second", "second", "embed", "learner"])
             hit[who] += 1
             os.kill(second.pid if who == "second" else running_now(adapting, who), signal.SIGKILL)
             if who == "second":

@@ -59,7 +59,7 @@ def test_a_student_that_is_sure_is_believed_where_the_classifier_is_not() -> Non
     vectors, labels, truth = world(30, 200, 3, 0)
     alone = believe(vectors, labels, np.arange(30), 3)[30:].argmax(axis=1)
     knows = (10.0 * (np.r_[labels, truth][:, None] == np.arange(3))).astype(np.float32)
-    together = believe(vectors, labels, np.arange(30), 3, knows)[30:].argmax(axis=1)
+    together = believe(vectors, labels, np.arange(30), 3, [knows])[30:].argmax(axis=1)
     assert (together == truth).mean() > (alone == truth).mean()
 
 

@@ -56,7 +56,7 @@ def finetune(
         out: the folder; its `checkpoints` keep what `resume` goes on from.
         console: gets a line per epoch.
         wishes: hyperparameters that are given.
-        encoder: the project's, by which a teacher sees texts without a label once it learnt from the labels; None to
+        encoder: the project's, which teaches what texts without a label may be once it learnt from the labels; None to
             learn from labels alone.
         seed: decides everything that is drawn.
         resume: go on where the same command was ended.

@@ -60,7 +60,7 @@ class Training:
         wishes: hyperparameters that are given.
         seed: decides everything that is drawn.
         resume: go on where the same command was ended.
-        encoder: the project's, by which a teacher sees texts without a label once it learnt from the labels; None to
+        encoder: the project's, which teaches what texts without a label may be once it learnt from the labels; None to
             learn from labels alone.
     """
 
@@ -197,7 +197,7 @@ class Training:
 
     @cached_property
     def teacher(self) -> str:
-        """By what a teacher sees once it learnt from the same labels: the encoder, or the model without that."""
+        """The model that learns from the same labels to teach: the encoder, or without that the model itself."""
         assert self.encoder is not None
         name = encoders.weights(self.encoder)
         try:
@@ -229,9 +229,11 @@ class Training:
         data = self.data
         sees = student if self.teacher == self.model else self._answers_of_encoder(places, name)
         vectors = self._words if sees is None else np.hstack([sees.vectors, self._words])
-        believes = None if student is None or sees is student else student.logits
+        models = [] if sees is None else [sees.logits]
+        if student is not None and student is not sees:
+            models.append(student.logits)
         try:
-            return believe(vectors, data.labels, places, len(data.label_names), believes)
+            return believe(vectors, data.labels, places, len(data.label_names), models)
         except NothingToLearn:
             return None
 

@@ -1,7 +1,7 @@
-"""A teacher: the live loop's classifier of some labels, on vectors of an encoder that learnt from the same labels.
+"""A teacher: a model that learnt from some labels, and the live loop's classifier of the same labels on its vectors.
 
-Where another model learnt from these labels, the two believe together: they see other features, and what one does not
-know the other may. Blum & Mitchell, Combining Labeled and Unlabeled Data with Co-Training (1998); Hinton et al.,
+They believe together, and so does another model that learnt from these labels, if there is one: what one does not know
+the other may. Blum & Mitchell, Combining Labeled and Unlabeled Data with Co-Training (1998); Hinton et al.,
 Distilling the Knowledge in a Neural Network (2015).
 """
 
@@ -31,30 +31,28 @@ def believe(
     labels: Labels,
     places: NDArray[np.int64],
     k: int,
-    student: NDArray[np.float32] | None = None,
+    models: Sequence[NDArray[np.float32]] = (),
 ) -> NDArray[np.float32]:
     """What a teacher says `(n + m, k)` of n texts that have a label and of m that have none: logits.
 
     Args:
-        vectors: `(n + m, d)`; their encoder may have learnt from the labels at `places`, and from no others.
+        vectors: `(n + m, d)` of a model that learnt from the labels at `places`, and from no others.
         labels: `(n,)` int64, or `(n, k)` bool where a text may have several.
         places: of the labels that may be learnt from.
         k: how many labels there are.
-        student: logits `(n + m, k)` of a model that learnt from these labels; it counts as the classifier does.
+        models: logits `(n + m, k)` of each model that learnt from these labels; it counts as the classifier does.
 
     Raises:
         NothingToLearn: the labels do not tell any two texts apart.
     """
     several = labels.ndim == 2
-    # An encoder that learnt from the labels has learnt what their names say.
+    # Vectors that learnt from the labels have learnt what their names say.
     learner = ActiveLearner(k, "random", multilabel=several)
     learner.fit(vectors[places], labels[places], vectors[len(labels) :])
     said = learner.predict_proba(vectors)
     assert said is not None
-    logits = logits_of(said, several=several)
-    if student is None:
-        return logits
-    return np.asarray((_normal(logits, several=several) + _normal(student, several=several)) / 2, np.float32)
+    every = [_normal(logits, several=several) for logits in (logits_of(said, several=several), *models)]
+    return np.asarray(np.mean(every, axis=0), np.float32)
 
 
 def draw(logits: NDArray[np.float32], texts: Sequence[Text], most: int, *, several: bool, seed: int) -> Beliefs:
