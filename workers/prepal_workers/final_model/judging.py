@@ -202,7 +202,7 @@ def _by_models_of_the_others(
         asked, name, title = np.flatnonzero(parts == part), f"{way.name}-{part}", f"{way.name}, part {part + 1}"
         done = training.checkpoints / f"{name}.json"
         if training.resume and (before := read_said(done, asked)):
-            logits[asked], taught[asked] = before["logits"], before["teacher"]
+            logits[asked], taught[asked] = before["logits"], before.get("teacher", 0)
             continue
         others = np.flatnonzero(parts != part)
         if way.believed:

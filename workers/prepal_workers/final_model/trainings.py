@@ -127,14 +127,15 @@ class Training:
         nothing to the validation.
         """
         done, kept = self.checkpoints / f"{name}.json", self.checkpoints / f"{name}-judged"
-        if self.resume and (said := read_said(done, validation)):
-            epochs = [Epoch(**epoch) for epoch in said["epochs"]]
-            logits = {int(number): np.array(of, np.float32) for number, of in said["logits"].items()}
-            asked = _read_answers(kept / _ASKED)
-            recipe = Recipe(**said["recipe"])
-            return Trained(SequenceModel(str(kept)), recipe, said["best_epoch"], epochs, False, logits, asked)
         # What knows words alone, of few labels, would only make the teacher worse.
         asks = self._every if self.teaches and beliefs is None and not self.counts_words else ()
+        asked = _read_answers(kept / _ASKED)
+        # An earlier release did not keep what a teacher has to know.
+        if self.resume and (said := read_said(done, validation)) and (asked is not None or not asks):
+            epochs = [Epoch(**epoch) for epoch in said["epochs"]]
+            logits = {int(number): np.array(of, np.float32) for number, of in said["logits"].items()}
+            recipe = Recipe(**said["recipe"])
+            return Trained(SequenceModel(str(kept)), recipe, said["best_epoch"], epochs, False, logits, asked)
         judging = validation if beliefs is None else None
         start = None if beliefs is None else self._before(name)
         last = self._last(name) if asks else None
