@@ -8,27 +8,31 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from prepal.learning.classifiers.labels import Labels, NothingToLearn
+from prepal_workers.model.sequence_model import Answers
 from prepal_workers.training.teacher import believe, draw, words_of
 
 
-def world(
-    n: int, m: int, k: int, seed: int, *, several: bool = False
-) -> tuple[NDArray[np.float32], Labels, NDArray[np.int64]]:
-    """Vectors of k clouds that overlap, the labels of the first n, and the clouds of the m others."""
+def world(n: int, m: int, k: int, seed: int, *, several: bool = False) -> tuple[Answers, Labels, NDArray[np.int64]]:
+    """What a model makes of k clouds that overlap, the labels of the first n, and the clouds of the m others."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(k, 12))
     own, others = rng.permutation(n) % k, rng.integers(k, size=m)
     vectors = centres[np.r_[own, others]] + rng.normal(size=(n + m, 12))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors.astype(np.float32), own[:, None] == np.arange(k) if several else own, others
+    answers = Answers(vectors.astype(np.float32), np.zeros((n + m, k), np.float32))
+    return answers, own[:, None] == np.arange(k) if several else own, others
+
+
+def said(model: Answers, labels: Labels, places: NDArray[np.int64], k: int = 3) -> NDArray[np.float32]:
+    return believe([model], np.zeros((len(model.vectors), 0), np.float32), labels, places, k)
 
 
 @pytest.mark.parametrize("several", [False, True])
 def test_it_knows_other_texts_and_is_about_as_sure_as_it_is_right(several: bool) -> None:
     sure, right = [], []
     for seed in range(6):
-        vectors, labels, truth = world(90, 400, 3, seed, several=several)
-        logits = believe(vectors, labels, np.arange(90), 3)[90:]
+        model, labels, truth = world(90, 400, 3, seed, several=several)
+        logits = said(model, labels, np.arange(90))[90:]
         probabilities = expit(logits) if several else softmax(logits, axis=1)
         hit = (probabilities > 0.5) == (truth[:, None] == np.arange(3)) if several else logits.argmax(axis=1) == truth
         sure.append(
@@ -42,25 +46,41 @@ def test_it_knows_other_texts_and_is_about_as_sure_as_it_is_right(several: bool)
 @given(st.integers(0, 99), st.booleans())
 @settings(deadline=None, max_examples=15)
 def test_labels_that_may_not_be_learnt_from_change_nothing(seed: int, several: bool) -> None:
-    vectors, labels, _ = world(60, 80, 3, seed, several=several)
+    model, labels, _ = world(60, 80, 3, seed, several=several)
     hidden = np.arange(60) % 5 == 0
-    before = believe(vectors, labels, np.flatnonzero(~hidden), 3)
+    before = said(model, labels, np.flatnonzero(~hidden))
     labels[hidden] = ~labels[hidden] if several else (labels[hidden] + 1) % 3
-    np.testing.assert_array_equal(believe(vectors, labels, np.flatnonzero(~hidden), 3), before)
+    np.testing.assert_array_equal(said(model, labels, np.flatnonzero(~hidden)), before)
 
 
 def test_labels_that_are_all_the_same_teach_nothing() -> None:
-    vectors, labels, _ = world(30, 20, 3, 0)
+    model, labels, _ = world(30, 20, 3, 0)
     with pytest.raises(NothingToLearn):
-        believe(vectors, labels, np.flatnonzero(labels == 1), 3)
+        said(model, labels, np.flatnonzero(labels == 1))
 
 
-def test_a_student_that_is_sure_is_believed_where_the_classifier_is_not() -> None:
-    vectors, labels, truth = world(30, 200, 3, 0)
-    alone = believe(vectors, labels, np.arange(30), 3)[30:].argmax(axis=1)
+def test_of_few_labels_a_model_is_believed_that_is_sure_where_the_classifier_is_not() -> None:
+    model, labels, truth = world(45, 200, 3, 0)
     knows = (10.0 * (np.r_[labels, truth][:, None] == np.arange(3))).astype(np.float32)
-    together = believe(vectors, labels, np.arange(30), 3, [knows])[30:].argmax(axis=1)
-    assert (together == truth).mean() > (alone == truth).mean()
+    sure = Answers(model.vectors, knows)
+
+    def right(places: NDArray[np.int64], of: Answers) -> float:
+        return float((said(of, labels, places)[45:].argmax(axis=1) == truth).mean())
+
+    few, many = np.arange(29), np.arange(45)
+    assert right(few, sure) > right(few, model)
+    assert right(many, sure) == right(many, model)
+
+
+def test_what_two_models_see_is_seen_together() -> None:
+    model, labels, truth = world(60, 200, 3, 0)
+    halves = [Answers(part, model.logits) for part in np.split(model.vectors, 2, axis=1)]
+    words = np.zeros((260, 0), np.float32)
+    one, both = (
+        float((believe(of, words, labels, np.arange(60), 3)[60:].argmax(axis=1) == truth).mean())
+        for of in (halves[:1], halves)
+    )
+    assert both > one
 
 
 def test_words_of_pairs_are_those_of_both_texts() -> None:

@@ -88,7 +88,7 @@ def _try_beliefs(
     data = training.data
     places, asked = np.flatnonzero(judged.learnt), np.flatnonzero(judged.held_back)
     training.console.print(
-        f"{training.teacher}, which learnt from the labels, and a classifier on its vectors say what "
+        f"A teacher, who sees texts as {training.teacher} does once it learnt from the labels, says what "
         f"{len(data.unlabelled)} others may be.",
         markup=False,
     )

@@ -229,12 +229,9 @@ class Training:
         """
         data = self.data
         sees = student if self.teacher == self.model else self._answers_of_encoder(places, name)
-        vectors = self._words if sees is None else np.hstack([sees.vectors, self._words])
-        models = [] if sees is None else [sees.logits]
-        if student is not None and student is not sees:
-            models.append(student.logits)
+        models = [one for one in (sees, None if sees is student else student) if one is not None]
         try:
-            return believe(vectors, data.labels, places, len(data.label_names), models)
+            return believe(models, self._words, data.labels, places, len(data.label_names))
         except NothingToLearn:
             return None
 

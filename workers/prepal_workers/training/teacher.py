@@ -1,8 +1,6 @@
-"""A teacher: a model that learnt from some labels, and the live loop's classifier of the same labels on its vectors.
+"""A teacher: the live loop's classifier of some labels, on vectors of models that learnt from the same labels.
 
-They believe together, and so does another model that learnt from these labels, if there is one: what one does not know
-the other may. Blum & Mitchell, Combining Labeled and Unlabeled Data with Co-Training (1998); Hinton et al.,
-Distilling the Knowledge in a Neural Network (2015).
+Hinton et al., Distilling the Knowledge in a Neural Network (2015).
 """
 
 from collections.abc import Sequence
@@ -16,8 +14,12 @@ from prepal.learner.memory.words import lexical_vectors
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.labels import Labels
 from prepal_workers.labelled.fields import Text
+from prepal_workers.model.sequence_model import Answers
 from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.measures import LEAST_PROBABILITY, logits_of
+
+# From fewer labels of each choice a classifier learns less than the models did, which knew the names, and both believe.
+_LABELS_EACH = 10
 
 
 def words_of(texts: Sequence[Text]) -> NDArray[np.float32]:
@@ -27,31 +29,32 @@ def words_of(texts: Sequence[Text]) -> NDArray[np.float32]:
 
 
 def believe(
-    vectors: NDArray[np.float32],
-    labels: Labels,
-    places: NDArray[np.int64],
-    k: int,
-    models: Sequence[NDArray[np.float32]] = (),
+    models: Sequence[Answers], words: NDArray[np.float32], labels: Labels, places: NDArray[np.int64], k: int
 ) -> NDArray[np.float32]:
     """What a teacher says `(n + m, k)` of n texts that have a label and of m that have none: logits.
 
     Args:
-        vectors: `(n + m, d)` of a model that learnt from the labels at `places`, and from no others.
+        models: what models make of all of them that learnt from the labels at `places`, and from no others.
+        words: their lexical vectors `(n + m, w)`.
         labels: `(n,)` int64, or `(n, k)` bool where a text may have several.
         places: of the labels that may be learnt from.
         k: how many labels there are.
-        models: logits `(n + m, k)` of each model that learnt from these labels; it counts as the classifier does.
 
     Raises:
         NothingToLearn: the labels do not tell any two texts apart.
     """
     several = labels.ndim == 2
+    # Together as long as one model's.
+    vectors = np.hstack([*(model.vectors / np.float32(np.sqrt(len(models))) for model in models), words])
     # Vectors that learnt from the labels have learnt what their names say.
     learner = ActiveLearner(k, "random", multilabel=several)
     learner.fit(vectors[places], labels[places], vectors[len(labels) :])
     said = learner.predict_proba(vectors)
     assert said is not None
-    every = [_normal(logits, several=several) for logits in (logits_of(said, several=several), *models)]
+    logits = logits_of(said, several=several)
+    if len(places) >= _LABELS_EACH * k:
+        return logits
+    every = [_normal(one, several=several) for one in (logits, *(model.logits for model in models))]
     return np.asarray(np.mean(every, axis=0), np.float32)
 
 
