@@ -181,8 +181,8 @@ class OwnWorker(SimpleWorker):
             super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
-class StoppableWorker(OwnWorker):
-    """A worker that tells by an event that it was told to stop, for whoever is in the middle of a job."""
+class _WithEvent(OwnWorker):
+    """A worker that shares an event with others, which says that they are to stop."""
 
     def __init__(
         self,
@@ -194,6 +194,10 @@ class StoppableWorker(OwnWorker):
     ) -> None:
         super().__init__(queues, job_class, connection, maintenance_s)
         self._stopping = stopping
+
+
+class StoppableWorker(_WithEvent):
+    """A worker that tells by an event that it was told to stop, for whoever is in the middle of a job."""
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Stop when the job that runs is finished, or ends itself because of the event."""
@@ -215,21 +219,10 @@ def work_until(stopping: threading.Event, connection: redis.Redis, begin: Callab
         stopping.wait(_RESTART_S)
 
 
-class ThreadWorker(OwnWorker):
+class ThreadWorker(_WithEvent):
     """A worker in a thread of its own, beside the one in the main thread; it stops when an event is set."""
 
     death_penalty_class = TimerDeathPenalty
-
-    def __init__(
-        self,
-        queues: Sequence[str],
-        job_class: type[OwnJob],
-        connection: redis.Redis,
-        maintenance_s: int,
-        stopping: threading.Event,
-    ) -> None:
-        super().__init__(queues, job_class, connection, maintenance_s)
-        self._stopping = stopping
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None

@@ -16,6 +16,7 @@ from tests.helpers.projects import Loop
 
 from prepal.machine.supervision import process_ids
 from prepal.machine.up import Installation, running
+from prepal.project import Project
 from prepal.settings import Settings
 from prepal.vectors import AdaptedEncoders, VectorTable, encoders, text_id
 
@@ -123,8 +124,7 @@ def test_after_many_kills_the_ranking_rests_on_a_whole_encoder(adapting: Install
     second, switched, hit = another_worker(loop, vectors), 0, {"adapt": 0, "second": 0, "embed": 0, "learner": 0}
     try:
         while sum(hit.values()) < KILLS:
-            wait_until(lambda: known.adapting or encoders.is_adapted(known.encoder or ""), 300, 0.05)
-            time.sleep(draw.uniform(0, 30))
+            wait_for_a_moment(known, draw.randrange(30))
             if encoders.is_adapted(known.encoder or ""):
                 switched += 1
                 # As after a backup without it: the ranking goes back to the base, and another one is trained.
@@ -156,6 +156,17 @@ def test_after_many_kills_the_ranking_rests_on_a_whole_encoder(adapting: Install
     assert len(known.annotations()) == len(served)
     wait_until(lambda: len(known.adapted_encoders()) == 1, 120, 1)
     api.close()
+
+
+def wait_for_a_moment(known: Project, changes: int) -> None:
+    """Wait until a training, or the switch after it, has told of so many changes, or has come to its end."""
+    told: set[tuple[str, str, str | None]] = set()
+
+    def is_there() -> bool:
+        told.add((known.adapting, known.adapted, known.encoder))
+        return encoders.is_adapted(known.encoder or "") or (bool(known.adapting) and len(told) > changes)
+
+    wait_until(is_there, 300, 0.05)
 
 
 def running_now(installation: Installation, who: str) -> int:

@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 
 from prepal.learning.classifiers.labels import Labels, NothingToLearn
 from prepal_workers.model.sequence_model import Answers
-from prepal_workers.training.teacher import believe, draw, words_of
+from prepal_workers.training.teacher import believe, draw, lexical_of
 
 
 def world(n: int, m: int, k: int, seed: int, *, several: bool = False) -> tuple[Answers, Labels, NDArray[np.int64]]:
@@ -85,7 +85,7 @@ def test_what_two_models_see_is_seen_together() -> None:
 
 def test_words_of_pairs_are_those_of_both_texts() -> None:
     first, second = "the parcel is late again", "my refund has not come"
-    found = words_of([(first, second), first, second, f"{first} {second}"])
+    found = lexical_of([(first, second), first, second, f"{first} {second}"])
     likeness = found @ found.T
     assert likeness[0, 3] > max(likeness[0, 1], likeness[0, 2]) > 0
 

@@ -26,7 +26,7 @@ from prepal_workers.training.beliefs import Beliefs
 from prepal_workers.training.counting import count_words
 from prepal_workers.training.epochs import Epoch
 from prepal_workers.training.recipe import Method, Recipe, Wishes
-from prepal_workers.training.teacher import believe, draw, words_of
+from prepal_workers.training.teacher import believe, draw, lexical_of
 from prepal_workers.training.training import Trained, train
 
 # So few labels that a fifth of them tells nothing: each is held back once, and more than one method is tried.
@@ -264,7 +264,7 @@ class Training:
 
     @cached_property
     def _words(self) -> NDArray[np.float32]:
-        return words_of(self._every)
+        return lexical_of(self._every)
 
     def _answers_of_encoder(self, places: NDArray[np.int64], name: str) -> Answers:
         """What the project's encoder makes of all texts once it learnt from the labels at some places."""

@@ -22,7 +22,7 @@ from prepal_workers.training.measures import LEAST_PROBABILITY, logits_of
 _LABELS_EACH = 10
 
 
-def words_of(texts: Sequence[Text]) -> NDArray[np.float32]:
+def lexical_of(texts: Sequence[Text]) -> NDArray[np.float32]:
     """The lexical vectors `(n, w)` of texts, as the live loop has them."""
     (found,) = lexical_vectors([text if isinstance(text, str) else FIELD_MARK.join(text) for text in texts])
     return found
