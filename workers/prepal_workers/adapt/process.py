@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _MAINTENANCE_S = 15
 # Others of this machine come first: annotators are never to notice.
 _NICENESS = 15
+# One core of so many trains.
+_SHARE_OF_CORES = 2
 # What is tried one after the other where memory runs out, or the process is ended for it.
 _SMALLER: tuple[dict[str, Any], ...] = ({}, {"batch_size": 4}, {"batch_size": 4, "lora": True})
 # How far things are is told so often, and forgotten when nobody tells it any more.
@@ -131,6 +133,8 @@ class Adapter:
         from prepal_workers.adapt.project import adapt_project
         from prepal_workers.training.recipe import Wishes
 
+        # One thread that has to wait for a core keeps all others waiting, and what leaves cores free is done sooner.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // _SHARE_OF_CORES))
         base = encoders.identity(self._settings.prepal_encoder, project.connection)
         label_studio = LabelStudio(self._settings.label_studio_url, self._settings.label_studio_api_key)
         where = base, self._settings.prepal_vectors

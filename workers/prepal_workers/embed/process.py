@@ -1,6 +1,7 @@
 """The process of the embed worker: takes chunks of waiting texts from the queue until it is told to stop."""
 
 import logging
+import os
 import time
 from threading import Event, Thread
 from typing import ClassVar
@@ -18,6 +19,8 @@ from prepal_workers.embed.own_encoder import OwnEncoder
 log = logging.getLogger(__name__)
 
 _MAINTENANCE_S = 15
+# Rounds, and Label Studio on the same machine, come first: somebody waits for them.
+_NICENESS = 10
 # Each append adds a piece to the table; beyond some, looking ids up gets slower.
 _MOST_APPENDS = 32
 _COMPACT_S = 3600
@@ -31,6 +34,7 @@ def run_worker(settings: Settings) -> None:
     Raises:
         PrepalError: the encoder cannot be loaded.
     """
+    os.nice(_NICENESS)
     own, stopping, bar = OwnEncoder(settings.prepal_encoder, settings.prepal_vectors), Event(), WaitingBar()
 
     class EmbedJob(OwnJob):
