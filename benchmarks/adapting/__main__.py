@@ -8,6 +8,7 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.adapting import live, memory
 from benchmarks.final_model.trials import read_pool
 from benchmarks.labelled_sets import ENCODER, SETS
 from benchmarks.sections import GOAL_HEADER, Goal, end, table, told, write_section
@@ -15,7 +16,8 @@ from benchmarks.storage import FOLDER, Lines, Record, environment, read_json, wr
 from prepal_workers.simulate.experiment import Setting, run
 
 MEASURED = Lines(FOLDER / "adapting.jsonl", ("set", "seed", "adapt"))
-FILE = "adapting.json"
+LIVE = Lines(FOLDER / "adapting-live.jsonl", ("set",))
+FILE, MEMORY = "adapting.json", "adapting-memory.json"
 PACKAGES = ("prepal-label-studio", "torch", "transformers", "numpy", "scikit-learn")
 BUDGET, BATCH = 300, 10
 # Curves are compared from here on; encoders are adapted from here on, too.
@@ -50,6 +52,27 @@ def run_all(data: Path, sets: str, seeds: int, texts: int, pool: int, jobs: int)
             MEASURED.append(record)
     MEASURED.compact()
     end(write(), console)
+
+
+@main.command("live")
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--sets", default="trec6,banking77", show_default=True, help="which sets, separated by commas")
+@click.option("--pause", default=4.0, show_default=True, help="seconds from one label to the next")
+def run_live(data: Path, sets: str, pause: float) -> None:
+    """Label in a real Label Studio, with nothing else on the machine, until an adapted encoder ranks."""
+    console = Console(stderr=True)
+    for name in sets.split(","):
+        LIVE.append(live.run(data / name, pause, console) | {"environment": environment(PACKAGES)})
+    LIVE.compact()
+    end(write(), console)
+
+
+@main.command("memory")
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+def run_memory(data: Path) -> None:
+    """Adapt an encoder of a small and of a large project, and look how much memory that takes."""
+    write_json(MEMORY, {"environment": environment(PACKAGES), "measured": memory.run(data / "trec6")})
+    end(write(), Console(stderr=True))
 
 
 @main.command("report")
@@ -111,9 +134,14 @@ def write() -> list[Goal]:
         "on the labels so far by the rule and the code of `prepal worker adapt`, and all texts embedded anew. Area: "
         f"mean accuracy from {BATCH} to {BUDGET} labels. Seconds: of one core, for all fits, trainings, choices and "
         "embeddings of the pool.",
-        table(GOAL_HEADER, [goal.row() for goal in goals]),
         table(header, rows),
     ]
+    if lived := list(LIVE.read().values()):
+        goals += [goal for one in lived for goal in live.goals(one)]
+        parts.append(live.section(lived))
+    if remembered := read_json(MEMORY):
+        parts.append(memory.section(remembered["measured"]))
+    parts.insert(3, table(GOAL_HEADER, [goal.row() for goal in goals]))
     write_section("\n\n".join(parts), "benchmarks.adapting")
     return goals
 
