@@ -30,6 +30,7 @@ _number = click.argument("number", metavar="PROJECT", type=click.IntRange(min=1)
 def connect(number: int, settings: Settings, as_json: bool) -> None:
     """Make a Label Studio project ready. Safe to repeat."""
     from prepal.label_studio.connect import connect as make_ready
+    from prepal.label_studio.describe import remarks
     from prepal.project import Project
     from prepal.queues.requests import request_sync
 
@@ -37,7 +38,8 @@ def connect(number: int, settings: Settings, as_json: bool) -> None:
     project, label_studio = Project(connection, number), _label_studio(settings)
     changes = make_ready(project, label_studio, settings.prepal_backend_url, *login)
     request_sync(connection, number, full=True)
-    _show_changes(number, changes, "Nothing to change: the project was ready.", as_json=as_json)
+    notes = remarks(label_studio, number)
+    _show_changes(number, changes, "Nothing to change: the project was ready.", notes, as_json=as_json)
 
 
 @click.command()
@@ -197,9 +199,9 @@ def _label_studio(settings: Settings) -> "LabelStudio":
     return LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
 
 
-def _show_changes(number: int, changes: Sequence[str], none: str, *, as_json: bool) -> None:
-    """Show what was changed, a sentence each, or that there was nothing to change."""
+def _show_changes(number: int, changes: Sequence[str], none: str, notes: Sequence[str] = (), *, as_json: bool) -> None:
+    """Show what was changed, a sentence each, or that there was nothing to change, and what else is to be known."""
     if as_json:
-        click.echo(json.dumps({"project": number, "changes": changes}))
+        click.echo(json.dumps({"project": number, "changes": changes, "notes": notes}))
     else:
-        click.echo("\n".join(changes or [none]))
+        click.echo("\n".join([*(changes or [none]), *notes]))

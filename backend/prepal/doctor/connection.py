@@ -7,6 +7,7 @@ from prepal.errors import PrepalError
 from prepal.label_studio.api import NotFoundError
 from prepal.label_studio.connect import WEBHOOK_EVENTS, authorization
 from prepal.labels import label_config
+from prepal.labels.text_fields import misfits
 from prepal.project import MODEL_VERSION
 
 _WEBHOOKS = "the project's Settings, Webhooks"
@@ -64,7 +65,16 @@ def config(case: Case) -> Finding:
         found = label_config.parse(str(case.described["label_config"]))
     except PrepalError as error:
         return problem(str(error), "Change the label config in the project's Settings, Labeling Interface.")
-    return ok(f"{found.from_name!r} is learnt, with {len(found.choices)} choices.")
+    return ok(" ".join([f"{found.from_name!r} is learnt, with {len(found.choices)} choices.", *found.notes]))
+
+
+def texts(case: Case) -> Finding:
+    """Tasks have the texts that the label config reads."""
+    fields = label_config.parse(str(case.described["label_config"])).fields
+    found = misfits(fields, [task.get("data") for task in next(case.label_studio.tasks(case.number), [])])
+    if found:
+        return warning(" ".join(found), "Change the label config, or import the texts under the names that it reads.")
+    return ok("The first tasks have the texts that the label config reads.")
 
 
 def connected(case: Case) -> Finding:
@@ -169,6 +179,7 @@ CHECKS = [
     Check("rights", rights, ("project",)),
     Check("private addresses", private_addresses, ("rights",)),
     Check("label config", config, ("project",)),
+    Check("texts", texts, ("label config",)),
     Check("backend connected", connected, ("project", "Redis", "label config")),
     Check("backend reachable", reachable, ("backend connected",)),
     Check("other backends", other_backends, ("project",)),

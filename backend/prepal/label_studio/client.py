@@ -217,5 +217,6 @@ class LabelStudio(Api):
 
     def _tasks_page(self, project: int, query: Mapping[str, Any], params: Mapping[str, str]) -> list[dict[str, Any]]:
         ordered = json.dumps({**query, "ordering": ["tasks:id"]})
-        page = {"project": project, "page": 1, "page_size": _PAGE, "query": ordered, **params}
+        # A text in a bucket stays the address that it is, whichever of its own Label Studio would put there.
+        page = {"project": project, "page": 1, "page_size": _PAGE, "query": ordered, "resolve_uri": "false", **params}
         return list(self._call("GET", "api/tasks", params=page).get("tasks", []))

@@ -12,6 +12,7 @@ from prepal.labels import label_config
 from prepal.labels.events import number
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.serving import Rules
+from prepal.labels.text_fields import misfits
 from prepal.project import MODEL_VERSION, Project
 from prepal.records import readable
 
@@ -48,6 +49,10 @@ def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig 
     if before.text_version not in ("", text_version):
         log.info("project %d: its texts are other ones now", project.id)
         project.clear_tasks()
+    meaning = config.meaning if config else before.meaning
+    if config and config.paths and before.meaning != meaning:
+        # What was heard of them before may be leaves alone, as a release before this one kept them.
+        project.seen.clear()
     project.set_rules(
         Rules(
             overlap=max(1, number(settings.get("maximum_annotations")) or 1),
@@ -62,11 +67,23 @@ def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig 
             model_version=str(settings.get("model_version") or ""),
             problem=problem,
             text_version=text_version,
+            meaning=meaning,
             task_count=int(settings.get("task_number") or 0),
             drift=_drift(project, settings) if before.connected else [],
         )
     )
     return config
+
+
+def remarks(label_studio: LabelStudio, project: int) -> list[str]:
+    """Sentences on what of a project's label config is not learnt or not read, and how it does not fit its first tasks.
+
+    Raises:
+        PrepalError: the label config cannot be served.
+    """
+    config = label_config.parse(str(label_studio.project(project)["label_config"]))
+    first = next(label_studio.tasks(project), [])
+    return [*config.notes, *misfits(config.fields, [task.get("data") for task in first])]
 
 
 def _drift(project: Project, settings: Mapping[str, object]) -> list[str]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from prepal import vectors
 from prepal.label_studio.client import LabelStudio
 from prepal.labels.events import Annotation, as_list, number, read_annotation, unix_time
-from prepal.labels.label_config import LabelConfig, UnembeddableError
+from prepal.labels.label_config import LabelConfig
+from prepal.labels.text_fields import UnembeddableError
 from prepal.learning.classifiers.label_names import name_text
 from prepal.project import Project
 from prepal.queues.waiting import WaitingTexts

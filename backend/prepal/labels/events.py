@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from prepal.labels.paths import CHOICE_KINDS, as_name, names_of
+
 # Up to here Redis' scripts and browsers count exactly; no id of Label Studio's is larger.
 _LARGEST_ID = 2**53 - 1
-# Longer ones are no names of tags or choices.
-_LONGEST_NAME = 1000
 # Keys in the `meta` of a task that `prepal export` wrote: that it was drawn at random; with `--all`, how likely it has
 # each choice; and, in the first task, the project's label config.
 AUDIT_MARK, BELIEFS, LABEL_CONFIG = "prepal_audit", "prepal_beliefs", "prepal_label_config"
@@ -24,7 +24,7 @@ class Annotation:
     skipped: bool
     ground_truth: bool
     choices: dict[str, list[str]]
-    """Chosen values by control tag."""
+    """Chosen values by control tag; a path has one name, as `paths.written` has it."""
 
 
 def number(value: object) -> int | None:
@@ -80,20 +80,12 @@ def _choices(result: object) -> dict[str, dict[str, None]]:
     for item in as_list(result):
         if not isinstance(item, Mapping):
             continue
-        tag, value = _name(item.get("from_name")), item.get("value")
-        chosen = value.get("choices") if isinstance(value, Mapping) else None
-        if tag is not None and isinstance(chosen, list):
-            # A nested choice comes as its path; the leaf is what was chosen.
-            leaves = (c[-1] if isinstance(c, list) and c else c for c in chosen)
-            # Imported annotations may have a number where the config has its digits.
-            names = (_name(str(leaf) if isinstance(leaf, int | float) else leaf) for leaf in leaves)
-            by_tag.setdefault(tag, {}).update((name, None) for name in names if name is not None)
+        tag, value = as_name(item.get("from_name")), item.get("value")
+        for kind in CHOICE_KINDS:
+            chosen = value.get(kind) if isinstance(value, Mapping) else None
+            if tag is not None and isinstance(chosen, list):
+                by_tag.setdefault(tag, {}).update(dict.fromkeys(names_of(chosen, kind)))
     return by_tag
-
-
-def _name(value: object) -> str | None:
-    """What can be the name of a tag or a choice."""
-    return value if isinstance(value, str) and len(value) <= _LONGEST_NAME else None
 
 
 def _moment(value: object) -> str:

@@ -1,9 +1,7 @@
-"""Which fields of a task are text, which choices there are, and whether one or several may be chosen."""
+"""What is learnt in a project: from which texts, which choices there are, and whether one or several may be chosen."""
 
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,44 +13,21 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
-from prepal.errors import PrepalError
-from prepal.labels.html_text import visible_text
+from prepal.errors import PrepalError, shortened
+from prepal.labels.choices import CHOICE_TAGS, choices_of, is_multiple, is_tree, why_unknown
+from prepal.labels.paths import written
+from prepal.labels.text_fields import FIELD_MARK, HEADING_TAGS, TEXT_TAGS, TextField, parts_of, why_unread
 
-_TEXT_TAGS = ("Text", "HyperText", "Paragraphs")
 _CONTROL_TAGS = (
-    *("Labels", "HyperTextLabels", "ParagraphLabels", "Taxonomy", "TextArea", "Rating", "Number", "DateTime"),
+    *("Labels", "HyperTextLabels", "ParagraphLabels", "TextArea", "Rating", "Number", "DateTime"),
     *("Pairwise", "Ranker", "Relations", "RectangleLabels", "PolygonLabels", "KeyPointLabels", "BrushLabels"),
     *("EllipseLabels", "TimeSeriesLabels", "VideoRectangle"),
 )
-_SERVED = "PRepAL serves one Choices tag, single or multiple, over Text, HyperText and Paragraphs"
-# Stands between the fields of a text that an encoder reads: what else has it is not prose.
-FIELD_MARK = "\x1e"
-# Of a task: an encoder reads 8,192 tokens at most, or 32 windows of mostly 512, and prose has four characters a token.
-MOST_CHARS = 100_000
-# Going through more HTML, or more of what is said by turns, could hold the learner up for more than 50 ms.
-_MOST_MARKUP, _MOST_TURNS = 200_000, 20_000
-# Deeper than any data that people import, and less deep than Python can write.
-_DEEPEST = 50
+_SERVED = "PRepAL serves one Choices or Taxonomy, single or multiple, over Text, HyperText, Paragraphs and Chat"
 # Of a label config; this much takes a tenth of a second.
 _MOST_CONFIG = 1_000_000
-_MOST_QUOTED = 100
 # Python takes the square of a name's length to tell its Unicode form.
 _MOST_COMPARED = 200
-_VARIABLE = re.compile(r"\$([A-Za-z_][\w.\-]*)")
-
-
-class UnembeddableError(Exception):
-    """A task without a text that could be embedded; the message is the reason, without any of the data."""
-
-
-@dataclass(frozen=True)
-class TextField:
-    """One object tag: its kind, the template of its value (`$title`), and where Paragraphs keep their words."""
-
-    tag: str
-    template: str
-    text_key: str = "text"
-    author_key: str = "author"
 
 
 @dataclass(frozen=True)
@@ -62,11 +37,20 @@ class LabelConfig:
     from_name: str
     to_name: str
     choices: tuple[str, ...]
+    """One name each; that of a choice in a tree is its path's, as `paths.written` has it."""
     words: tuple[str, ...]
-    """What the config says of each choice: its value, alias and hint."""
+    """What the config says of each choice: its value, alias and hint, and what it shows as HTML."""
     multiple: bool
     fields: tuple[TextField, ...]
     ignored: tuple[str, ...]
+    paths: tuple[tuple[str, ...], ...] = ()
+    """The choices as paths, where they are a tree."""
+    kind: str = "choices"
+    """What Label Studio calls its results: `choices` or `taxonomy`."""
+    conditional: bool = False
+    """Whether annotators are asked only when something else is chosen."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what of the config is not learnt, or not read."""
 
     @property
     def text_version(self) -> str:
@@ -89,20 +73,20 @@ class LabelConfig:
         As Label Studio does, names are compared as they are written, with their white space. Where no choice is written
         so, one alone that is the same in another Unicode form (é as one character or as two) is meant.
         """
-        written, forms = self._places
-        if choice in written or len(choice) > _MOST_COMPARED:
-            return written.get(choice)
+        known, forms = self._places
+        if choice in known or len(choice) > _MOST_COMPARED:
+            return known.get(choice)
         return forms.get(normalize("NFC", choice))
 
     @cached_property
     def _places(self) -> tuple[dict[str, int], dict[str, int]]:
         """Indices into `choices` by name, and by its Unicode form where only one choice has it."""
-        written = {choice: place for place, choice in enumerate(self.choices)}
+        known = {choice: place for place, choice in enumerate(self.choices)}
         forms: dict[str, list[int]] = {}
-        for choice, place in written.items():
+        for choice, place in known.items():
             if len(choice) <= _MOST_COMPARED:
                 forms.setdefault(normalize("NFC", choice), []).append(place)
-        return written, {form: places[0] for form, places in forms.items() if len(places) == 1}
+        return known, {form: places[0] for form, places in forms.items() if len(places) == 1}
 
     def text(self, data: object) -> str:
         """The text of a task's data: its text fields, tags stripped, joined by a line feed.
@@ -110,7 +94,7 @@ class LabelConfig:
         Raises:
             UnembeddableError: no field has any text; the message is the reason.
         """
-        return "\n".join(self._parts(data))
+        return "\n".join(parts_of(self.fields, data))
 
     def text_for_encoder(self, data: object) -> str:
         """The text of a task's data with FIELD_MARK between fields, which an encoder replaces by its own separator.
@@ -118,23 +102,7 @@ class LabelConfig:
         Raises:
             UnembeddableError: no field has any text; the message is the reason.
         """
-        return FIELD_MARK.join(self._parts(data))
-
-    def _parts(self, data: object) -> list[str]:
-        if not isinstance(data, Mapping):
-            raise UnembeddableError("the task's data is not an object")
-        parts, reason = [], "empty text"
-        most_markup = _MOST_MARKUP // max(1, sum(len(_VARIABLE.findall(field.template)) for field in self.fields))
-        for field in self.fields:
-            try:
-                parts.append(_field_text(field, data, most_markup).replace(FIELD_MARK, " "))
-            except UnembeddableError as error:
-                reason = str(error)
-        parts = [part for part in parts if part]
-        if not parts:
-            raise UnembeddableError(reason)
-        share = MOST_CHARS if sum(map(len, parts)) <= MOST_CHARS else MOST_CHARS // len(parts)
-        return [part[:share] for part in parts]
+        return FIELD_MARK.join(parts_of(self.fields, data))
 
     def names(self, row: NDArray[np.bool_]) -> list[str]:
         """The choices of a row `(k,)`."""
@@ -148,11 +116,22 @@ class LabelConfig:
             {
                 "from_name": self.from_name,
                 "to_name": self.to_name,
-                "type": "choices",
+                "type": self.kind,
                 "score": round(confidence, 4),
-                "value": {"choices": [self.choices[index] for index in chosen]},
+                "value": self._value(chosen),
             }
         ]
+
+    def _value(self, chosen: Sequence[int]) -> dict[str, Any]:
+        """As Label Studio writes what was chosen: names, or, in a tree, paths."""
+        if not self.paths:
+            return {self.kind: [self.choices[index] for index in chosen]}
+        paths = [list(self.paths[index]) for index in chosen]
+        if self.kind == "taxonomy":
+            return {self.kind: paths}
+        # Label Studio 1.23 refuses predictions with paths of Choices, which its interface needs to mark them; where a
+        # value holds another one under the control's name, it looks at that one alone.
+        return {self.kind: paths, self.from_name: {self.kind: [path[-1] for path in paths]}}
 
 
 def parse(xml: str) -> LabelConfig:
@@ -166,42 +145,8 @@ def parse(xml: str) -> LabelConfig:
     try:
         root = fromstring(xml.strip())
     except (ParseError, DefusedXmlException, ValueError) as error:
-        raise PrepalError(f"The label config is not XML that can be read ({_shortened(error)}): {_SERVED}.") from error
-    everything = list(root.iter())
-    controls = [element for element in everything if element.tag == "Choices"]
-    others = [element.tag for element in everything if element.tag in _CONTROL_TAGS]
-    if not controls:
-        lack = f"has {', '.join(sorted(set(others)))}, but no Choices" if others else "has no Choices"
-        raise PrepalError(f"The label config {lack}: {_SERVED}.")
-    served = [control for control in controls if not _why_not(control)]
-    if not served:
-        raise PrepalError(f"The label config's Choices {_why_not(controls[0])}: {_SERVED}.")
-    control = served[0]
-    fields = tuple(_text_fields(everything))
-    if not fields:
-        raise PrepalError(f'The label config has no text field with a value such as "$text": {_SERVED}.')
-    targets = {e.get("name") for e in everything if e.tag in _TEXT_TAGS}
-    to_name = (control.get("toName") or "").split(",")[0].strip()
-    if to_name not in targets:
-        raise PrepalError(
-            f"The label config's Choices point to {_shortened(repr(to_name))}, which is not a text: {_SERVED}."
-        )
-    words: dict[str, str] = {}
-    for choice in control.iter("Choice"):
-        said = dict.fromkeys(choice.get(name, "").strip() for name in ("value", "alias", "hint"))
-        words.setdefault(choice.get("alias") or choice.get("value") or "", " ".join(filter(None, said)))
-    choices = tuple(words)
-    if len(choices) < 2:
-        raise PrepalError(f"The label config's Choices have {len(choices)} choice, and two are needed: {_SERVED}.")
-    return LabelConfig(
-        from_name=control.get("name") or "",
-        to_name=to_name,
-        choices=choices,
-        words=tuple(words.values()),
-        multiple=control.get("choice") == "multiple",
-        fields=fields,
-        ignored=tuple(dict.fromkeys([*(e.get("name") or e.tag for e in controls if e is not control), *others])),
-    )
+        raise PrepalError(f"The label config is not XML that can be read ({shortened(error)}): {_SERVED}.") from error
+    return _Config(root).read()
 
 
 def parse_or_none(xml: str) -> LabelConfig | None:
@@ -212,86 +157,127 @@ def parse_or_none(xml: str) -> LabelConfig | None:
         return None
 
 
-def _why_not(control: Element) -> str:
-    if control.get("perRegion") == "true" or control.get("perItem") == "true":
-        return "are per region or per item"
-    if (control.get("value") or "").startswith("$"):
-        return "take their choices from the task's data"
-    return ""
+class _Config:
+    """The elements of a label config, their attributes in lower case, as Label Studio's interface reads them."""
 
+    def __init__(self, root: Element) -> None:
+        self._all = list(root.iter())
+        for element in self._all:
+            element.attrib = {name.lower(): value for name, value in element.attrib.items()}
+        self._parents = {child: element for element in self._all for child in element}
+        self._texts = {element.get("name"): element for element in self._all if element.tag in TEXT_TAGS}
+        self._has_text = any(TextField.of(text).variables or why_unread(text) for text in self._texts.values())
+        repeated = self._within("Repeater")
+        self._repeats = any(element.tag in (*TEXT_TAGS, *CHOICE_TAGS) for element in repeated)
 
-def _text_fields(elements: Sequence[Element]) -> list[TextField]:
-    return [
-        TextField(
-            tag=element.tag,
-            template=element.get("value") or "",
-            text_key=element.get("textKey") or "text",
-            author_key=element.get("nameKey") or "author",
+    def read(self) -> LabelConfig:
+        """What is learnt.
+
+        Raises:
+            PrepalError: nothing in it can be served.
+        """
+        inner = self._within(*CHOICE_TAGS)
+        controls = [element for element in self._all if element.tag in CHOICE_TAGS and element not in inner]
+        others = list(dict.fromkeys(element.tag for element in self._all if element.tag in _CONTROL_TAGS))
+        if not controls:
+            lack = f"has {', '.join(sorted(others))}, but no Choices" if others else "has no Choices"
+            raise PrepalError(f"The label config {lack}: {_SERVED}.")
+        reasons = {control: self._why_not(control) for control in controls}
+        served = [control for control in controls if not reasons[control]]
+        if not served:
+            raise PrepalError(f"{_named(controls[0])} cannot be learnt, as {reasons[controls[0]]}: {_SERVED}.")
+        control = served[0]
+        found, tree = choices_of(control), is_tree(control)
+        names = [element.get("name") or element.tag for element in controls if element is not control]
+        ignored = tuple(dict.fromkeys([*names, *others]))
+        texts, unread = self._texts_of(control, served[1:])
+        only = f"Only {control.get('name')!r} is learnt; not {', '.join(map(repr, ignored))}."
+        front = " Move another one to the front of the label config to have that learnt." if served[1:] else ""
+        return LabelConfig(
+            from_name=control.get("name") or "",
+            to_name=_targets(control)[0],
+            choices=tuple(map(written, found)) if tree else tuple(path[0] for path in found),
+            words=tuple(found.values()),
+            multiple=is_multiple(control),
+            fields=tuple(TextField.of(element) for element in texts),
+            ignored=ignored,
+            paths=tuple(found) if tree else (),
+            kind=control.tag.lower(),
+            conditional=self._is_conditional(control),
+            notes=(*([f"{only}{front}"] if ignored else []), *unread),
         )
-        for element in elements
-        if element.tag in _TEXT_TAGS
-        and element.get("valueType") != "url"
-        and _VARIABLE.search(element.get("value") or "")
-    ]
+
+    def _why_not(self, control: Element) -> str:
+        """Why a control cannot be learnt; empty where it can."""
+        if self._repeats:
+            return "a Repeater shows several items of a task, each to be imported as a task of its own"
+        if any(control.get(name) == "true" for name in ("perregion", "peritem", "labeling")):
+            return "it is per region or per item, and not about the whole text"
+        if reason := why_unknown(control):
+            return reason
+        if not self._has_text:
+            return 'there is no text field with a value such as "$text"'
+        target = self._texts.get(_targets(control)[0])
+        if target is None:
+            return f"it points to {shortened(repr(_targets(control)[0]))}, which is not a text"
+        if reason := why_unread(target):
+            return f"its {target.tag} {shortened(repr(target.get('name')))} {reason}"
+        count = len(choices_of(control))
+        if count < 2:
+            return f"it has {count} choice, and two are needed"
+        if control.tag == "Choices" and is_tree(control) and control.get("name") == "choices":
+            return "with allowNested it needs another name than 'choices', by which Label Studio knows no predictions"
+        return ""
+
+    def _texts_of(self, control: Element, others: Sequence[Element]) -> tuple[list[Element], list[str]]:
+        """What is read for a control, headings first; and a sentence for each text that is not.
+
+        A text that another question is about belongs to that one alone, and so does the heading above it.
+        """
+        asked = {name: other for other in others for name in _targets(other) if name not in _targets(control)}
+        texts, unread = [], []
+        for name, text in self._texts.items():
+            if name in asked:
+                unread.append(f"{_named(text)} is not read, as {_named(asked[name], '')} is about it.")
+            elif reason := why_unread(text):
+                unread.append(f"{_named(text)} is not read, as it {reason}.")
+            elif TextField.of(text).variables:
+                texts.append(text)
+        foreign = {self._texts[name] for name in asked if name in self._texts}
+        foreign |= {other for other in others if set(_targets(other)) <= asked.keys()}
+        return [*self._headings(foreign), *texts], unread
+
+    def _headings(self, foreign: Collection[Element]) -> list[Element]:
+        """The headings that say something of each task, but for those in or above a `foreign` text or question."""
+        found, behind = [], None
+        for element in reversed(self._all):
+            if element.tag in HEADING_TAGS and TextField.of(element).variables:
+                parent = self._parents.get(element)
+                heads = parent if parent is not None and parent.tag in CHOICE_TAGS else behind
+                found += [] if heads in foreign else [element]
+            elif element.tag in (*TEXT_TAGS, *CHOICE_TAGS):
+                behind = element
+        return found[::-1]
+
+    def _within(self, *tags: str) -> set[Element]:
+        """The elements that stand in one of these tags, however deep."""
+        found: set[Element] = set()
+        for element in self._all:
+            parent = self._parents.get(element)
+            if parent is not None and (parent.tag in tags or parent in found):
+                found.add(element)
+        return found
+
+    def _is_conditional(self, element: Element | None) -> bool:
+        """Whether an element, or what it stands in, is shown only when something else is chosen."""
+        while element is not None and not (element.get("visiblewhen") or element.get("whenchoicevalue")):
+            element = self._parents.get(element)
+        return element is not None
 
 
-def _field_text(field: TextField, data: Mapping[str, Any], most_markup: int) -> str:
-    parts = []
-    for name in _VARIABLE.findall(field.template):
-        value: Any = data
-        for key in [name] if name in data else name.split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                raise UnembeddableError(f"the task has no field {_shortened(repr(name))}")
-            value = value[key]
-        if value is None:
-            raise UnembeddableError(f"the field {_shortened(repr(name))} is null")
-        parts.append(_words(field, value, most_markup))
-    return " ".join(part for part in parts if part)[:MOST_CHARS].strip()
+def _targets(control: Element) -> list[str]:
+    return [name.strip() for name in (control.get("toname") or "").split(",")]
 
 
-def _words(field: TextField, value: object, most_markup: int) -> str:
-    if field.tag == "Paragraphs" and isinstance(value, list):
-        return _turns(field, value)
-    written = _written(value)
-    return visible_text(written, most_markup, MOST_CHARS) if field.tag == "HyperText" else written.strip()[:MOST_CHARS]
-
-
-def _turns(field: TextField, turns: Sequence[object]) -> str:
-    lines, room = [], MOST_CHARS
-    for turn in turns[:_MOST_TURNS]:
-        if isinstance(turn, Mapping) and room > 0:
-            author, words = turn.get(field.author_key), turn.get(field.text_key)
-            said = "" if words is None and not author else _written(words)
-            lines.append((f"{_written(author)}: {said}" if author else said)[:room])
-            room -= len(lines[-1])
-    return "\n".join(line for line in lines if line).strip()
-
-
-def _written(value: object) -> str:
-    """A text as it is, and anything else as Python writes it, unless that is more than anybody would read."""
-    if isinstance(value, str):
-        return value
-    size, level = 0, [value]
-    for _ in range(_DEEPEST):
-        size += sum(len(one) if isinstance(one, str | list | dict) else 1 for one in level)
-        if size > MOST_CHARS:
-            break
-        level = [part for one in level for part in _parts_of(one)]
-        if not level:
-            # Python writes no number of thousands of digits.
-            with suppress(ValueError):
-                return str(value)
-            break
-    raise UnembeddableError("a field holds more than a text")
-
-
-def _parts_of(value: object) -> list[Any]:
-    if isinstance(value, dict):
-        return [*value, *value.values()]
-    return value if isinstance(value, list) else []
-
-
-def _shortened(text: object) -> str:
-    """What a message can quote of something that others wrote."""
-    said = str(text)
-    return said if len(said) <= _MOST_QUOTED else f"{said[:_MOST_QUOTED]}…"
+def _named(element: Element, whose: str = "The label config's ") -> str:
+    return f"{whose}{element.tag} {shortened(repr(element.get('name') or ''))}"

@@ -32,12 +32,17 @@ def settle(annotations: Mapping[int, Annotation], config: LabelConfig) -> dict[i
 
 
 def vote(annotation: Annotation, config: LabelConfig) -> NDArray[np.bool_] | None:
-    """What one annotation says the label is, (k,) bool over `config.choices`; None when it says nothing."""
+    """What one annotation says the label is, (k,) bool over `config.choices`; None when it says nothing.
+
+    Who was not asked says nothing; neither does who ticked a choice with several below it where one is the label.
+    """
     if annotation.skipped:
         return None
     places = map(config.place, annotation.choices.get(config.from_name, []))
     chosen = [place for place in places if place is not None]
-    if not chosen and (not config.multiple or config.from_name in annotation.choices):
+    if not chosen and (not config.multiple or config.conditional or config.from_name in annotation.choices):
+        return None
+    if config.paths and not config.multiple and len(chosen) > 1:
         return None
     row = np.zeros(len(config.choices), bool)
     row[chosen if config.multiple else chosen[:1]] = True

@@ -27,6 +27,8 @@ class Info:
     connected: bool = False
     text_version: str = ""
     """Of the label config by which the texts of the tasks were read."""
+    meaning: str = ""
+    """Of its choices; see `LabelConfig.meaning`."""
     task_count: int = 0
     """How many tasks Label Studio has."""
     drift: list[str] = field(default_factory=list)

@@ -150,8 +150,7 @@ def _notes(view: View, accepts: dict[str, Any] | None) -> Iterator[str]:
     config = view.config
     yield from view.info.drift
     yield from view.record.notes if view.record else []
-    if config is not None and config.ignored:
-        yield f"Only {config.from_name!r} is learnt; not {', '.join(map(repr, config.ignored))}."
+    yield from config.notes if config else []
     if accepts is not None and accepts["accepts"]:
         shown, hidden = accepts["shown"], accepts["hidden"]
         yield (

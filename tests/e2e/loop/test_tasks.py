@@ -44,7 +44,7 @@ def test_odd_texts_neither_stop_a_worker_nor_get_lost(installation: Installation
     assert found["not_embeddable"] == {
         "empty text": 2,
         "the field 'text' is null": 1,
-        "the task has no field 'text'": 1,
+        "the config reads $text, the task has 'other': rename one of them": 1,
     }
     for _ in range(5):
         task = loop.api.next(loop.id)
@@ -155,8 +155,8 @@ def test_what_cannot_be_served_is_refused_in_one_sentence(
     loop = Loop(installation, label_studio, project)
     refused = loop.prepal("connect", str(project), check=False)
     sentence = (
-        "Error: The label config has Labels, but no Choices: PRepAL serves one Choices tag, single or multiple, over "
-        "Text, HyperText and Paragraphs.\n"
+        "Error: The label config has Labels, but no Choices: PRepAL serves one Choices or Taxonomy, single or "
+        "multiple, over Text, HyperText, Paragraphs and Chat.\n"
     )
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", sentence)
     gone = loop.prepal("connect", "999999", check=False)

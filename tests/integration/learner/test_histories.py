@@ -14,8 +14,8 @@ from tests.helpers.in_memory.history import HAPPENINGS, NO_CHOICES, TEXTS, Histo
 from prepal.label_studio.order import without_prediction
 from prepal.labels import label_config
 from prepal.labels.events import read_annotation
-from prepal.labels.label_config import UnembeddableError
 from prepal.labels.settle import settle
+from prepal.labels.text_fields import UnembeddableError
 from prepal.learner import judging
 from prepal.learner.fitting import Choosing
 from prepal.learner.memory.memory import Memory

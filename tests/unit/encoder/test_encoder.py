@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from prepal.errors import PrepalError
-from prepal.labels.label_config import FIELD_MARK
+from prepal.labels.text_fields import FIELD_MARK
 from prepal.vectors import encoders
 from prepal_workers.encoder import batches, precision
 from prepal_workers.encoder.encoder import WINDOWS, Encoder, prompt_of

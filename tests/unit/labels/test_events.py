@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prepal.labels.events import Annotation, as_list, number, project_of, read_annotation
+from prepal.labels.paths import written
 from prepal.records import dumps, read
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -17,7 +18,11 @@ json_values = st.recursive(
     max_leaves=10,
 )
 items = st.fixed_dictionaries(
-    {}, optional={"from_name": json_values, "value": json_values | st.fixed_dictionaries({"choices": json_values})}
+    {},
+    optional={
+        "from_name": json_values,
+        "value": json_values | st.fixed_dictionaries({"choices": json_values, "taxonomy": json_values}),
+    },
 )
 annotations = st.fixed_dictionaries(
     {},
@@ -49,12 +54,30 @@ def test_an_annotation_of_whatever_shape_is_read_and_stored(raw: dict[str, Any])
     assert read(Annotation, dumps(asdict(found))) == found
 
 
-def test_the_leaf_of_a_nested_choice_is_what_was_chosen() -> None:
-    assert chosen(["A", "B"], "C", "C") == {"topic": ["B", "C"]}
+def test_the_path_of_a_nested_choice_is_what_was_chosen() -> None:
+    assert chosen(["A", "B"], ["B"], "C", "C") == {"topic": ["A > B", "B", "C"]}
+
+
+def test_a_choice_that_is_ticked_because_all_below_it_are_was_not_chosen_itself() -> None:
+    assert chosen(["A"], ["A", "B"], ["A", "B", "C"]) == {"topic": ["A > B > C"]}
+
+
+def test_paths_of_a_taxonomy_are_what_was_chosen_each_by_itself() -> None:
+    result = [{"from_name": "topic", "value": {"taxonomy": [["A"], ["A", "B"]]}}]
+    assert read_annotation({"result": result}, 1).choices == {"topic": ["A", "A > B"]}
+
+
+awkward = st.lists(st.text(">\\ a", max_size=4), min_size=1, max_size=3)
+
+
+@given(awkward, awkward)
+def test_no_two_paths_have_one_name(one: list[str], other: list[str]) -> None:
+    assert (written(one) == written(other)) == (one == other)
 
 
 def test_a_choice_is_a_string_or_a_number_and_what_is_no_choice_is_left_out() -> None:
-    assert chosen("A", 1, None, {"a": 1}, [], [["A"]], nested(1010)) == {"topic": ["A", "1"]}
+    wrong = [None, {"a": 1}, [], [["A"]], ["A", None], ["A"] * 10_000, nested(1010)]
+    assert chosen("A", 1, ["B", 2], *wrong) == {"topic": ["A", "1", "B > 2"]}
 
 
 def test_a_lone_surrogate_in_a_choice_is_kept() -> None:

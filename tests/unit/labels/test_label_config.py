@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prepal.errors import PrepalError
-from prepal.labels.label_config import MOST_CHARS, LabelConfig, UnembeddableError, parse
+from prepal.labels.label_config import LabelConfig, parse
+from prepal.labels.text_fields import MOST_CHARS, UnembeddableError
 
 SINGLE = """<View><Text name="text" value="$text"/><Choices name="topic" toName="text" choice="single">
 <Choice value="A"/><Choice value="B" alias="b"/></Choices></View>"""
@@ -66,7 +67,8 @@ def test_nested_fields_are_found() -> None:
         ({"x": ""}, "empty text"),
         ({"x": "  \n "}, "empty text"),
         ({"x": None}, "the field 'x' is null"),
-        ({"y": "no x"}, "the task has no field 'x'"),
+        ({"y": "no x"}, "the config reads $x, the task has 'y': rename one of them"),
+        ({}, "the config reads $x, the task has no fields: rename one of them"),
         (None, "the task's data is not an object"),
         (["x"], "the task's data is not an object"),
     ],
@@ -88,11 +90,11 @@ def test_one_empty_field_of_two_does_not_hide_the_other() -> None:
         ('<View><Text name="t" value="$t"/><Labels name="l" toName="t"/></View>', "has Labels, but no Choices"),
         ("<View/>", "has no Choices"),
         ("<View>", "is not XML that can be read"),
-        (SINGLE.replace('toName="text"', 'toName="text" perRegion="true"'), "are per region or per item"),
-        (SINGLE.replace('choice="single"', 'value="$options"'), "take their choices from the task's data"),
+        (SINGLE.replace('toName="text"', 'toName="text" perRegion="true"'), "it is per region or per item"),
+        (SINGLE.replace('choice="single"', 'value="$options"'), "its choices come from the task's data"),
         (SINGLE.replace("<Text", "<Image"), "no text field"),
-        (SINGLE.replace('toName="text"', 'toName="picture"'), "point to 'picture'"),
-        (SINGLE.replace('<Choice value="A"/>', ""), "have 1 choice"),
+        (SINGLE.replace('toName="text"', 'toName="picture"'), "it points to 'picture'"),
+        (SINGLE.replace('<Choice value="A"/>', ""), "it has 1 choice"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><View>&a;</View>', "is not XML that can be read"),
     ],
 )
@@ -101,7 +103,7 @@ def test_what_cannot_be_served_is_refused_with_the_tags_that_can(xml: str, words
         parse(xml)
     assert words in str(error.value)
     assert str(error.value).endswith(
-        "PRepAL serves one Choices tag, single or multiple, over Text, HyperText and Paragraphs."
+        "PRepAL serves one Choices or Taxonomy, single or multiple, over Text, HyperText, Paragraphs and Chat."
     )
 
 
@@ -122,7 +124,7 @@ json_values = st.recursive(
 )
 
 
-@given(json_values, st.sampled_from(["Text", "HyperText", "Paragraphs"]))
+@given(json_values, st.sampled_from(["Text", "HyperText", "Paragraphs", "Chat"]))
 def test_whatever_a_field_holds_gives_a_text_or_a_reason(value: object, tag: str) -> None:
     config = config_of(f'<{tag} name="t" value="$x"/>')
     text, reason = None, None
@@ -164,7 +166,7 @@ large = st.builds(
 )
 
 
-@given(large, st.sampled_from(["Text", "HyperText", "Paragraphs"]))
+@given(large, st.sampled_from(["Text", "HyperText", "Paragraphs", "Chat"]))
 @settings(deadline=None, max_examples=60)
 def test_no_task_whatever_its_size_takes_long(value: object, tag: str) -> None:
     config = config_of(f'<{tag} name="t" value="$x"/>')

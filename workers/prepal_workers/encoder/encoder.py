@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
 from prepal.errors import PrepalError, cause
-from prepal.labels.label_config import FIELD_MARK
+from prepal.labels.text_fields import FIELD_MARK
 from prepal.records import readable
 from prepal.vectors import encoders
 from prepal.vectors.encoders import WINDOWS
@@ -110,7 +110,7 @@ class Encoder:
         )
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float16]:
-        """Vectors of texts; texts with a `label_config.FIELD_MARK` in them are pairs, joined as the model joins pairs.
+        """Vectors of texts; texts with a `text_fields.FIELD_MARK` in them are pairs, joined as the model joins pairs.
 
         Returns:
             (n, d) float16, in the order of the texts; infinite where a number is too large for float16.

@@ -11,6 +11,7 @@ from prepal.files import FileKind, Row
 from prepal.labels import label_config
 from prepal.labels.events import AUDIT_MARK, LABEL_CONFIG, Annotation, as_list, number, read_annotation
 from prepal.labels.label_config import LabelConfig
+from prepal.labels.paths import CHOICE_KINDS
 from prepal_workers.labelled.wording import named
 
 Kind = Literal["JSON", "JSON_MIN", "CSV", "TSV"]
@@ -22,6 +23,8 @@ _META = _MARKS | {"id", "agreement", "history"}
 _DATA_PREFIX = "_data_"
 # Longer digits are no id, and very long ones are not turned into a number at all.
 _LONGEST_ID = 20
+# So a table writes several choices, and paths of a Taxonomy.
+_WRITTEN_CHOICES = ('{"choices"', '[{"choices"', '[{"taxonomy"')
 # With fewer tasks, a column of choices hardly repeats itself.
 _FEW_TASKS = 10
 
@@ -44,7 +47,7 @@ class Export:
     kind: Kind
     tasks: list[ExportedTask]
     choice_tags: tuple[str, ...]
-    """Names of the `Choices` that somebody chose from."""
+    """Names of the `Choices` and `Taxonomy` tags that somebody chose from."""
 
 
 def is_export(rows: Sequence[Row]) -> bool:
@@ -150,33 +153,36 @@ def _choice_columns(
 
 
 def _flat_annotation(row: Row, task: int, tags: Iterable[str], annotators: Mapping[str, int]) -> Annotation:
-    result = [{"from_name": tag, "value": {"choices": _chosen(row.get(tag))}} for tag in tags]
-    given = [item for item in result if item["value"]["choices"]]  # type: ignore[index]
+    result = [{"from_name": tag, "value": value} for tag in tags if (value := _value(row.get(tag)))]
     by = annotators.get(_frozen(row.get("annotator")))
-    return read_annotation({**row, "completed_by": by, "result": given}, task)
+    return read_annotation({**row, "completed_by": by, "result": result}, task)
 
 
-def _chosen(value: object) -> list[Any]:
-    """What was chosen; a nested choice is its path, a list."""
+def _value(value: object) -> dict[str, list[Any]]:
+    """What was chosen, by the kind of the tag, as a JSON export has it; a nested choice is its path, a list."""
     if value in (None, "", []):
-        return []
+        return {}
     if isinstance(value, str) and value[0] in "[{":
         try:
             value = records.loads(value)
         except ValueError:
-            return [value]
-    if isinstance(value, Mapping):
-        chosen = value.get("choices")
-        return chosen if isinstance(chosen, list) else []
-    if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
-        return [leaf for part in value for leaf in _chosen(part)]
-    return [value]
+            return {"choices": [value]}
+    found: dict[str, list[Any]] = {}
+    is_path = isinstance(value, list) and not any(isinstance(part, Mapping) for part in value)
+    for part in value if isinstance(value, list) and not is_path else [value]:
+        if isinstance(part, Mapping):
+            for kind in CHOICE_KINDS:
+                found.setdefault(kind, []).extend(as_list(part.get(kind)))
+        else:
+            found.setdefault("choices", []).append(part)
+    return {kind: chosen for kind, chosen in found.items() if chosen}
 
 
 def _is_choices(value: object) -> bool:
-    if isinstance(value, str) and value.startswith('{"choices"'):
-        return True
-    return isinstance(value, Mapping) and isinstance(value.get("choices"), list)
+    if isinstance(value, str):
+        return value.startswith(_WRITTEN_CHOICES)
+    parts = [part for part in as_list(value) if isinstance(part, Mapping)]
+    return any(isinstance(part.get(kind), list) for part in parts for kind in CHOICE_KINDS)
 
 
 def _marked(row: Row) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prepal.errors import PrepalError
-from prepal.labels.label_config import LabelConfig, UnembeddableError
+from prepal.labels.label_config import LabelConfig
+from prepal.labels.text_fields import UnembeddableError
 from prepal.records import readable
 from prepal_workers.labelled.wording import named
 

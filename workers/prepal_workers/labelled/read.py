@@ -101,11 +101,11 @@ def _tag(tags: Sequence[str], wanted: str | None, name: str) -> str:
         return wanted
     found = named(tags)
     if not tags:
-        raise PrepalError(f"{name} has no labels: annotate tasks with Choices, and export again.")
+        raise PrepalError(f"{name} has no labels: annotate tasks with Choices or a Taxonomy, and export again.")
     if wanted is not None:
         raise PrepalError(f"{name} has no choices of the tag {wanted!r} (found: {found}): name one of these.")
     if len(tags) > 1:
-        raise PrepalError(f"{name} has several Choices tags ({found}): name one with --choice.")
+        raise PrepalError(f"{name} has several tags of choices ({found}): name one with --choice.")
     return tags[0]
 
 
@@ -144,9 +144,8 @@ def _by_annotator(annotations: Sequence[Sequence[Annotation]], config: LabelConf
         if any(a.ground_truth for a in of):
             continue
         for a in sorted(of, key=lambda a: a.updated_at):
-            known = [place for choice in a.choices[config.from_name] if (place := config.place(choice)) is not None]
-            if known:
-                row[column[a.annotator]] = known[0]
+            if (chosen := vote(a, config)) is not None:
+                row[column[a.annotator]] = chosen.argmax()
     return votes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_softmax, softmax
 
-from prepal.labels.label_config import FIELD_MARK
+from prepal.labels.text_fields import FIELD_MARK
 from prepal.learner.memory.words import lexical_vectors
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.labels import Labels
