@@ -1,6 +1,7 @@
 """Whether there is still a project, whether it is the same one, and whether it is ours."""
 
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from tests.helpers.label_studio_in_memory import BACKEND_URL, LabelStudioInMemor
 
 from prepal.label_studio import connect as connecting
 from prepal.label_studio.api import NotFoundError, UnavailableError
+from prepal.label_studio.describe import remarks
+from prepal.records import dumps
 
 
 @pytest.fixture
@@ -141,3 +144,44 @@ def test_a_project_whose_backend_was_never_seen_is_not_called_left(world: ReadPr
     world.label_studio.backend_list = []
     assert not look(world)
     assert world.project.left == ""
+
+
+TREE = """<View><Text name="text" value="$text"/><Choices name="topic" toName="text" allowNested="true">
+<Choice value="A"><Choice value="Other"/></Choice><Choice value="B"><Choice value="Other"/></Choice></Choices></View>"""
+
+
+def test_paths_that_an_earlier_release_kept_as_their_last_names_are_read_again(
+    world: ReadProject, redis: redis.Redis
+) -> None:
+    world.label_studio.settings["label_config"] = TREE
+    raw = world.label_studio.annotate(3, "A")
+    world.label_studio.raw_annotations[raw["id"]]["result"][0]["value"]["choices"] = [["A", "Other"]]
+    world.compare()
+    world.check()
+    (known,) = world.project.annotations().values()
+    assert known.choices == {"topic": ["A > Other"]}
+    redis.hset(
+        world.project.key("annotations"), str(raw["id"]), dumps(asdict(replace(known, choices={"topic": ["Other"]})))
+    )
+    world.project.set_info(replace(world.project.info, meaning=""))
+    world.compare()
+    world.check()
+
+
+def test_what_of_a_config_is_not_learnt_or_not_read_is_told_with_what_the_tasks_lack(world: ReadProject) -> None:
+    def told() -> list[str]:
+        label_studio: Any = world.label_studio
+        return remarks(label_studio, PROJECT)
+
+    assert told() == []
+    world.label_studio.settings["label_config"] = config("Title Text")
+    assert told() == [
+        "10 of the first 10 tasks have no text to read, most of them because the config reads $Title, the task has "
+        "'title', 'text': rename one of them."
+    ]
+    rating = '<Rating name="stars" toName="text"/></View>'
+    world.label_studio.settings["label_config"] = config().replace("</View>", rating)
+    assert told() == ["Only 'topic' is learnt; not 'Rating'."]
+    for task in world.label_studio.data:
+        world.label_studio.edit_task(task, {"text": f"s3://letters/{task}.txt"})
+    assert told()[1] == ("10 of the first 10 tasks have no text to read, most of them because the text is an address.")
