@@ -37,7 +37,7 @@ def choices_of(control: Element) -> dict[tuple[str, ...], str]:
     leaves_only = control.tag == "Choices" or control.get("leafsonly") == "true"
     found: dict[tuple[str, ...], str] = {}
     for path, words, is_leaf in _walk(control, nested=is_tree(control)):
-        if (is_leaf or not leaves_only) and path[-1]:
+        if is_leaf or not leaves_only:
             found.setdefault(path, words)
     return found
 
@@ -49,7 +49,9 @@ def why_unknown(control: Element) -> str:
     if control.get("apiurl"):
         return "its choices come from an apiUrl, and not from the config"
     for choice in control.iter("Choice"):
-        name = choice.get("value") or ""
+        name = choice.get("alias") or choice.get("value")
+        if name is None:
+            return "one of its choices has no value"
         if has_variable(name) and not choice.get("alias"):
             return f"its choice {shortened(repr(name))} is called by the task's data, and has no alias"
     return ""

@@ -226,7 +226,7 @@ class _Config:
         if count < 2:
             return f"it has {count} choice, and two are needed"
         if control.tag == "Choices" and is_tree(control) and control.get("name") == "choices":
-            return "with allowNested it needs another name than 'choices', by which Label Studio knows no predictions"
+            return "Label Studio takes no predictions for it: with allowNested it needs another name than 'choices'"
         return ""
 
     def _texts_of(self, control: Element, others: Sequence[Element]) -> tuple[list[Element], list[str]]:
@@ -234,7 +234,8 @@ class _Config:
 
         A text that another question is about belongs to that one alone, and so does the heading above it.
         """
-        asked = {name: other for other in others for name in _targets(other) if name not in _targets(control)}
+        own = set(_targets(control))
+        asked = {name: other for other in others for name in _targets(other) if name not in own}
         texts, unread = [], []
         for name, text in self._texts.items():
             if name in asked:

@@ -55,7 +55,7 @@ class TextField:
         if element.tag == "Chat":
             return cls(element.tag, value, "content", "role")
         if element.tag in HEADING_TAGS:
-            return cls(element.tag, value or element.text or "")
+            return cls(element.tag, (element.text or "").strip() or value)
         return cls(element.tag, value, element.get("textkey") or "text", element.get("namekey") or "author")
 
     @property
@@ -81,6 +81,8 @@ def why_unread(element: Element) -> str:
         said = element.get(name.lower()) or ""
         if said not in harmless:
             return f"has the {name} {shortened(repr(said))}, so that tasks do not hold the text itself"
+    if len(element) or (element.text or "").strip():
+        return "has content of its own, which Label Studio shows in place of a value"
     if re.search(r"\$\S", value) and not has_variable(value):
         return (
             f"reads {shortened(repr(value))}, and Label Studio reads no column until it is renamed to letters from a "

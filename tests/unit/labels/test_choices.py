@@ -159,7 +159,7 @@ def test_what_a_choice_shows_as_html_is_among_its_words() -> None:
             "Choices",
             "its choice 'to $5' is called by the task's data",
         ),
-        ('<Choice value="A"/><Choice value=""/>', "", "Choices", "it has 1 choice"),
+        ('<Choice value="A"/><Choice>B</Choice>', "", "Choices", "one of its choices has no value"),
         ("<Choice value='a'>" * 60 + "</Choice>" * 60, "", "Taxonomy", "stand in more than 50 others"),
     ],
 )
@@ -167,6 +167,13 @@ def test_choices_that_cannot_be_known_are_refused(choices: str, attributes: str,
     with pytest.raises(PrepalError) as error:
         config_of(choices, attributes, tag)
     assert words in str(error.value)
+
+
+def test_nested_choices_have_a_name_beside_which_a_prediction_can_be_written() -> None:
+    nested = f'<Choices name="choices" toName="t" allowNested="true">{TREE}</Choices>'
+    with pytest.raises(PrepalError, match="with allowNested it needs another name than 'choices'"):
+        parse(f'<View><Text name="t" value="$x"/>{nested}</View>')
+    assert parse(f'<View><Text name="t" value="$x"/>{nested.replace("allowNested", "x")}</View>').from_name == "choices"
 
 
 def test_a_choice_with_a_variable_in_it_is_the_alias_that_it_has() -> None:

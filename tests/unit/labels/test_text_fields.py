@@ -224,6 +224,7 @@ def test_what_only_looks_like_an_address_is_a_text(text: str) -> None:
         ('value="$x" valueType="url"', "has the valueType 'url'"),
         ('value="$x" valuetype="url"', "has the valueType 'url'"),
         ('value="$x" resolver="csv|column=text"', "has the resolver 'csv|column=text'"),
+        ('value="$x">$y</Text><Text name="v"', "has content of its own"),
         ('value="$x" encoding="base64"', "has the encoding 'base64'"),
         ('value="$文本"', "reads '$文本', and Label Studio reads no column until it is renamed"),
     ],

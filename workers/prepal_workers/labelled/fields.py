@@ -68,7 +68,7 @@ class TextFields:
                 f"A pair has two fields, but there are {len(names)} ({named(names)}): name two with --text."
             )
         if config and not wanted:
-            return cls(tuple(field.template for field in config.fields), config=config)
+            return cls(tuple(f"${name}" for field in config.fields for name in field.variables), config=config)
         return cls(names, names in _PAIRS if pair is None else pair)
 
     def text(self, data: Mapping[str, Any]) -> Text | None:
