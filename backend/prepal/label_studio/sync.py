@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Reading on is put off while this many texts wait for the encoder, so that Redis stays small whatever is imported.
 MOST_WAITING = 8192
+# A share of that is enough where tasks are read again: the ranking does without, and people are served between pages.
+_SHARE_OF_AGAIN = 4
 
 _Tasks = Sequence[Mapping[str, Any]]
 Target = tuple["VectorTable", WaitingTexts]
@@ -90,11 +92,12 @@ class Reader:
         self._want_names()
         read_until, began = project.read_until, project.begin_reading()
         known_until = max(read_until, project.last_task)
-        full = [table.encoder for table, waiting in self.targets if len(waiting) >= MOST_WAITING]
+        waits = {table.encoder: len(waiting) for table, waiting in self.targets}
+        full = [encoder for encoder, count in waits.items() if count >= MOST_WAITING]
         # After which task, and whether that is put off. An encoder that is slow, or stuck, keeps no new task from being
         # ranked by another one.
         places = {known_until: self._ranked_by in full}
-        places.setdefault(read_until, bool(full))
+        places.setdefault(read_until, max(waits.values()) >= MOST_WAITING // _SHARE_OF_AGAIN)
         for after, put_off in places.items():
             page = None if put_off else next(self.label_studio.tasks(project.id, after=after), None)
             if put_off or page is not None:

@@ -171,6 +171,26 @@ def test_an_encoder_with_which_nobody_embeds_keeps_no_new_task_from_being_ranked
     check(here, it)
 
 
+def test_no_more_is_read_again_than_is_embedded_soon(
+    here: Installation, it: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.helpers.label_studio_in_memory._PAGE", 8)
+    monkeypatch.setattr(sync, "MOST_WAITING", 32)
+    here.stuck = {name := here.adapt(it)}
+    jobs.reconcile(1)
+    for _ in range(3):
+        jobs.read(1)
+    assert waiting(here, name) == 8
+    assert it.project.has_unread_tasks
+    (new,) = it.label_studio.import_tasks([{"text": "new"}])
+    jobs.read(1)
+    assert it.project.last_task == new
+    here.stuck = set()
+    here.work()
+    assert it.project.encoder == name
+    check(here, it)
+
+
 def test_reading_again_goes_on_where_it_was_while_new_tasks_come_first(
     here: Installation, it: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
