@@ -102,7 +102,9 @@ def test_a_file_that_is_missing_or_not_utf_8_is_refused(tmp_path: Path) -> None:
     ):
         load_texts(tmp_path / "none.csv")
     (tmp_path / "latin.csv").write_bytes("text\nschön\n".encode("latin-1"))
-    with pytest.raises(PrepalError, match=r"latin\.csv is not UTF-8 \(byte 8\): save it as UTF-8\."):
+    with pytest.raises(
+        PrepalError, match=r"latin\.csv is not UTF-8 \(byte 8\), but perhaps .*1252: save it as UTF-8\."
+    ):
         load_texts(tmp_path / "latin.csv")
 
 

@@ -83,7 +83,7 @@ def test_pairs_are_pairs_here_too() -> None:
         (b"\xff\xfe", "latin", "latin is not UTF-8"),
         (b'{"text": "a"', "broken.jsonl", "broken.jsonl is not JSON"),
         (b'{"text": "a"}\n{"text"', "broken.jsonl", "broken.jsonl line 2 is not JSON"),
-        (b'text,b\n"a', "broken.csv", "broken.csv line 1 is not CSV"),
+        (b'text,b\n"a', "broken.csv", "broken.csv line 2 is not CSV"),
         (
             b'{"text_a": "one", "text_b": "two"}',
             "pairs.jsonl",

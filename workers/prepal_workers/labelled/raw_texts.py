@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from prepal.decoding import decoded
 from prepal.errors import PrepalError
-from prepal.files import Row, decoded, parse_rows
+from prepal.files import Row, parse_rows
 from prepal.records import readable
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.fields import Text, TextFields
