@@ -78,8 +78,11 @@ def simulate(
 )
 @options.out_option("Folder of the result.", folder=True)
 @click.option("--unlabelled", type=click.Path(), help="More texts without a label: JSONL, CSV, or one a line.")
-@click.option("--choice", help="Name of the Choices tag, where an export has several.")
-@click.option("--text", "fields", multiple=True, help="Field of the text; may be given several times.")
+@click.option(
+    "--choice", "--label", "choice", help="Name of the Choices tag, or of a data file's field with the labels."
+)
+@click.option("--text", "fields", multiple=True, help="Field of the text, as in mail.body; may be given several times.")
+@click.option("--config", type=EXISTING_FILE, help="Label config of EXPORT, which says what its texts are.")
 @click.option("--pair", is_flag=True, default=None, help="The two --text fields are a pair.")
 @click.option("--epochs", type=click.IntRange(min=1), help="At most so many; by itself: 3 to 12.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="By itself: by the model's size.")
@@ -98,9 +101,11 @@ def simulate(
 def finetune(
     export: str | None, project: int | None, model: str, out: Path, settings: Settings, as_json: bool, **given: object
 ) -> None:
-    """Train the final model on EXPORT: JSON, JSON_MIN, CSV or TSV of Label Studio, JSONL, or `-`."""
+    """Train the final model on EXPORT: JSON, JSON_MIN, CSV or TSV of Label Studio, JSONL, a folder of these, or `-`."""
     if (export is None) == (project is None):
         raise click.UsageError("Give either EXPORT or --project.")
+    if project is not None and given["config"] is not None:
+        raise click.UsageError("Give --config with an EXPORT: a project has its own.")
     metrics = options.from_workers("prepal_workers.final_model.commands", "Fine-tuning").finetune(
         export, project, model, out, settings, messages(), audits=options.audit_tasks(settings, project), **given
     )

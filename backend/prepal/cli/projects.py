@@ -139,12 +139,11 @@ def vectors(pruning: bool, yes: bool, settings: Settings, as_json: bool) -> None
 @click.option("--all", "everything", is_flag=True, help="Tasks without a label, too, with what is believed of each.")
 @settings_option
 def export(number: int, out: Path, everything: bool, settings: Settings) -> None:
-    """Write Label Studio's JSON export, in which `meta` marks the audit tasks.
+    """Write Label Studio's JSON export, in which `meta` marks the audit tasks, and has the label config once.
 
-    With --all, `meta` also has what the classifier that knows all labels believes of tasks without one, and the label
-    config.
+    With --all, `meta` also has what the classifier that knows all labels believes of tasks without one.
     """
-    from prepal.labels.events import marked
+    from prepal.labels.events import LABEL_CONFIG, marked
 
     with screen.messages().status(f"Exporting project {number}") as shown:
         label_studio = _label_studio(settings)
@@ -153,7 +152,9 @@ def export(number: int, out: Path, everything: bool, settings: Settings) -> None
         else:
             tasks = label_studio.export(number)
             audits = audit_tasks(settings, number)
-            write_whole(out, json_array(marked(task, audits) for task in tasks))
+            config = {LABEL_CONFIG: label_studio.project(number)["label_config"]} if tasks else {}
+            rows = (marked(task, audits, config if place == 0 else None) for place, task in enumerate(tasks))
+            write_whole(out, json_array(rows))
             told = f"{len(tasks)} annotated tasks in {out}"
     screen.messages().print(told)
 

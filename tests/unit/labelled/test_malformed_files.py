@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +15,13 @@ from prepal import records
 from prepal.errors import PrepalError
 from prepal.files import json_bytes, parse_rows, write_rows
 from prepal.labels.label_config import parse
+from prepal_workers.labelled.fields import TextFields
 from prepal_workers.labelled.read import read_labelled
 from prepal_workers.simulate.dataset import load
 
+T = TypeVar("T")
+# How many files are tried, as many as requests in test_nonsense.
+FILES = int(os.environ.get("PREPAL_TEST_REQUESTS", "600"))
 CONFIG = parse(
     '<View><Text name="t" value="$text"/><Choices name="topic" toName="t"><Choice value="Café"/><Choice value="tea"/>'
     "</Choices></View>"
@@ -53,7 +58,9 @@ anything = st.recursive(
 keys = st.sampled_from(
     [
         *("text", "label", "text_a", "text_b", "data", "annotations", "completions", "id", "meta", "drafts", "audit"),
-        *("topic", "annotator", "annotation_id", "result", "value", "choices", "from_name", "completed_by"),
+        *("topic", "annotator", "annotation_id", "result", "value", "choices", "from_name", "completed_by", "task"),
+        *("labels", "accept", "answer", "options", "cats", "label_text", "annotation", "status", "_data_topic"),
+        *("topic.responses", "topic.responses.status", "reviews", "last_action", "mail", "author", "tasks", "rows"),
     ]
 )
 
@@ -93,23 +100,49 @@ ends = st.sampled_from(["\n", "\r\n", "\r", "\u2028"])
 
 
 @st.composite
+def flat_exports(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows of JSON_MIN, of target storage or of another tool, with a few things in them put wrong."""
+    shape = draw(st.sampled_from(["flat", "target", "prodigy", "argilla"]))
+    found: list[dict[str, Any]] = []
+    for number in range(1, draw(st.integers(2, 14))):
+        chosen = draw(st.sampled_from(["Café", "Cafe\u0301", "tea"]))
+        said: Any = draw(st.sampled_from([f"A text, number {number}", [{"author": "Ada", "text": f"Number {number}"}]]))
+        result = [{"from_name": "topic", "to_name": "t", "type": "choices", "value": {"choices": [chosen]}}]
+        found.append(
+            {
+                "flat": {"id": number, "text": said, "topic": chosen, "annotator": 1, "annotation_id": number},
+                "target": {"id": number, "result": result, "task": {"id": number, "data": {"text": said}}},
+                "prodigy": {"text": said, "accept": [chosen], "options": [{"id": chosen}], "answer": "accept"},
+                "argilla": {"text": said, "topic.responses": [chosen], "topic.responses.status": ["submitted"]},
+            }[shape]
+        )
+    for _ in range(draw(st.integers(0, 4))):
+        put_wrong(draw, found)
+    return found
+
+
+@st.composite
 def contents(draw: st.DrawFn) -> bytes:
     """A file: JSON, JSON lines, a table, or bytes; now and then a byte of it is another one."""
     found: bytes
-    kind = draw(st.sampled_from(["export", "rows", "lines", "table", "bytes"]))
-    if kind == "export":
-        found = json.dumps(draw(exports()), ensure_ascii=draw(st.booleans())).encode("utf-8", "backslashreplace")
+    kind = draw(st.sampled_from(["export", "flat", "lines of flat", "rows", "lines", "table", "bytes"]))
+    if kind in ("export", "flat"):
+        value: Any = draw(exports() if kind == "export" else flat_exports())
+        value = draw(st.sampled_from([value, {"tasks": value}]))
+        found = json.dumps(value, ensure_ascii=draw(st.booleans())).encode("utf-8", "backslashreplace")
     elif kind == "rows":
         found = json_bytes(draw(rows))
-    elif kind == "lines":
-        found = b"\n".join(json_bytes(row) for row in draw(rows))
+    elif kind in ("lines", "lines of flat"):
+        found = b"\n".join(json_bytes(row) for row in draw(rows if kind == "lines" else flat_exports()))
     elif kind == "table":
         written = io.StringIO(newline="")
         header = draw(st.lists(keys | text, max_size=4))
-        csv.writer(written, delimiter=draw(st.sampled_from(",\t")), lineterminator=draw(ends)).writerows(
+        csv.writer(written, delimiter=draw(st.sampled_from(",;\t|")), lineterminator=draw(ends)).writerows(
             [header, *draw(st.lists(st.lists(text, max_size=4), max_size=5))]
         )
         found = written.getvalue().encode("utf-8", draw(st.sampled_from(["replace", "surrogatepass"])))
+        if not draw(st.integers(0, 3)):
+            found = found.decode("utf-8", "replace").encode(draw(st.sampled_from(["utf-16", "cp1252"])), "replace")
     else:
         found = draw(st.binary(max_size=200))
     if found and not draw(st.integers(0, 4)):
@@ -118,7 +151,7 @@ def contents(draw: st.DrawFn) -> bytes:
     return found
 
 
-def one_sentence(do: Callable[[], object]) -> object:
+def one_sentence(do: Callable[[], T]) -> T | None:
     """What it gives, or nothing if it refuses in one sentence."""
     try:
         return do()
@@ -130,15 +163,25 @@ def one_sentence(do: Callable[[], object]) -> object:
         return None
 
 
-@given(contents(), st.booleans(), st.booleans())
-@settings(deadline=None, max_examples=600)
-def test_a_file_is_read_or_refused_in_one_sentence(content: bytes, with_config: bool, pair: bool) -> None:
-    data = one_sentence(lambda: read_labelled(content, "x", config=CONFIG if with_config else None, pair=pair or None))
+wanted = st.lists(st.sampled_from(["text", "mail.body", "data", "id", "topic", "text_a"]), max_size=2)
+
+
+@given(contents(), st.booleans(), st.booleans(), wanted, st.sampled_from([None, "topic", "label", "text"]))
+@settings(deadline=None, max_examples=FILES)
+def test_a_file_is_read_or_refused_in_one_sentence(
+    content: bytes, with_config: bool, pair: bool, fields: list[str], choice: str | None
+) -> None:
+    config = CONFIG if with_config else None
+    data = one_sentence(
+        lambda: read_labelled(content, "x", config=config, pair=pair or None, fields=fields, choice=choice)
+    )
     if data is not None:
         assert data.summary()
         assert len(data.texts) == len(data.labels)
         for part in (*data.texts, *data.label_names):
             "".join(part).encode()
+        # What a model remembers of it reads the same texts.
+        assert TextFields.remembered(json.loads(json_bytes(data.reader.to_json()))).names == data.reader.names
 
 
 @given(exports(), st.sets(st.integers(1, 9)))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from prepal.decoding import decoded
 from prepal.errors import PrepalError
-from prepal.files import check_depth
+from prepal.files import Row, check_depth, parse_rows, read_file
 from prepal.labels import label_config
 from prepal.settings import Settings
 from prepal_workers.final_model import finetune as finetuning
@@ -43,11 +44,12 @@ def finetune(
     resume: bool = False,
     onnx: bool = False,
     unlabelled: str | None = None,
+    config: Path | None = None,
     **wishes: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
     """Train on an export, or straight on a project; returns what `metrics.json` has; `wishes` are fields of `Wishes`.
 
-    More texts without a label may be in the file `unlabelled`.
+    More texts without a label may be in the file `unlabelled`, and the label config of an export in the file `config`.
 
     Raises:
         PrepalError: nothing can be learnt from it, or the model or the folder cannot be used.
@@ -55,17 +57,17 @@ def finetune(
     read = partial(read_labelled, choice=choice, fields=fields, pair=pair)
     if project is None:
         assert export is not None
-        data = read(_read(export), _name(export))
+        given = None if config is None else label_config.parse(decoded(read_file(config), str(config)))
+        data = read(_rows_of(export), _name(export), config=given)
     else:
         with _label_studio(settings) as label_studio:
-            config = label_config.parse(label_studio.project(project)["label_config"])
+            own = label_config.parse(label_studio.project(project)["label_config"])
             tasks = label_studio.export(project)
             annotated = {task["id"] for task in tasks}
             others = (task for page in label_studio.tasks(project) for task in page if task["id"] not in annotated)
             tasks = [*tasks, *({**task, "annotations": []} for task in others)]
         name = f"project {project}"
         check_depth(tasks, name)
-        own = config if choice in (None, config.from_name) else None
         data = read(tasks, name, config=own, audits=audits)
     if unlabelled is not None:
         more = read_texts(_read(unlabelled), _name(unlabelled), data, fields=fields)
@@ -137,13 +139,19 @@ def _label_studio(settings: Settings) -> "contextlib.closing[LabelStudio]":
     return contextlib.closing(LabelStudio(settings.label_studio_url, settings.label_studio_api_key))
 
 
+def _rows_of(path: str) -> bytes | list[Row]:
+    """What is in a file; of a folder, as target storage is one, the rows of all its files."""
+    if path == _STANDARD_INPUT or not Path(path).is_dir():
+        return _read(path)
+    files = sorted(file for file in Path(path).iterdir() if file.is_file() and not file.name.startswith("."))
+    rows = [row for file in files for row in parse_rows(read_file(file), str(file))[1]]
+    if not rows:
+        raise PrepalError(f"{path} has no files: give an export, or the folder of a target storage.")
+    return rows
+
+
 def _read(path: str) -> bytes:
-    if path == _STANDARD_INPUT:
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise PrepalError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
+    return sys.stdin.buffer.read() if path == _STANDARD_INPUT else read_file(Path(path))
 
 
 def _name(path: str) -> str:

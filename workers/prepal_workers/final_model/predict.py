@@ -111,8 +111,7 @@ class Predictor:
         try:
             said: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
             data = said["data"]
-            names = tuple(str(field).removeprefix("$") for field in data["fields"])
-            self.fields = TextFields(names, pair=bool(data["pairs"]))
+            self.fields = TextFields.remembered(data)
             self.version = f"PRepAL fine-tuned {str(said['fingerprint'])[:8]}"
             # An older release kept neither this nor `how_many`.
             self._trust = Trust.from_json(said["trust"]) if "trust" in said else None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prepal.errors import PrepalError
 from prepal.learning.classifiers.decisions import HowMany, how_many, marks
 from prepal.learning.quality.folds import equal
-from prepal_workers.labelled.fields import Text
+from prepal_workers.labelled.fields import Text, TextFields
 from prepal_workers.labelled.wording import named, words_of
 
 _LEAST_EXAMPLES = 2
@@ -38,6 +38,7 @@ class LabelledData:
             of a row whose label is ground truth. None where a text may have several labels.
         settled_by: how labels came out of votes.
         notes: sentences on what the reader should know.
+        reader: reads the text of a row as those were read.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class LabelledData:
     votes: NDArray[np.int64] | None = None
     settled_by: Literal["majority", "CROWDLAB"] = "majority"
     notes: tuple[str, ...] = ()
+    reader: TextFields = field(default_factory=lambda: TextFields(("text",)))
 
     @property
     def multilabel(self) -> bool:
@@ -160,7 +162,7 @@ def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
         task_ids=data.task_ids[order],
         left_out=left_out,
         votes=None if data.votes is None else renumbered[data.votes[order]],
-        notes=tuple(_notes(data.label_names, counts)),
+        notes=(*_notes(data.label_names, counts), *data.notes, *filter(None, [data.reader.note])),
     )
 
 

@@ -1,30 +1,23 @@
-"""The one reader of a row's text: which fields hold it, and what they say together."""
+"""The one reader of a row's text: which fields hold it, how each is read, and what they say together."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from prepal import records
 from prepal.errors import PrepalError
-from prepal.labels.label_config import LabelConfig
-from prepal.labels.text_fields import UnembeddableError
+from prepal.labels.label_config import LabelConfig, TextField, UnembeddableError
 from prepal.records import readable
+from prepal_workers.labelled.guessing import PAIRS, guessed, kind_of, leaves, turns, value_at
 from prepal_workers.labelled.wording import named
 
 Text = str | tuple[str, str]
 """A text, or a pair of texts."""
 
-# Fields that are two texts to be read together, in this order.
-_PAIRS = (
-    ("text_a", "text_b"),
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question", "sentence"),
-    ("question", "context"),
-    ("question", "answer"),
-    ("query", "document"),
-)
-# Shorter values are codes and names, and ones that hardly differ from task to task say where it comes from.
-_LEAST_CHARS, _LEAST_DISTINCT = 12, 0.5
+_VARIABLE = re.compile(r"\$([\w.\-]+)")
+_HOW = {"HyperText": " (HTML, without its tags)", "Paragraphs": " (a dialogue, turn by turn)"}
 
 
 @dataclass(frozen=True)
@@ -32,14 +25,18 @@ class TextFields:
     """The fields of a row, or of a task's data, that are its text.
 
     Attributes:
-        names: the fields' names.
+        names: the fields' names, with dots where one lies in another; or the templates of a label config.
         pair: whether the two of them are a pair of texts.
-        config: the project's label config; where there is one, the text is what it shows of a task.
+        kinds: how each is read, as a label config says of its tags; as a plain text if left out.
+        config: what shows the text of a task, if a label config does.
+        note: what was chosen, in a sentence, where nobody said it.
     """
 
     names: tuple[str, ...]
     pair: bool = False
+    kinds: tuple[TextField, ...] = ()
     config: LabelConfig | None = None
+    note: str = ""
 
     @classmethod
     def find(
@@ -60,55 +57,91 @@ class TextFields:
             config: the project's label config.
 
         Raises:
-            PrepalError: no field holds a string, or a pair is wanted of other than two fields.
+            PrepalError: no field holds a text, or one that is wanted does not; or a pair is wanted of other than two.
         """
-        names = tuple(wanted) or (() if config else _guessed(rows, name))
+        if config and not wanted and not pair:
+            return cls(tuple(field.template for field in config.fields), kinds=config.fields, config=config)
+        names = tuple(wanted) or (shown(config) if config else guessed(rows, name))
         if pair and len(names) != 2:
             raise PrepalError(
                 f"A pair has two fields, but there are {len(names)} ({named(names)}): name two with --text."
             )
-        if config and not wanted:
-            return cls(tuple(f"${name}" for field in config.fields for name in field.variables), config=config)
-        return cls(names, names in _PAIRS if pair is None else pair)
+        own = {field.template: field for field in config.fields} if config else {}
+        kinds = tuple(own.get(f"${one}") or kind_of(rows, one, name) for one in names)
+        found = cls(names, names in PAIRS if pair is None else pair, kinds)
+        return found if wanted or config else replace(found, note=_told(rows, names, kinds))
+
+    @classmethod
+    def remembered(cls, said: Mapping[str, Any]) -> "TextFields":
+        """What `to_json` told, of this or an earlier release.
+
+        Raises:
+            LookupError, TypeError: it is nothing of the kind.
+        """
+        kinds = tuple(kind for one in said.get("read_as", ()) if (kind := records.fill(TextField, one)))
+        names = tuple(map(str, said["fields"]))
+        if said.get("by_config") and kinds:
+            return cls(names, kinds=kinds, config=_config(kinds))
+        names = tuple(name.removeprefix("$") for name in names) if not kinds else names
+        return cls(names, bool(said["pairs"]), kinds if len(kinds) == len(names) else ())
+
+    def to_json(self) -> dict[str, Any]:
+        """What lets another process read texts in the same way."""
+        read_as = [asdict(kind) for kind in self.kinds]
+        return {"fields": list(self.names), "pairs": self.pair, "by_config": bool(self.config), "read_as": read_as}
 
     def text(self, data: Mapping[str, Any]) -> Text | None:
         """The text of a row: its fields joined by a line feed, or a pair; None where there is none."""
         if self.config:
-            try:
-                return readable(self.config.text(data))
-            except UnembeddableError:
-                return None
+            return _text(self.config, {key: turns(value) for key, value in data.items()} if self._turns else data)
+        values = {f"f{place}": value_at(data, name) for place, name in enumerate(self.names)}
+        if self._turns:
+            values = {key: turns(value) for key, value in values.items()}
         if self.pair:
-            first, second = (joined(data, [name]) for name in self.names)
+            first, second = (_text(_config([kind]), values) for kind in self._numbered)
             return (first, second) if first and second else None
-        return joined(data, self.names) or None
+        return _text(self._together, values)
+
+    @cached_property
+    def _turns(self) -> bool:
+        """Whether any is a dialogue, which a table holds as JSON."""
+        return any(kind.tag == "Paragraphs" for kind in self.kinds)
+
+    @cached_property
+    def _numbered(self) -> list[TextField]:
+        kinds = self.kinds or (TextField("Text", ""),) * len(self.names)
+        return [replace(kind, template=f"$f{place}") for place, kind in enumerate(kinds)]
+
+    @cached_property
+    def _together(self) -> LabelConfig:
+        return _config(self._numbered)
 
 
-def joined(data: Mapping[str, Any], names: Sequence[str]) -> str:
-    """What fields of a row say, joined by a line feed; empty where they say nothing."""
-    parts = (readable(str(data[name])).strip() for name in names if data.get(name) is not None)
-    return "\n".join(filter(None, parts))
+def shown(config: LabelConfig) -> tuple[str, ...]:
+    """The fields of a task that a label config shows as its text."""
+    templates = [field.template for field in config.fields]
+    return tuple(dict.fromkeys(name for template in templates for name in _VARIABLE.findall(template)))
 
 
-def _guessed(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
-    """The fields that people would read: a known pair, else all prose in the order of names, else `text`."""
-    values = {
-        field: found
-        for field in sorted({field for data in rows for field in data})
-        if (found := [v for data in rows if isinstance(v := data.get(field), str) and v.strip()])
-    }
-    for pair in _PAIRS:
-        if set(pair) <= values.keys():
-            return pair
-    most = max((len(set(found)) for found in values.values()), default=0)
-    prose = tuple(f for f, found in values.items() if _is_prose(found) and len(set(found)) >= _LEAST_DISTINCT * most)
-    if prose:
-        return prose
-    if not values:
-        raise PrepalError(f"{name} has no field with a text: name it with --text.")
-    return ("text",) if "text" in values else (max(values, key=lambda f: sum(map(len, values[f])) / len(values[f])),)
+def _config(kinds: Sequence[TextField]) -> LabelConfig:
+    """The label config that shows these: the live loop's own reader of texts."""
+    nothing = ((), (), False, tuple(kinds), ())
+    return LabelConfig("", "", *nothing)
 
 
-def _is_prose(values: Sequence[str]) -> bool:
-    readable = sum(" " in v.strip() or any(ord(c) > 0x2E80 for c in v) for v in values)
-    return sum(map(len, values)) >= _LEAST_CHARS * len(values) and 2 * readable > len(values)
+def _text(config: LabelConfig, data: Mapping[str, Any]) -> str | None:
+    try:
+        return readable(config.text({key: value for key, value in data.items() if value is not None}))
+    except UnembeddableError:
+        return None
+
+
+def _told(rows: Sequence[Mapping[str, Any]], names: Sequence[str], kinds: Sequence[TextField]) -> str:
+    """A sentence on a choice that could have been another one; empty where it could not."""
+    found = {path for row in rows for path, value in leaves(row).items() if isinstance(value, str) and value.strip()}
+    others = sorted(found - set(names))
+    if not others and not any(kind.tag in _HOW for kind in kinds):
+        return ""
+    read = ", ".join(name + _HOW.get(kind.tag, "") for name, kind in zip(names, kinds, strict=True))
+    unread = f", and not {named(others)}" if others else ""
+    return f"The text is {read}{unread}: if that is wrong, name fields by --text, or give the label config by --config."

@@ -35,9 +35,12 @@ def read_texts(content: bytes, name: str, data: LabelledData, *, fields: Sequenc
     rows = [_data_of(row) for row in parse_rows(content, name)[1]]
     if not rows:
         return _some([], name)
-    columns = {column for row in rows for column in row}
-    known = next((names for names in (tuple(fields), data.fields) if names and columns.issuperset(names)), ())
-    found = TextFields.find(rows, name, known, (data.pairs or None) if known else None)
+    if fields:
+        found = TextFields.find(rows, name, fields, data.pairs or None)
+    elif any(data.reader.text(row) for row in rows):
+        found = data.reader
+    else:
+        found = TextFields.find(rows, name)
     if found.pair != data.pairs:
         raise PrepalError(
             f"{name} has {_kind(pairs=found.pair)}, and those with a label are {_kind(pairs=data.pairs)}: give a file "

@@ -8,15 +8,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal import records
 from prepal.errors import PrepalError
 from prepal.files import FileKind, Row, parse_rows
 from prepal.labels.events import Annotation
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.settle import settle, vote
 from prepal_workers.labelled.data import LabelledData, tidied
-from prepal_workers.labelled.exports import Export, ExportedTask, config_within, is_export, read_export
-from prepal_workers.labelled.fields import Text, TextFields
+from prepal_workers.labelled.data_files import Labels, read_labels, voted
+from prepal_workers.labelled.exports import Export, ExportedTask, as_tasks, config_within, is_export, read_export
+from prepal_workers.labelled.fields import Text, TextFields, shown
 from prepal_workers.labelled.wording import marked, named, same_labels
 
 _Votes = dict[int, tuple[ExportedTask, list[Annotation]]]
@@ -38,27 +38,48 @@ def read_labelled(
     Args:
         source: content of a file, which tells by itself what it is; or the tasks of a project, as in a JSON export.
         name: the file's or the project's name, for messages.
-        choice: name of the `Choices` tag, where an export has several.
+        choice: name of the `Choices` tag, where an export has several, or of a data file's field with the labels.
         fields: names of the fields that are the text; found by themselves when empty.
         pair: whether the two fields are a pair rather than one text; found by itself when None.
         config: the project's label config, if known: it says which fields are text and which choices there are. None:
-            the one that the file itself has, as `prepal export --all` writes it.
+            the one that the file itself has, as `prepal export` writes it.
         audits: ids of tasks that were drawn at random, beside those that the export marks itself.
 
     Raises:
         PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
     """
+    said = read_untidied(source, name, choice=choice, fields=fields, pair=pair, config=config, audits=audits)
+    return tidied(*said, name)
+
+
+def read_untidied(
+    source: bytes | Sequence[Row],
+    name: str,
+    *,
+    choice: str | None = None,
+    fields: Sequence[str] = (),
+    pair: bool | None = None,
+    config: LabelConfig | None = None,
+    audits: Collection[int] = (),
+) -> tuple[LabelledData, bool]:
+    """The same as it stands there, with marks `(n, k)` as labels; and whether a text may have several.
+
+    Raises:
+        PrepalError: as `read_labelled`, which also refuses what nothing can be learnt from.
+    """
     parsed: tuple[FileKind, Sequence[Row]] = parse_rows(source, name) if isinstance(source, bytes) else ("JSON", source)
+    kind, rows = parsed[0], voted(as_tasks(parsed[1], name), name, choice)
     find = partial(TextFields.find, name=name, wanted=fields, pair=pair)
-    if not is_export(parsed[1]):
-        return tidied(*_of_data_file(*parsed, name, find), name)
-    if config is None and (within := config_within(parsed[1])) and choice in (None, within.from_name):
-        config = within
-    config = replace(config, from_name=choice) if config and choice else config
-    wanted = config.from_name if config else choice
-    export = read_export(*parsed, name, wanted)
+    if not is_export(rows):
+        return _of_data_file(kind, rows, read_labels(rows, name, choice), partial(find, config=config))
+    config = config or config_within(rows)
+    # What is shown of a task is the same for each of its questions, but not what may be chosen.
+    chosen_from = config if config and choice in (None, config.from_name) else None
+    wanted = choice or (config.from_name if config else None)
+    data_fields = [one.split(".")[0] for one in (*fields, *(shown(config) if config else ()))]
+    export = read_export(kind, rows, name, wanted, data_fields)
     tag = _tag(export.choice_tags, wanted, name)
-    return tidied(*_of_export(export, tag, find, config, frozenset(audits)), name)
+    return _of_export(export, tag, partial(find, config=config), chosen_from, frozenset(audits))
 
 
 def _of_export(
@@ -73,7 +94,7 @@ def _of_export(
     left_out["with choices that the label config no longer has"] += len(votes.keys() - settled.keys())
     labels = {task: label for task, label in settled.items() if label.any()}
     left_out["without a choice that most annotators share"] += len(settled) - len(labels)
-    fields = find([task.data for task, _ in votes.values()], config=config)
+    fields = find([task.data for task, _ in votes.values()])
     texts = {task: text for task in labels if (text := fields.text(votes[task][0].data))}
     left_out["without a text"] += len(labels) - len(texts)
     of_texts = [votes[task][1] for task in texts]
@@ -87,13 +108,20 @@ def _of_export(
         task_ids=np.array(list(texts), np.int64),
         tasks=len(export.tasks),
         fields=fields.names,
+        reader=fields,
         choice=tag,
         disagreements=sum(len(different) > 1 for different in said),
         left_out=left_out,
         unlabelled=[text for task in export.tasks if task.id not in labels and (text := fields.text(task.data))],
         votes=None if settling.multiple else _by_annotator(of_texts, settling),
+        notes=_rejected(export.tasks),
     )
     return data, settling.multiple
+
+
+def _rejected(tasks: Sequence[ExportedTask]) -> tuple[str, ...]:
+    rejected = sum(task.rejected for task in tasks)
+    return (f"{rejected} annotations do not count, as a review rejected them.",) if rejected else ()
 
 
 def _tag(tags: Sequence[str], wanted: str | None, name: str) -> str:
@@ -117,6 +145,8 @@ def _cast(tasks: Sequence[ExportedTask], tag: str) -> tuple[_Votes, Counter[str]
         chosen = [a for a in task.annotations if not a.skipped and a.choices.get(tag)]
         if chosen:
             votes[task.id] = (task, chosen)
+        elif task.rejected and not task.annotations:
+            left_out["rejected in a review"] += 1
         elif task.annotations:
             left_out["skipped" if all(a.skipped for a in task.annotations) else "with nothing chosen"] += 1
         else:
@@ -160,32 +190,25 @@ def _config_of(tag: str, annotations: Sequence[Annotation]) -> LabelConfig:
 
 
 def _of_data_file(
-    kind: str, rows: Sequence[Row], name: str, find: Callable[..., TextFields]
+    kind: str, rows: Sequence[Row], labels: Labels, find: Callable[..., TextFields]
 ) -> tuple[LabelledData, bool]:
     """What a data file says, not tidied, and whether a text may have several labels."""
-    if not any("label" in row for row in rows):
-        columns = named(sorted({str(column) for row in rows for column in row}))
-        raise PrepalError(
-            f"{name} has no labels (found: {columns}): give a Label Studio export, or name the field of the labels "
-            "'label'."
-        )
-    fields = find([{column: value for column, value in row.items() if column != "label"} for row in rows])
+    fields = find([{c: value for c, value in row.items() if c not in labels.other_fields} for row in rows])
     left_out: Counter[str] = Counter()
     texts: list[Text] = []
     chosen: list[list[str]] = []
     places: list[int] = []
     unlabelled: list[Text] = []
-    given = [_label(row.get("label")) for row in rows]
-    for place, (row, label) in enumerate(zip(rows, given, strict=True)):
+    for place, (row, given, why_none) in enumerate(zip(rows, labels.given, labels.why_none, strict=True)):
         text = fields.text(row)
-        if label in (None, ""):
-            left_out["without a label"] += 1
+        if given is None:
+            left_out[why_none] += 1
             unlabelled += [text] if text else []
         elif text is None:
             left_out["without a text"] += 1
         else:
             texts.append(text)
-            chosen.append([str(one).strip() for one in (label if isinstance(label, list) else [label])])
+            chosen.append(given)
             places.append(place)
     same = same_labels(one for names in chosen for one in names)
     label_names = sorted(set(same.values()))
@@ -198,19 +221,11 @@ def _of_data_file(
         task_ids=np.array(places, np.int64) + 1,
         tasks=len(rows),
         fields=fields.names,
-        choice="",
+        reader=fields,
+        choice="" if labels.field == "label" else labels.field,
         disagreements=0,
         left_out=left_out,
         unlabelled=unlabelled,
+        notes=(labels.note,) if labels.note else (),
     )
-    return data, any(isinstance(label, list) for label in given)
-
-
-def _label(value: object) -> object:
-    """A label, or a list of labels, also where a table holds the list as JSON."""
-    if isinstance(value, str) and value.startswith("["):
-        try:
-            return list(records.loads(value))
-        except ValueError:
-            return value
-    return value.strip() if isinstance(value, str) else value
+    return data, labels.multilabel

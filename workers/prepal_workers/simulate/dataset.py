@@ -11,13 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.errors import PrepalError
-from prepal.files import numbered_rows
+from prepal.files import numbered_rows, read_file
 from prepal.learning.classifiers.decisions import marks
 from prepal.records import readable
-from prepal_workers.labelled.fields import joined
+from prepal_workers.labelled.data_files import is_plain
+from prepal_workers.labelled.fields import TextFields
+from prepal_workers.labelled.read import read_untidied
 from prepal_workers.labelled.wording import marked, named, same_labels, words_of
 
 _PAIR = ("text_a", "text_b")
+# Each of their rows has a line, by which it can be told.
+_NUMBERED = (".csv", ".tsv", ".jsonl")
 # Which texts `pool` takes depends on the texts alone, so that all seeds and arms choose from the same ones.
 _POOL_SEED = 0
 
@@ -80,7 +84,7 @@ def load(train: Path, test: Path, pool: int | None = None) -> Dataset:
 def read(train: Path, test: Path) -> Dataset:
     """Read the pool and what to measure on: JSONL or CSV files with `text` (or `text_a` and `text_b`) and `label`.
 
-    In JSONL, `label` may be a list.
+    In JSONL, `label` may be a list. Of other files, all that `finetune` would learn from is taken.
 
     Raises:
         PrepalError: a file cannot be used, or has another kind of labels than the other one.
@@ -93,6 +97,8 @@ def read(train: Path, test: Path) -> Dataset:
     given, tested = (
         [[str(name) for name in (label if multilabel else [label])] for _, label in part] for part in (rows, test_rows)
     )
+    # Lists of one each are single labels.
+    multilabel = any(len(names) != 1 for names in (*given, *tested))
     same = same_labels(name for names in given for name in names)
     choices = sorted(set(same.values()))
     if len(choices) < 2:
@@ -150,13 +156,31 @@ def _drawn(dataset: Dataset, train: Path, pool: int | None) -> Dataset:
 
 
 def _rows(path: Path) -> list[tuple[str, Any]]:
-    rows = []
-    for line, row in numbered_rows(path):
+    """Texts with the name of the label, or the names."""
+    numbered = numbered_rows(path) if path.suffix.lower() in _NUMBERED else []
+    if not is_plain([row for _, row in numbered]) or path.suffix.lower() not in _NUMBERED:
+        return _of_any_file(path)
+    for line, row in numbered:
         fields = [*(_PAIR if _PAIR[0] in row else ("text",)), "label"]
         lacking = [name for name in fields if row.get(name) is None]
         if lacking:
             raise PrepalError(f"{path} line {line} has no {lacking[0]!r}: every line needs {' and '.join(fields)}.")
-        rows.append((joined(row, fields[:-1]), row["label"]))
-    if not rows:
+    if not numbered:
         raise PrepalError(f"{path} has no rows: give labelled texts.")
-    return rows
+    rows = [row for _, row in numbered]
+    pairs, texts = ([row for row in rows if (_PAIR[0] in row) is pair] for pair in (True, False))
+    readers = {
+        pair: TextFields.find(some, str(path), _PAIR if pair else ("text",), pair=False)
+        for pair, some in ((True, pairs), (False, texts))
+        if some
+    }
+    return [(str(readers[_PAIR[0] in row].text(row) or ""), row["label"]) for row in rows]
+
+
+def _of_any_file(path: Path) -> list[tuple[str, Any]]:
+    data, multilabel = read_untidied(read_file(path), str(path))
+    if not data.texts:
+        raise PrepalError(f"{path} has no labelled texts: give labelled texts.")
+    texts = [text if isinstance(text, str) else "\n".join(text) for text in data.texts]
+    names = [[data.label_names[place] for place in np.flatnonzero(row)] for row in data.marks]
+    return [(text, given if multilabel else given[0]) for text, given in zip(texts, names, strict=True)]

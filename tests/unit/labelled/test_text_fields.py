@@ -1,0 +1,168 @@
+"""Which fields of a file are its text, and that they are read as the live loop reads them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prepal import records
+from prepal.errors import PrepalError
+from prepal.labels.label_config import parse
+from prepal_workers.labelled.fields import TextFields
+from prepal_workers.labelled.read import read_labelled
+
+CHOICES = '<Choices name="topic" toName="t"><Choice value="yes"/><Choice value="no"/></Choices>'
+SHOWN = {
+    "Text": '<Text name="t" value="$words"/>',
+    "HyperText": '<HyperText name="t" value="$words"/>',
+    "Paragraphs": '<Paragraphs name="t" value="$words" nameKey="{}" textKey="{}"/>',
+}
+TURNS = (("author", "text"), ("role", "content"), ("speaker", "phrase"), ("from", "value"), ("sender", "message"))
+
+
+def rows_of(values: Sequence[object], **more: object) -> list[dict[str, Any]]:
+    return [{"words": value, **more} for value in values]
+
+
+def plain(number: int) -> str:
+    return f"Nobody came on day {number}, and the shop was closed."
+
+
+def exported(rows: Sequence[dict[str, Any]]) -> bytes:
+    def annotation(number: int) -> dict[str, Any]:
+        result = [{"from_name": "topic", "to_name": "t", "type": "choices", "value": {"choices": ["yn"[number % 2]]}}]
+        return {"id": number + 1, "completed_by": 1, "result": result}
+
+    return json.dumps(
+        [{"id": place + 1, "data": row, "annotations": [annotation(place)]} for place, row in enumerate(rows)]
+    ).encode()
+
+
+HTML = [
+    f"<div class='mail'><style>p{{margin:0}}</style><p>Dear&nbsp;team,</p><p>{plain(n)}</p></div>" for n in range(9)
+]
+
+
+@pytest.mark.parametrize("values", [[plain(n) for n in range(9)], HTML])
+def test_a_text_or_html_is_read_as_its_tag_shows_it(values: list[str]) -> None:
+    tag = "HyperText" if values is HTML else "Text"
+    config = parse(f"<View>{SHOWN[tag]}{CHOICES}</View>")
+    data = read_labelled(exported(rows_of(values)), "x")
+    assert data.texts == [config.text({"words": value}) for value in values]
+    assert read_labelled(exported(rows_of(values)), "x", fields=["words"]).texts == data.texts
+
+
+@pytest.mark.parametrize("keys", TURNS)
+@pytest.mark.parametrize("wanted", [(), ("words",)])
+def test_a_dialogue_is_read_turn_by_turn(keys: tuple[str, str], wanted: tuple[str, ...]) -> None:
+    who, said = keys
+    values = [[{who: "Ada", said: plain(n), "at": "9:00"}, {who: "Desk", said: "Let me look."}] for n in range(9)]
+    config = parse(f"<View>{SHOWN['Paragraphs'].format(who, said)}{CHOICES}</View>")
+    data = read_labelled(exported(rows_of(values)), "x", fields=wanted)
+    assert data.texts == [config.text({"words": value}) for value in values]
+    assert data.texts[0] == f"Ada: {plain(0)}\nDesk: Let me look."
+
+
+kinds = st.sampled_from(["Text", "HyperText", *TURNS])
+words = st.sampled_from(
+    ["Where is it?", "a &amp; b", "<b>bold</b> and not", "x < y", "One\ntwo", " spaces ", "", "漢字"]
+)
+
+
+@given(kinds, st.lists(words, min_size=1, max_size=5))
+def test_what_a_model_learnt_from_is_what_it_reads_later(kind: Any, said: list[str]) -> None:
+    tag = kind if isinstance(kind, str) else "Paragraphs"
+    who, what = kind if tag == "Paragraphs" else ("", "")
+    rows = rows_of([[{who: "Ada", what: one}] if tag == "Paragraphs" else one for one in said])
+    config = parse(f"<View>{SHOWN[tag].format(who, what)}{CHOICES}</View>")
+    for found in (TextFields.find(rows, "x", config=config), TextFields.find(rows, "x", ["words"])):
+        again = TextFields.remembered(records.loads(records.dumps(found.to_json())))
+        texts = [found.text(row) for row in rows]
+        assert [again.text(row) for row in rows] == texts
+        # In a table, a dialogue lies as JSON.
+        if tag == "Paragraphs":
+            assert [again.text({"words": json.dumps(row["words"])}) for row in rows] == texts
+
+
+def test_a_model_of_an_earlier_release_is_read() -> None:
+    assert TextFields.remembered({"fields": ["$text"], "pairs": False}).text({"text": "One"}) == "One"
+    assert TextFields.remembered({"fields": ["a", "b"], "pairs": True}).text({"a": "One", "b": "two"}) == ("One", "two")
+
+
+BESIDE = {
+    "created_at": "2026-02-03 09:00:00",
+    "customer_name": "Ada Lovelace the Second",
+    "note": "called back, and was nice about it",
+    "comments": "this is not what was labelled here",
+    "id": "T-000000000017",
+    "url": "https://example.org/a/long/path/of/it",
+    "language": "en",
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["text", "body", "message", "content", "review", "ticketBody", "mail.text", "email_body"]
+)
+def test_dates_names_and_notes_are_no_texts_where_one_is_called_so(name: str) -> None:
+    rows: list[dict[str, Any]] = []
+    for number in range(12):
+        outer, _, inner = name.partition(".")
+        beside = {key: f"{value} {number}" for key, value in BESIDE.items()}
+        rows.append({**beside, outer: {inner: plain(number)} if inner else plain(number)})
+    data = read_labelled(exported(rows), "x")
+    assert (data.fields, data.texts) == ((name,), [plain(number) for number in range(12)])
+    note = data.notes[-1]
+    assert note.startswith(f"The text is {name}, and not ")
+    assert note.endswith("if that is wrong, name fields by --text, or give the label config by --config.")
+
+
+def test_prose_that_is_called_anything_is_found_beside_what_never_is_a_text() -> None:
+    rows = [{**{k: f"{v} {n}" for k, v in BESIDE.items()}, "anliegen": plain(n)} for n in range(12)]
+    assert read_labelled(exported(rows), "x").fields == ("anliegen",)
+    rows = [{"comment": plain(n), "stars": "5"} for n in range(12)]
+    assert read_labelled(exported(rows), "x").fields == ("comment",)
+
+
+def test_a_config_says_it_better_than_names() -> None:
+    rows = [{"text": plain(n), "note": f"<i>note</i> {n}, which is shown"} for n in range(4)]
+    config = parse(f'<View><HyperText name="t" value="$note"/>{CHOICES.replace("yes", "y").replace("no", "n")}</View>')
+    data = read_labelled(exported(rows), "x", config=config)
+    assert data.texts == [f"note {n}, which is shown" for n in range(4)]
+    # What is shown of a task does not depend on the question that is asked of it.
+    content = exported(rows).replace(b'"topic"', b'"tone"')
+    assert read_labelled(content, "x", config=config, choice="tone").texts == data.texts
+
+
+NESTED = [{"mail": {"body": plain(n), "from": "a@example.org", "parts": [1, 2]}, "n": n} for n in range(6)]
+
+
+def test_fields_lie_in_fields_and_several_are_joined() -> None:
+    data = read_labelled(exported(NESTED), "x", fields=["mail.body", "mail.from"])
+    assert data.texts[1] == f"{plain(1)}\na@example.org"
+    flat = [{"mail.body": plain(n), "mail": {"body": "another"}} for n in range(6)]
+    assert read_labelled(exported(flat), "x", fields=["mail.body"]).texts[2] == plain(2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (
+            "bodi",
+            "No task of x has the field 'bodi': there are mail.body, mail.from, mail.parts, n; name one of these.",
+        ),
+        ("mail.bod", "No task of x has the field 'mail.bod': there are mail.body, "),
+        (
+            "mail",
+            "The field 'mail' of x holds lists or objects that are no texts: name one within it, such as mail.body",
+        ),
+        ("mail.parts", "The field 'mail.parts' of x holds lists or objects that are no texts: name another one with"),
+    ],
+)
+def test_a_field_that_is_wanted_and_is_no_text_is_named_with_those_that_are(wanted: str, says: str) -> None:
+    with pytest.raises(PrepalError) as told:
+        read_labelled(exported(NESTED), "x", fields=[wanted])
+    assert str(told.value).startswith(says)
+    assert str(told.value).endswith(".")
