@@ -30,6 +30,7 @@ def options(*, numbered: bool) -> list[dict[str, Any]]:
 SHAPES: dict[str, Any] = {
     "doccano": lambda n, name: {"id": n, "text": text(n), "label": [name], "Comments": ["looked at twice by me"]},
     "doccano csv": lambda n, name: {"text": text(n), "label": json.dumps([name])},
+    "Label": lambda n, name: {"Text": text(n), "Label": name},
     "labels": lambda n, name: {"text": text(n), "labels": name},
     "labels list": lambda n, name: {"text": text(n), "labels": [name]},
     "annotation": lambda n, name: {"text": text(n), "annotation": name, "status": "Validated", "prediction": None},
@@ -73,7 +74,8 @@ def test_a_single_label_a_text(shape: str) -> None:
     data = read([SHAPES[shape](n, NAMES[n % 3]) for n in range(12)])
     assert data.counts == dict.fromkeys(sorted(NAMES), 4)
     assert not data.multilabel
-    assert data.fields == ("text",)
+    assert [field.lower() for field in data.fields] == ["text"]
+    assert data.texts == [text(n) for n in range(12)]
     assert [data.label_names[label] for label in data.labels] == [NAMES[n % 3] for n in range(12)]
 
 

@@ -49,9 +49,9 @@ class Labels:
 
 def label_field(rows: Sequence[Row]) -> str | None:
     """The field with the labels; None where none has a name that is known for it."""
-    columns = {column for row in rows for column in row}
-    field = next((one for one in _LABELS if one in columns), None)
-    names = next((one for one in _NAMES if one in columns), None)
+    columns = {column.lower(): column for row in rows for column in sorted(row, reverse=True)}
+    field = next((columns[one] for one in _LABELS if one in columns), None)
+    names = next((columns[one] for one in _NAMES if one in columns), None)
     return names if field and names and _all_numbers([row.get(field) for row in rows]) else field
 
 
@@ -107,7 +107,7 @@ def read_labels(rows: Sequence[Row], name: str, wanted: str | None = None) -> La
         note = f"Each list in {field!r} has one label: they are read as single labels."
     elif _all_numbers([row.get(field) for row in rows]):
         note = f"The labels in {field!r} are numbers: a field 'label_text' beside them would give their names."
-    others = {*(one for one in _LABELS if one in columns), field, *(["answer"] if answered else [])}
+    others = {*(column for column in columns if column.lower() in _LABELS), field, *(["answer"] if answered else [])}
     return Labels(field, given, why_none, several, frozenset(others), note)
 
 

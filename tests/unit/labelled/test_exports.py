@@ -1,0 +1,108 @@
+"""What stands in JSON exports and target storage beside choices: reviews, drafts, comments, tasks that come twice."""
+
+import json
+from typing import Any
+
+import pytest
+
+from prepal.errors import PrepalError
+from prepal_workers.labelled.data import LabelledData
+from prepal_workers.labelled.read import read_labelled
+
+TOPICS = ("loan", "book")
+
+
+def annotation(number: int, topic: str, **more: Any) -> dict[str, Any]:
+    result = [{"from_name": "topic", "to_name": "t", "type": "choices", "value": {"choices": [topic]}}]
+    return {"id": number, "completed_by": {"id": 1, "email": "a@example.org"}, "result": result, **more}
+
+
+def tasks(count: int = 8, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": n,
+            "data": {"text": f"This is the {n}th of some."},
+            "annotations": [annotation(n, TOPICS[n % 2], **more)],
+        }
+        for n in range(1, count + 1)
+    ]
+
+
+def read(rows: list[dict[str, Any]]) -> LabelledData:
+    return read_labelled(json.dumps(rows).encode(), "x")
+
+
+def review(*, accepted: bool, at: int = 1, **more: Any) -> dict[str, Any]:
+    return {"id": at, "accepted": accepted, "created_at": f"2026-01-0{at}T00:00:00Z", **more}
+
+
+@pytest.mark.parametrize(
+    ("more", "counts"),
+    [
+        ({"reviews": [review(accepted=False)]}, False),
+        ({"reviews": [review(accepted=True, at=2), review(accepted=False, at=3)]}, False),
+        ({"reviews": [review(accepted=True, at=3), review(accepted=False, at=2)]}, True),
+        ({"reviews": [review(accepted=False, fixed_annotation_history=7)]}, True),
+        ({"last_action": "rejected", "reviews": []}, False),
+        ({"last_action": "accepted", "reviews": [review(accepted=False)]}, True),
+        ({"reviews": [], "comment_count": 2, "comments": [{"text": "Is this not a book?"}]}, True),
+    ],
+)
+def test_an_annotation_that_a_review_rejected_last_is_no_label(more: dict[str, Any], counts: bool) -> None:
+    rows = tasks()
+    rows[2]["annotations"][0] |= more
+    data = read(rows)
+    assert data.counts == {"book": 4 if counts else 3, "loan": 4}
+    assert data.left_out == ({} if counts else {"rejected in a review": 1})
+    assert ("1 annotations do not count, as a review rejected them." in data.notes) is not counts
+
+
+def test_drafts_and_predictions_are_no_labels() -> None:
+    rows = tasks()
+    rows[0] |= {"annotations": [], "drafts": [annotation(90, "loan")], "predictions": [annotation(91, "loan")]}
+    data = read(rows)
+    assert (data.counts, data.left_out) == ({"book": 3, "loan": 4}, {"with a draft only": 1})
+
+
+def stored(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What target storage has of them."""
+    return [
+        {
+            **given,
+            "task": {key: task[key] for key in task if key != "annotations"} | {"project": 3},
+            "was_cancelled": False,
+        }
+        for task in rows
+        for given in task["annotations"]
+    ]
+
+
+def test_target_storage_says_what_the_export_says() -> None:
+    rows = tasks()
+    rows[1]["annotations"] += [annotation(70, "book", completed_by={"id": 2}), annotation(71, "book", completed_by=3)]
+    whole = read(rows)
+    for content in (json.dumps(stored(rows)), "\n".join(map(json.dumps, stored(rows))), json.dumps({"tasks": rows})):
+        data = read_labelled(content.encode(), "x")
+        assert (data.texts, data.counts, data.disagreements) == (whole.texts, whole.counts, 1)
+    assert read_labelled(stored(rows), "folder").counts == whole.counts
+    one = json.dumps(stored(rows)[0], indent=1).encode()
+    with pytest.raises(PrepalError, match="All 1 labels of x are 'book'"):
+        read_labelled(one, "x")
+
+
+def test_annotations_without_their_tasks_are_refused() -> None:
+    rows = [{**row, "task": row["task"]["id"]} for row in stored(tasks())]
+    with pytest.raises(PrepalError, match=r"^x has as its item 1 an annotation without its task's data: export the"):
+        read(rows)
+
+
+def test_tasks_of_two_exports_are_joined_and_others_of_the_same_id_are_not() -> None:
+    rows = tasks()
+    again = json.loads(json.dumps(rows[:2]))
+    again[0]["annotations"] = [annotation(80, "loan", completed_by=2)]
+    others = [{**task, "data": {"text": f"Of another server, {task['id']}"}} for task in rows]
+    data = read([*rows, *again, *others])
+    assert (data.tasks, len(data.texts), data.disagreements) == (16, 16, 1)
+    assert len(set(data.task_ids.tolist())) == 16
+    nameless = [{key: task[key] for key in task if key != "id"} for task in rows]
+    assert read([*nameless, *others]).tasks == 16
