@@ -16,7 +16,8 @@ from prepal.labels.label_config import LabelConfig
 from prepal.learning.classifiers.decisions import HowMany
 from prepal_workers.final_model.metrics import FILE
 from prepal_workers.final_model.trust import Trust
-from prepal_workers.labelled.fields import Text, TextFields
+from prepal_workers.labelled.fields import Text, TextFields, data_of
+from prepal_workers.labelled.guessing import leaves
 from prepal_workers.labelled.wording import named
 from prepal_workers.model import word_counts
 from prepal_workers.model.sequence_model import SequenceModel
@@ -149,12 +150,12 @@ class Predictor:
         """
         texts: list[Text] = []
         for place, row in enumerate(rows, start=1):
-            data = row.get("data")
-            text = self.fields.text(data if isinstance(data, dict) else row)
+            data = data_of(row)
+            text = self.fields.text(data)
             if text is None:
                 raise PrepalError(
                     f"{name} row {place} has no text in {named(self.fields.names)}, which the model learnt from: name "
-                    "its fields so."
+                    f"its fields so (found: {named(sorted(leaves(data))) or 'none'})."
                 )
             texts.append(text)
         return texts

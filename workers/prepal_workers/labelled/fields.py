@@ -117,6 +117,13 @@ class TextFields:
         return _config(self._numbered)
 
 
+def data_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row, or the data of the Label Studio task that it is or has."""
+    task = row.get("task")
+    inner = task.get("data") if isinstance(task, Mapping) else row.get("data")
+    return inner if isinstance(inner, Mapping) else row
+
+
 def shown(config: LabelConfig) -> tuple[str, ...]:
     """The fields of a task that a label config shows as its text."""
     templates = [field.template for field in config.fields]

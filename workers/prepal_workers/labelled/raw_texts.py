@@ -7,10 +7,10 @@ import numpy as np
 
 from prepal.decoding import decoded
 from prepal.errors import PrepalError
-from prepal.files import Row, parse_rows
+from prepal.files import parse_rows
 from prepal.records import readable
 from prepal_workers.labelled.data import LabelledData
-from prepal_workers.labelled.fields import Text, TextFields
+from prepal_workers.labelled.fields import Text, TextFields, data_of
 from prepal_workers.labelled.wording import words_of
 
 _TABLES = (".csv", ".tsv")
@@ -32,7 +32,7 @@ def read_texts(content: bytes, name: str, data: LabelledData, *, fields: Sequenc
     text = decoded(content, name)
     if not text.lstrip()[:1].startswith(("{", "[")) and not _is_table(text, name, fields or data.fields):
         return _lines(text, name, data)
-    rows = [_data_of(row) for row in parse_rows(content, name)[1]]
+    rows = [data_of(row) for row in parse_rows(content, name)[1]]
     if not rows:
         return _some([], name)
     if fields:
@@ -86,12 +86,6 @@ def _some(texts: list[Text], name: str) -> list[Text]:
     if not texts:
         raise PrepalError(f"{name} has no texts: give a JSONL or CSV file, or one text a line.")
     return texts
-
-
-def _data_of(row: Row) -> Row:
-    """A row, or the data of a Label Studio task."""
-    inner = row.get("data")
-    return inner if isinstance(inner, dict) else row
 
 
 def _kind(*, pairs: bool) -> str:
