@@ -184,6 +184,8 @@ def _rows_within(value: Row) -> list[Any] | None:
         return None
     if all(isinstance(column, list) for column in columns) and len(set(map(len, columns))) == 1:
         return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
+    if all(isinstance(column, dict) for column in columns) and all(key.isdecimal() for key in value):
+        return columns
     if all(isinstance(column, dict) and column.keys() == columns[0].keys() and "0" in column for column in columns):
         return [{name: column[place] for name, column in value.items()} for place in columns[0]]
     return None

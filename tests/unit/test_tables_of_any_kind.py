@@ -73,6 +73,7 @@ FLAT = [{"text": "one", "label": 1}, {"text": "two", "label": 0}]
         {"rows": [{"row_idx": place, "row": row} for place, row in enumerate(FLAT)], "features": [{"name": "text"}]},
         {"text": ["one", "two"], "label": [1, 0]},
         {"text": {"0": "one", "1": "two"}, "label": {"0": 1, "1": 0}},
+        {"0": FLAT[0], "1": FLAT[1]},
     ],
 )
 def test_rows_lie_in_an_array_in_an_object_or_in_columns(value: object) -> None:

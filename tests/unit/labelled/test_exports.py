@@ -85,6 +85,8 @@ def test_target_storage_says_what_the_export_says() -> None:
         data = read_labelled(content.encode(), "x")
         assert (data.texts, data.counts, data.disagreements) == (whole.texts, whole.counts, 1)
     assert read_labelled(stored(rows), "folder").counts == whole.counts
+    events = [{"action": "ANNOTATION_CREATED", "task": row["task"], "annotation": row} for row in stored(rows)]
+    assert read(events).counts == whole.counts
     one = json.dumps(stored(rows)[0], indent=1).encode()
     with pytest.raises(PrepalError, match="All 1 labels of x are 'book'"):
         read_labelled(one, "x")

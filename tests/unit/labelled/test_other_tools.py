@@ -31,6 +31,7 @@ SHAPES: dict[str, Any] = {
     "doccano": lambda n, name: {"id": n, "text": text(n), "label": [name], "Comments": ["looked at twice by me"]},
     "doccano csv": lambda n, name: {"text": text(n), "label": json.dumps([name])},
     "Label": lambda n, name: {"Text": text(n), "Label": name},
+    "pandas csv": lambda n, name: {"text": text(n), "label": str([name])},
     "labels": lambda n, name: {"text": text(n), "labels": name},
     "labels list": lambda n, name: {"text": text(n), "labels": [name]},
     "annotation": lambda n, name: {"text": text(n), "annotation": name, "status": "Validated", "prediction": None},
@@ -149,6 +150,16 @@ def test_what_is_no_label_of_a_text_is_named(row: dict[str, Any], says: str) -> 
         read([{"text": text(n), **row} for n in range(4)])
     assert says in str(told.value)
     assert str(told.value).endswith(".")
+
+
+@pytest.mark.parametrize("between", ["|", "; ", ","])
+def test_several_labels_in_a_cell_are_not_taken_for_one(between: str) -> None:
+    rows = [{"text": text(n), "label": NAMES[n % 3] if n else between.join(NAMES[:2])} for n in range(9)]
+    with pytest.raises(
+        PrepalError, match=r"row 1 has 'sport.*trade' as 'label', and sport, trade are labels, too: write"
+    ):
+        read(rows)
+    assert read([{**row, "label": f"{row['label']}, or so"} for row in rows]).counts.keys() >= {"art, or so"}
 
 
 def test_a_field_with_the_labels_can_be_named() -> None:

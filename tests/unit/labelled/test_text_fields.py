@@ -166,3 +166,20 @@ def test_a_field_that_is_wanted_and_is_no_text_is_named_with_those_that_are(want
         read_labelled(exported(NESTED), "x", fields=[wanted])
     assert str(told.value).startswith(says)
     assert str(told.value).endswith(".")
+
+
+@pytest.mark.parametrize("form", ["https://example.org/{}.txt", "s3://bucket/a/{}", "/data/upload/3/{}.txt"])
+def test_addresses_are_no_texts(form: str) -> None:
+    content = exported(rows_of([form.format(n) for n in range(8)]))
+    config = parse(f"<View>{SHOWN['Text']}{CHOICES.replace('yes', 'y').replace('no', 'n')}</View>")
+    for more in ({}, {"fields": ["words"]}, {"config": config}):
+        with pytest.raises(PrepalError, match=r"^The texts of x in \$?words are addresses, such as '.*0.*': give the"):
+            read_labelled(content, "x", **more)
+    assert read_labelled(exported(rows_of([f"See {form.format(n)}" for n in range(8)])), "x").texts
+
+
+def test_tags_in_some_texts_are_told() -> None:
+    rows = rows_of([plain(n) if n % 3 else f"<p>{plain(n)}</p>" for n in range(9)])
+    data = read_labelled(exported(rows), "x")
+    assert data.texts[0] == f"<p>{plain(0)}</p>"
+    assert "the tags in some of words are read as they are" in data.notes[-1]

@@ -1,7 +1,9 @@
 """Rows with texts and labels, as people write them and as other tools do: Prodigy, doccano, argilla, datasets."""
 
+import ast
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from prepal import records
@@ -19,7 +21,9 @@ _OF_TOOLS = ("answer", "annotations", "completions", "annotation_id", "result", 
 # What Prodigy's annotators answer, and argilla's statuses of records that say nothing.
 _ANSWERS = ("accept", "reject", "ignore")
 _DISCARDED = ("Discarded", "discarded")
-_LONGEST_QUOTED = 40
+_LONGEST_QUOTED, _LONGEST_LIST = 40, 10_000
+# What people put between several labels in one cell.
+_BETWEEN = ("|", ";", ",")
 # From here on spaCy means that a text has a label.
 _SURE = 0.5
 _RESPONSES, _PARTS = ".responses", {"value": "", "user_id": ".users", "status": ".status"}
@@ -98,6 +102,7 @@ def read_labels(rows: Sequence[Row], name: str, wanted: str | None = None) -> La
         several = several or len(labels) > 1 or _may_have_several(row)
         given.append(labels)
         why_none.append("")
+    _check_joined(given, name, field)
     if not several:
         # A list of one each is a single choice; then an empty one says that nobody has chosen yet.
         why_none = [why or ("" if labels else "without a label") for labels, why in zip(given, why_none, strict=True)]
@@ -161,13 +166,27 @@ def _as_task(row: Row, question: str, place: int) -> Row:
 
 
 def _value(value: object) -> object:
-    """A label, or a list of labels, also where a table holds the list as JSON."""
-    if isinstance(value, str) and value.startswith("["):
-        try:
-            return list(records.loads(value))
-        except (ValueError, TypeError):
-            return value
-    return value.strip() if isinstance(value, str) else value
+    """A label, or a list of labels, also where a table holds the list as JSON, or as Python writes it."""
+    if not isinstance(value, str):
+        return value
+    for read in (records.loads, ast.literal_eval):
+        if value.startswith("[") and len(value) <= _LONGEST_LIST:
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                return list(read(value))
+    return value.strip()
+
+
+def _check_joined(given: Sequence[list[str] | None], name: str, field: str) -> None:
+    known = {label for labels in given for label in labels or ()}
+    for place, labels in enumerate(given, start=1):
+        for label in labels or ():
+            for between in filter(label.count, _BETWEEN):
+                parts = [part.strip() for part in label.split(between)]
+                if known.issuperset(parts):
+                    raise PrepalError(
+                        f"{name} row {place} has {label[:_LONGEST_QUOTED]!r} as {field!r}, and {named(parts)} are "
+                        "labels, too: write several as a list, in brackets and quotes."
+                    )
 
 
 def _names(value: object, row: Row) -> list[str] | None:

@@ -43,13 +43,14 @@ def is_export(rows: Sequence[Row]) -> bool:
 
 
 def as_tasks(rows: Sequence[Row], name: str) -> Sequence[Row]:
-    """Rows of target storage, one for each annotation with its task inside, as tasks; any others as they are.
+    """Rows of target storage, one for each annotation with its task, as tasks; any others as they are.
 
     Raises:
         PrepalError: the annotations do not tell of their tasks.
     """
-    stored = [row for row in rows if "result" in row and "task" in row]
-    if not stored:
+    # Events, as whoever keeps them does, have both side by side.
+    rows = [{**row["annotation"], "task": row["task"]} if _is_event(row) else row for row in rows]
+    if not any("result" in row and "task" in row for row in rows):
         return rows
     tasks: dict[object, Row] = {}
     for place, row in enumerate(rows, start=1):
@@ -64,6 +65,10 @@ def as_tasks(rows: Sequence[Row], name: str) -> Sequence[Row]:
         found = tasks.setdefault(number(task.get("id")) or f"row {place}", {**task, "annotations": []})
         found["annotations"] = [*as_list(found["annotations"]), {key: row[key] for key in row if key != "task"}]
     return list(tasks.values())
+
+
+def _is_event(row: Row) -> bool:
+    return isinstance(row.get("annotation"), dict) and isinstance(row.get("task"), dict)
 
 
 def config_within(rows: Sequence[Row]) -> LabelConfig | None:

@@ -10,13 +10,16 @@ from prepal import records
 from prepal.errors import PrepalError
 from prepal.labels.label_config import LabelConfig, TextField, UnembeddableError
 from prepal.records import readable
-from prepal_workers.labelled.guessing import PAIRS, guessed, kind_of, leaves, turns, value_at
+from prepal_workers.labelled.guessing import PAIRS, guessed, has_markup, kind_of, leaves, turns, value_at
 from prepal_workers.labelled.wording import named
 
 Text = str | tuple[str, str]
 """A text, or a pair of texts."""
 
 _VARIABLE = re.compile(r"\$([\w.\-]+)")
+_ADDRESS, _LONGEST = re.compile(r"(?:https?|s3|gs|azure-blob|file)://\S+|/data/\S+"), 60
+# So many rows tell what lies in a field.
+_LOOKED_AT = 500
 _HOW = {"HyperText": " (HTML, without its tags)", "Paragraphs": " (a dialogue, turn by turn)"}
 
 
@@ -60,7 +63,8 @@ class TextFields:
             PrepalError: no field holds a text, or one that is wanted does not; or a pair is wanted of other than two.
         """
         if config and not wanted and not pair:
-            return cls(tuple(field.template for field in config.fields), kinds=config.fields, config=config)
+            shows = cls(tuple(field.template for field in config.fields), kinds=config.fields, config=config)
+            return shows._checked(rows, name)
         names = tuple(wanted) or (shown(config) if config else guessed(rows, name))
         if pair and len(names) != 2:
             raise PrepalError(
@@ -68,7 +72,7 @@ class TextFields:
             )
         own = {field.template: field for field in config.fields} if config else {}
         kinds = tuple(own.get(f"${one}") or kind_of(rows, one, name) for one in names)
-        found = cls(names, names in PAIRS if pair is None else pair, kinds)
+        found = cls(names, names in PAIRS if pair is None else pair, kinds)._checked(rows, name)
         return found if wanted or config else replace(found, note=_told(rows, names, kinds))
 
     @classmethod
@@ -101,6 +105,17 @@ class TextFields:
             first, second = (_text(_config([kind]), values) for kind in self._numbered)
             return (first, second) if first and second else None
         return _text(self._together, values)
+
+    def _checked(self, rows: Sequence[Mapping[str, Any]], name: str) -> "TextFields":
+        """The same, unless what lies there are addresses of texts."""
+        texts = [text for row in rows[:_LOOKED_AT] if isinstance(text := self.text(row), str)]
+        addresses = [text for text in texts if _ADDRESS.fullmatch(text)]
+        if 2 * len(addresses) > len(texts):
+            such = f"such as {addresses[0][:_LONGEST]!r}"
+            raise PrepalError(
+                f"The texts of {name} in {named(self.names)} are addresses, {such}: give the texts themselves."
+            )
+        return self
 
     @cached_property
     def _turns(self) -> bool:
@@ -147,8 +162,10 @@ def _told(rows: Sequence[Mapping[str, Any]], names: Sequence[str], kinds: Sequen
     """A sentence on a choice that could have been another one; empty where it could not."""
     found = {path for row in rows for path, value in leaves(row).items() if isinstance(value, str) and value.strip()}
     others = sorted(found - set(names))
-    if not others and not any(kind.tag in _HOW for kind in kinds):
+    marked = [name for name, kind in zip(names, kinds, strict=True) if kind.tag == "Text" and has_markup(rows, name)]
+    if not others and not marked and not any(kind.tag in _HOW for kind in kinds):
         return ""
     read = ", ".join(name + _HOW.get(kind.tag, "") for name, kind in zip(names, kinds, strict=True))
     unread = f", and not {named(others)}" if others else ""
+    unread += f"; the tags in some of {named(marked)} are read as they are" if marked else ""
     return f"The text is {read}{unread}: if that is wrong, name fields by --text, or give the label config by --config."

@@ -102,6 +102,12 @@ def kind_of(rows: Sequence[Mapping[str, Any]], field: str, name: str) -> TextFie
     return kind
 
 
+def has_markup(rows: Sequence[Mapping[str, Any]], field: str) -> bool:
+    """Whether some of what lies in a field is HTML."""
+    values = (value_at(row, field) for row in rows)
+    return any(isinstance(value, str) and _MARKUP.search(value) for value in values)
+
+
 def guessed(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
     """The fields that people would read: a known pair, else prose, best of all where its name says that it is a text.
 
