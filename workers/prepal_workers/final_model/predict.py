@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +210,7 @@ def predict_project(
         }
     tasks = [t for page in label_studio.tasks(project) for t in page if int(t["id"]) not in done]
     # A text is what the project's config shows; it does not say which two fields are a pair.
-    fields = predictor.fields if predictor.fields.pair else replace(predictor.fields, config=config)
+    fields = predictor.fields if predictor.fields.pair else TextFields.of(config)
     texts = {int(task["id"]): text for task in tasks if (text := fields.text(task["data"]))}
     predictions = predictor.predict(list(texts.values()), accuracy)
     told = [

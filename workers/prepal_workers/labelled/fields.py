@@ -1,6 +1,6 @@
 """The one reader of a row's text: which fields hold it, how each is read, and what they say together."""
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -8,7 +8,8 @@ from typing import Any
 
 from prepal import records
 from prepal.errors import PrepalError
-from prepal.labels.label_config import LabelConfig, TextField, UnembeddableError
+from prepal.labels.label_config import LabelConfig
+from prepal.labels.text_fields import TextField, UnembeddableError, parts_of
 from prepal.records import readable
 from prepal_workers.labelled.guessing import PAIRS, guessed, has_markup, kind_of, leaves, turns, value_at
 from prepal_workers.labelled.wording import named
@@ -16,11 +17,12 @@ from prepal_workers.labelled.wording import named
 Text = str | tuple[str, str]
 """A text, or a pair of texts."""
 
-_VARIABLE = re.compile(r"\$([\w.\-]+)")
-_ADDRESS, _LONGEST = re.compile(r"(?:https?|s3|gs|azure-blob|file)://\S+|/data/\S+"), 60
-# So many rows tell what lies in a field.
-_LOOKED_AT = 500
+_DIALOGUES = ("Paragraphs", "Chat")
 _HOW = {"HyperText": " (HTML, without its tags)", "Paragraphs": " (a dialogue, turn by turn)"}
+# Why `parts_of` reads no address.
+_ADDRESS = "the text is an address"
+# So many rows tell whether texts lie in a field.
+_LOOKED_AT = 500
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,23 @@ class TextFields:
     """The fields of a row, or of a task's data, that are its text.
 
     Attributes:
-        names: the fields' names, with dots where one lies in another; or the templates of a label config.
+        names: the fields' names, with dots where one lies in another; or the variables of a label config.
         pair: whether the two of them are a pair of texts.
         kinds: how each is read, as a label config says of its tags; as a plain text if left out.
-        config: what shows the text of a task, if a label config does.
+        by_config: whether templates of the kinds say what the text of a task is.
         note: what was chosen, in a sentence, where nobody said it.
     """
 
     names: tuple[str, ...]
     pair: bool = False
     kinds: tuple[TextField, ...] = ()
-    config: LabelConfig | None = None
+    by_config: bool = False
     note: str = ""
+
+    @classmethod
+    def of(cls, config: LabelConfig) -> "TextFields":
+        """Those that a label config shows."""
+        return cls(tuple(f"${name}" for name in shown(config)), kinds=config.fields, by_config=True)
 
     @classmethod
     def find(
@@ -63,8 +70,7 @@ class TextFields:
             PrepalError: no field holds a text, or one that is wanted does not; or a pair is wanted of other than two.
         """
         if config and not wanted and not pair:
-            shows = cls(tuple(field.template for field in config.fields), kinds=config.fields, config=config)
-            return shows._checked(rows, name)
+            return cls.of(config)._checked(rows, name)
         names = tuple(wanted) or (shown(config) if config else guessed(rows, name))
         if pair and len(names) != 2:
             raise PrepalError(
@@ -85,51 +91,54 @@ class TextFields:
         kinds = tuple(kind for one in said.get("read_as", ()) if (kind := records.fill(TextField, one)))
         names = tuple(map(str, said["fields"]))
         if said.get("by_config") and kinds:
-            return cls(names, kinds=kinds, config=_config(kinds))
+            return cls(names, kinds=kinds, by_config=True)
         names = tuple(name.removeprefix("$") for name in names) if not kinds else names
         return cls(names, bool(said["pairs"]), kinds if len(kinds) == len(names) else ())
 
     def to_json(self) -> dict[str, Any]:
         """What lets another process read texts in the same way."""
         read_as = [asdict(kind) for kind in self.kinds]
-        return {"fields": list(self.names), "pairs": self.pair, "by_config": bool(self.config), "read_as": read_as}
+        return {"fields": list(self.names), "pairs": self.pair, "by_config": self.by_config, "read_as": read_as}
 
     def text(self, data: Mapping[str, Any]) -> Text | None:
         """The text of a row: its fields joined by a line feed, or a pair; None where there is none."""
-        if self.config:
-            return _text(self.config, {key: turns(value) for key, value in data.items()} if self._turns else data)
-        values = {f"f{place}": value_at(data, name) for place, name in enumerate(self.names)}
-        if self._turns:
-            values = {key: turns(value) for key, value in values.items()}
+        try:
+            return self._read(data)
+        except UnembeddableError:
+            return None
+
+    def _read(self, data: Mapping[str, Any]) -> Text:
+        if self.by_config:
+            return _joined(self.kinds, {key: turns(value) for key, value in data.items()} if self._talk else data)
+        found = ((f"f{place}", value_at(data, name)) for place, name in enumerate(self.names))
+        values = {key: turns(value) if self._talk else value for key, value in found if value is not None}
         if self.pair:
-            first, second = (_text(_config([kind]), values) for kind in self._numbered)
-            return (first, second) if first and second else None
-        return _text(self._together, values)
+            first, second = (_joined([kind], values) for kind in self._numbered)
+            return first, second
+        return _joined(self._numbered, values)
 
     def _checked(self, rows: Sequence[Mapping[str, Any]], name: str) -> "TextFields":
-        """The same, unless what lies there are addresses of texts."""
-        texts = [text for row in rows[:_LOOKED_AT] if isinstance(text := self.text(row), str)]
-        addresses = [text for text in texts if _ADDRESS.fullmatch(text)]
-        if 2 * len(addresses) > len(texts):
-            such = f"such as {addresses[0][:_LONGEST]!r}"
-            raise PrepalError(
-                f"The texts of {name} in {named(self.names)} are addresses, {such}: give the texts themselves."
-            )
+        """The same, unless there is no text in most of the rows' fields, but the same hindrance in each."""
+        reasons: Counter[str] = Counter()
+        for row in rows[:_LOOKED_AT]:
+            try:
+                self._read(row)
+            except UnembeddableError as reason:
+                reasons[str(reason)] += 1
+        if 2 * reasons[_ADDRESS] > min(len(rows), _LOOKED_AT):
+            where = f"The texts of {name} in {named(self.names)}"
+            raise PrepalError(f"{where} are addresses, which nobody reads: give the texts themselves.")
         return self
 
     @cached_property
-    def _turns(self) -> bool:
+    def _talk(self) -> bool:
         """Whether any is a dialogue, which a table holds as JSON."""
-        return any(kind.tag == "Paragraphs" for kind in self.kinds)
+        return any(kind.tag in _DIALOGUES for kind in self.kinds)
 
     @cached_property
     def _numbered(self) -> list[TextField]:
         kinds = self.kinds or (TextField("Text", ""),) * len(self.names)
         return [replace(kind, template=f"$f{place}") for place, kind in enumerate(kinds)]
-
-    @cached_property
-    def _together(self) -> LabelConfig:
-        return _config(self._numbered)
 
 
 def data_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -141,21 +150,12 @@ def data_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def shown(config: LabelConfig) -> tuple[str, ...]:
     """The fields of a task that a label config shows as its text."""
-    templates = [field.template for field in config.fields]
-    return tuple(dict.fromkeys(name for template in templates for name in _VARIABLE.findall(template)))
+    return tuple(dict.fromkeys(name for field in config.fields for name in field.variables))
 
 
-def _config(kinds: Sequence[TextField]) -> LabelConfig:
-    """The label config that shows these: the live loop's own reader of texts."""
-    nothing = ((), (), False, tuple(kinds), ())
-    return LabelConfig("", "", *nothing)
-
-
-def _text(config: LabelConfig, data: Mapping[str, Any]) -> str | None:
-    try:
-        return readable(config.text({key: value for key, value in data.items() if value is not None}))
-    except UnembeddableError:
-        return None
+def _joined(fields: Sequence[TextField], data: Mapping[str, Any]) -> str:
+    """What the live loop reads of them."""
+    return readable("\n".join(parts_of(fields, data)))
 
 
 def _told(rows: Sequence[Mapping[str, Any]], names: Sequence[str], kinds: Sequence[TextField]) -> str:

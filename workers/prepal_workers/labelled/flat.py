@@ -93,7 +93,7 @@ def _what_ids_do_not_share(groups: Sequence[Sequence[Row]], data_fields: Collect
     """The columns with texts, if an id is not a task's: most have several rows of one annotator, with other texts."""
     several = [of for of in groups if len(of) > 1]
     rows = [row for of in several for row in of]
-    prose = [c for c in _columns(rows) if c not in _META and is_prose([str(row[c]) for row in rows if row.get(c)])]
+    prose = [column for column in _columns(rows) if column not in _META and _is_prose(rows, column)]
     texts = [c for c in prose if c in data_fields] or (
         guessed([{column: row[column] for column in prose} for row in rows], "") if prose else []
     )
@@ -113,16 +113,22 @@ def _tag_columns(rows: Sequence[Row]) -> list[str]:
         if "id" in names and "annotator" in names:
             found |= dict.fromkeys(n for n in names[names.index("id") + 1 : names.index("annotator")] if n not in _META)
     # Where these are comments alone, the tag with the choices has overwritten a field of the data.
-    return [] if all(is_prose([str(row[c]) for row in rows if row.get(c)]) for c in found) else list(found)
+    return [] if all(_is_prose(rows, column) for column in found) else list(found)
 
 
 def _data_between(rows: Sequence[Row], columns: Sequence[str], before_tags: Sequence[str]) -> list[str]:
     """The data's own fields between id and annotator: an id of the data has the task's, and may stand amid them."""
     if all(next(iter(row), None) == "id" for row in rows):
         return list(before_tags)
-    prose = [column for column in columns if is_prose([str(row[column]) for row in rows if row.get(column)])]
+    prose = [column for column in columns if _is_prose(rows, column)]
     texts = [column for column in before_tags if column in prose]
     return [c for c in texts if is_called_a_text(c)] if set(prose) - set(before_tags) else texts
+
+
+def _is_prose(rows: Sequence[Row], column: str) -> bool:
+    """Whether people wrote it; what holds others' words as JSON is none of that."""
+    strings = [value for row in rows if isinstance(value := row.get(column), str) and value]
+    return is_prose(strings) and not any(map(_is_choices, strings))
 
 
 def _choice_columns(

@@ -6,7 +6,7 @@ from typing import Any
 
 from prepal import records
 from prepal.errors import PrepalError
-from prepal.labels.label_config import TextField
+from prepal.labels.text_fields import TextField
 from prepal_workers.labelled.wording import named
 
 # Fields that are two texts to be read together, in this order.
@@ -48,13 +48,19 @@ _SAID = ("text", "content", "phrase", "utterance", "message", "value", "body")
 _LOOKED_AT = 2000
 # Longer ones are not parsed, in vain mostly.
 _LONGEST_JSON = 1_000_000
+# The parts of a name that lead into other fields.
+_STEP, _LONGEST_PLACE = re.compile(r"[^.\[\]]+"), 9
 
 
 def value_at(data: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401
-    """What a row has under a name, or under the parts of a name with dots; None where it has nothing."""
+    """What a row has under a name, or within others, as in `mail.body` and `turns[0].text`; None: it has nothing."""
     value: Any = data
-    for key in [name] if name in data else name.split("."):
-        value = value.get(key) if isinstance(value := _unpacked(value, "{"), Mapping) else None
+    for key in [name] if name in data else _STEP.findall(name):
+        value = _unpacked(value, "{")
+        if isinstance(value, list):
+            value = value[int(key)] if key.isdecimal() and len(key) < _LONGEST_PLACE and int(key) < len(value) else None
+        else:
+            value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 

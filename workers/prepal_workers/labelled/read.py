@@ -73,13 +73,13 @@ def read_untidied(
     if not is_export(rows):
         return _of_data_file(kind, rows, read_labels(rows, name, choice), partial(find, config=config))
     config = config or config_within(rows)
-    # What is shown of a task is the same for each of its questions, but not what may be chosen.
-    chosen_from = config if config and choice in (None, config.from_name) else None
+    # Another question may be about other texts of a task.
+    config = config if config and choice in (None, config.from_name) else None
     wanted = choice or (config.from_name if config else None)
     data_fields = [one.split(".")[0] for one in (*fields, *(shown(config) if config else ()))]
     export = read_export(kind, rows, name, wanted, data_fields)
     tag = _tag(export.choice_tags, wanted, name)
-    return _of_export(export, tag, partial(find, config=config), chosen_from, frozenset(audits))
+    return _of_export(export, tag, partial(find, config=config), config, frozenset(audits))
 
 
 def _of_export(
