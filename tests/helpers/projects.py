@@ -99,12 +99,12 @@ class Loop:
         return time.perf_counter() - began
 
     def wait_until_ranked(self, count: int, timeout_s: float = 300) -> None:
-        """Wait until so many tasks are ranked or labelled, and every one without a label has its prediction."""
+        """Wait until so many tasks are ranked or labelled, also by twins, and all without a label have a prediction."""
 
         def ranked() -> bool:
             record = self.known.round
-            ready = record is not None and record.ranked + record.labels >= count and self.is_up_to_date()
-            return ready and not without_prediction(self.known)
+            known = 0 if record is None else record.ranked + record.labels + record.twins
+            return known >= count and self.is_up_to_date() and not without_prediction(self.known)
 
         wait_until(ranked, timeout_s, 0.2)
 

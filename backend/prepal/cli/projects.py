@@ -141,7 +141,8 @@ def vectors(pruning: bool, yes: bool, settings: Settings, as_json: bool) -> None
 def export(number: int, out: Path, everything: bool, settings: Settings) -> None:
     """Write Label Studio's JSON export, in which `meta` marks the audit tasks, and has the label config once.
 
-    With --all, `meta` also has what the classifier that knows all labels believes of tasks without one.
+    With --all, `meta` also has what the classifier that knows all labels believes of tasks without one, and the label
+    that a task takes from one with the same text.
     """
     from prepal.labels.events import LABEL_CONFIG, marked
 
@@ -187,6 +188,8 @@ def _export_all(
 
     write_whole(out, json_array(tasks()))
     told = f"{counts.annotated} annotated tasks and {counts.others} others in {out}"
+    if counts.twins:
+        told += f", {counts.twins} of them with the label of a task with the same text"
     if not believer.can_predict:
         return f"{told}, without beliefs: no two labels differ yet, and the names of the choices have no vectors."
     if counts.without_beliefs:

@@ -48,7 +48,7 @@ def show_status(report: dict[str, Any]) -> None:
         "tasks": report["tasks"],
         "embedded": f"{report['embedded']} (waiting: {report['waiting']})",
         "not embeddable": ", ".join(f"{count} × {reason}" for reason, count in report["not_embeddable"].items()),
-        "labelled": report["labelled"],
+        "labelled": _labelled(report["labelled"], report["twins"]["labelled"]),
         "passed": _passed(report["passed"]),
         "rounds": f"{report['rounds']} ({'up to date' if report['up_to_date'] else 'another one follows'})",
         "accuracy": accuracy
@@ -66,6 +66,10 @@ def show_status(report: dict[str, Any]) -> None:
         if value not in (None, ""):
             table.add_row(name, str(value))
     Console().print(table)
+
+
+def _labelled(count: int, twins: int) -> str:
+    return f"{count} (and {twins} with the same text as one of these)" if twins else str(count)
 
 
 def _passed(passed: dict[str, int]) -> str:

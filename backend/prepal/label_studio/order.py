@@ -55,7 +55,7 @@ def publish_tail(project: Project, label_studio: LabelStudio) -> int:
         return 0
     ranking = _understood(project, publisher.config)
     places = [] if ranking is None else entries(ranking, len(ranking.task_ids))
-    made = publisher.create_tail(places, _never_ranked(project))
+    made = publisher.create_tail(places, _never_ranked(project, ranking))
     serve(project, label_studio)
     return made
 
@@ -64,7 +64,7 @@ def without_prediction(project: Project) -> int:
     """How many tasks have a place in the newest ranking, or will never have one, and no prediction in Label Studio."""
     ranking = project.ranking()
     tasks = np.empty(0, np.int64) if ranking is None else ranking.task_ids
-    never = _never_ranked(project)
+    never = _never_ranked(project, ranking)
     wanted = np.concatenate([tasks, np.fromiter(never, np.int64, len(never))])
     return int((~np.isin(wanted, project.predictions.all()[0])).sum())
 
@@ -126,14 +126,15 @@ def serve(project: Project, label_studio: LabelStudio) -> None:
     project.is_serving = True
 
 
-def _never_ranked(project: Project) -> list[int]:
-    """Tasks that have no text, or whose text the encoder refused: they can be served, but nothing is known of them."""
-    without_text, encoder = list(project.unembeddable()), project.encoder
+def _never_ranked(project: Project, ranking: Ranking | None) -> list[int]:
+    """Tasks that can be served, last of all: those without a text or with one that the encoder refused, and twins."""
+    encoder = project.encoder
+    never = [*project.unembeddable(), *([] if ranking is None else ranking.twins.tolist())]
     refused = {} if encoder is None else WaitingTexts(project.connection, encoder).all_failures()
     if not refused:
-        return without_text
+        return never
     tasks, texts = project.task_texts()
-    return [*without_text, *tasks[np.isin(texts, np.array(list(refused), "S32"))].tolist()]
+    return [*never, *tasks[np.isin(texts, np.array(list(refused), "S32"))].tolist()]
 
 
 def _understood(project: Project, config: LabelConfig) -> Ranking | None:

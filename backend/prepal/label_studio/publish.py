@@ -137,7 +137,7 @@ class Publisher:
     def create_tail(self, entries: Sequence[Entry], last: Iterable[int]) -> int:
         """Make, in one call, the predictions of tasks that have none yet; returns how many.
 
-        Tasks without a vector, the `last` ones, go last of all: they can still be served, but nothing is known of them.
+        The `last` ones go last of all: they have no vector, or need no label of their own; both can still be served.
         """
         existing = self.reread()
         step = (TAIL_HIGH - TAIL_LOW) / (len(entries) + 1)

@@ -10,8 +10,9 @@ from prepal.labels.paths import CHOICE_KINDS, as_name, names_of
 # Up to here Redis' scripts and browsers count exactly; no id of Label Studio's is larger.
 _LARGEST_ID = 2**53 - 1
 # Keys in the `meta` of a task that `prepal export` wrote: that it was drawn at random; with `--all`, how likely it has
-# each choice; and, in the first task, the project's label config.
+# each choice, or which ones it takes from a task with the same text; in the first task, the project's label config.
 AUDIT_MARK, BELIEFS, LABEL_CONFIG = "prepal_audit", "prepal_beliefs", "prepal_label_config"
+TWIN_LABEL = "prepal_twin_label"
 
 
 @dataclass(frozen=True)

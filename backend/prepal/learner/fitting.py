@@ -33,27 +33,58 @@ class Choosing:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The tasks that have a label, in the order in which they got it.
+    """The tasks that have a label of their own, in the order in which they got it, and twins that take it from them.
+
+    A task without a label of its own takes that of the tasks with the same text, as long as these have one label. Where
+    they contradict each other none of them hands on what it has. A text is learnt from labels of its tasks' own alone.
 
     Attributes:
-        places: `(m,)` int64, places in the memory's `task_ids`.
+        places: `(m,)` int64, places in the memory's `task_ids` of those with a label of their own.
         rows: `(m, k)` bool, the label of each.
-        mask: `(n,)` bool, which of all tasks they are.
+        given: `(n,)` int64, which of these labels each of all tasks has, its own or a twin's; -1: it has none.
+        contradicted: `(m,)` bool, whose label is not that of all tasks with the same text.
     """
 
     places: NDArray[np.int64]
     rows: NDArray[np.bool_]
-    mask: NDArray[np.bool_]
+    given: NDArray[np.int64]
+    contradicted: NDArray[np.bool_]
 
     @classmethod
     def of(cls, memory: Memory, labels: dict[int, NDArray[np.bool_]], choices: int) -> "Labelled":
         """Return those of the tasks in memory that have a label, of labels `(choices,)` bool by task."""
-        places = memory.places(labels)
-        there = places >= 0
-        rows = np.array(list(labels.values()), bool).reshape(len(labels), choices)
-        mask = np.zeros(len(memory.task_ids), bool)
-        mask[places[there]] = True
-        return cls(places[there], rows[there], mask)
+        at = memory.places(labels)
+        places, numbers = at[at >= 0], np.arange((at >= 0).sum())
+        rows = np.array(list(labels.values()), bool).reshape(len(labels), choices)[at >= 0]
+        given: NDArray[np.int64] = np.full(len(memory.task_ids), -1)
+        contradicted: NDArray[np.bool_] = np.zeros(len(rows), bool)
+        if memory.has_twins:
+            of_text = np.full(len(memory.vectors), -1)
+            texts = memory.rows[places]
+            of_text[texts] = numbers
+            differ = np.unique(texts[(rows != rows[of_text[texts]]).any(axis=1)])
+            contradicted = np.isin(texts, differ)
+            of_text[differ] = -1
+            given = of_text[memory.rows]
+        given[places] = numbers
+        return cls(places, rows, given, contradicted)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Which of all tasks `(n,)` have a label, their own or a twin's."""
+        return self.given >= 0
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """Which of all tasks `(n,)` have a label of their own."""
+        found = np.zeros(len(self.given), bool)
+        found[self.places] = True
+        return found
+
+    @property
+    def takes(self) -> NDArray[np.bool_]:
+        """Which of all tasks `(n,)` have a twin's label alone."""
+        return self.mask & ~self.own
 
     def targets(self, config: LabelConfig) -> Labels:
         """Return the labels as classifiers want them: `(m,)` int64, or `(m, k)` bool where a text may have several."""

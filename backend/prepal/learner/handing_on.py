@@ -9,7 +9,7 @@ import numpy as np
 from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
 from prepal.labels import label_config
-from prepal.labels.events import BELIEFS, LABEL_CONFIG, marked
+from prepal.labels.events import BELIEFS, LABEL_CONFIG, TWIN_LABEL, marked
 from prepal.learner.fitting import Choosing, learn
 from prepal.learner.memory.memory import Memory
 from prepal.project import Project
@@ -35,9 +35,9 @@ class Believer:
         self.label_config = project.info.label_config
         if not self.label_config:
             raise PrepalError(f"Project {project.id} is not connected: run `prepal connect {project.id}`.")
-        self._choices = label_config.parse(self.label_config).choices
+        self._config = label_config.parse(self.label_config)
         self._memory = Memory()
-        self._round = learn(project, self._memory, table, label_config.parse(self.label_config), choosing)
+        self._round = learn(project, self._memory, table, self._config, choosing)
 
     @property
     def can_predict(self) -> bool:
@@ -56,8 +56,18 @@ class Believer:
             return {}
         rounded = np.round(probabilities.astype(float), _DIGITS).tolist()
         return {
-            task: dict(zip(self._choices, row, strict=True))
+            task: dict(zip(self._config.choices, row, strict=True))
             for task, row in zip(np.asarray(tasks)[known].tolist(), rounded, strict=True)
+        }
+
+    def twin_labels(self, tasks: Sequence[int]) -> dict[int, list[str]]:
+        """Return the choices, by task, of those that take them from a task with the same text."""
+        labelled = self._round.labelled
+        takes, places = labelled.takes, self._memory.places(tasks)
+        return {
+            task: self._config.names(labelled.rows[labelled.given[place]])
+            for task, place in zip(tasks, places.tolist(), strict=True)
+            if place >= 0 and takes[place]
         }
 
 
@@ -68,12 +78,14 @@ class Counts:
     Attributes:
         annotated: those that Label Studio's export has.
         others: the others.
-        without_beliefs: those of the others of which nothing is believed.
+        without_beliefs: those of the others of which nothing is believed, and that take no label either.
+        twins: tasks that take the label of one with the same text.
     """
 
     annotated: int = 0
     others: int = 0
     without_beliefs: int = 0
+    twins: int = 0
 
 
 def all_tasks(
@@ -86,7 +98,8 @@ def all_tasks(
 ) -> Iterator[dict[str, Any]]:
     """Yield a project's tasks by their ids, as Label Studio's JSON export has them, and count them.
 
-    `meta` marks audit tasks, and has the beliefs of tasks without a label; that of the first task has the label config.
+    `meta` marks audit tasks, and has the beliefs of tasks without a label, or the label that a task takes from a twin;
+    that of the first task has the label config.
 
     Args:
         project: its number.
@@ -99,16 +112,20 @@ def all_tasks(
     annotated = {int(task["id"]): dict(task) for task in exported}
     more: dict[str, Any] = {LABEL_CONFIG: believer.label_config}
     for page in _pages(label_studio, project, annotated):
-        beliefs = believer.beliefs([int(task["id"]) for task in page])
+        numbers = [int(task["id"]) for task in page]
+        beliefs, twins = believer.beliefs(numbers), believer.twin_labels(numbers)
         for task in page:
             number = int(task["id"])
             if number in beliefs:
                 more[BELIEFS] = beliefs[number]
+            if number in twins:
+                more[TWIN_LABEL] = twins[number]
+                counts.twins += 1
             if "annotations" in task:
                 counts.annotated += 1
             else:
                 counts.others += 1
-                counts.without_beliefs += number not in beliefs
+                counts.without_beliefs += number not in beliefs and number not in twins
             yield marked({"annotations": [], **task}, audits, more)
             more = {}
 

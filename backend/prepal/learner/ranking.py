@@ -49,7 +49,7 @@ class Ranked:
     Attributes:
         ranking: of the whole pool.
         is_audit: `(h,)` bool, which places of its head are audit tasks.
-        drawn: labelled tasks that were drawn as audit tasks besides.
+        drawn: labelled tasks that were drawn as audit tasks besides, or have the text of one.
     """
 
     ranking: Ranking
@@ -83,19 +83,28 @@ def rank(this: Round, beliefs: Beliefs) -> Ranked:
     hidden = by_lot(memory.priority, this.choosing.audit_fraction)
     hidden[head.places[head.is_audit]] = True
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        order = np.concatenate([first, *_rest(this, beliefs, first, threads)])
+        order = np.concatenate([first, *_rest(this, beliefs, is_open, first, threads)])
         chosen = threads.submit(beliefs.chosen.T.take, order, axis=1)
         places, confidence = pool.take(order), beliefs.confidence.take(order)
         tasks, hides = memory.task_ids.take(places), hidden.take(places)
-        ranking = Ranking(tasks, chosen.result().T, confidence, hides, this.config.meaning)
+        twins = memory.task_ids[this.labelled.takes]
+        ranking = Ranking(tasks, chosen.result().T, confidence, hides, this.config.meaning, twins)
     return Ranked(ranking, head.is_audit, drawn)
 
 
 def _open(this: Round, beliefs: Beliefs) -> NDArray[np.bool_]:
-    """Which tasks `(n,)` may come first: ones that whoever asks next can be given; if there are none, any."""
-    for_all = beliefs.mask & ~this.memory.among(this.served.passed)
+    """Which tasks `(n,)` may come first: ones that whoever asks next can be given; if there are none, any.
+
+    Of tasks with the same text one may: its label is to be that of all.
+    """
+    for_all = beliefs.mask & ~_passed(this)
     at_once = for_all & ~this.memory.among(_resting(this))
-    return next((mask for mask in (at_once, for_all) if mask.any()), beliefs.mask)
+    return this.memory.one_each(next((mask for mask in (at_once, for_all) if mask.any()), beliefs.mask))
+
+
+def _passed(this: Round) -> NDArray[np.bool_]:
+    """Which tasks `(n,)` have a text that somebody at work passed, be it with another task."""
+    return this.memory.with_twins(this.memory.among(this.served.passed | this.served.closed))
 
 
 def _pick(this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -114,31 +123,43 @@ def _pick(this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_]) -> NDArray[
 
 def _with_audits(this: Round, is_open: NDArray[np.bool_], picked: NDArray[np.int64]) -> tuple[Head, list[int]]:
     """The head, and labelled tasks that were drawn on the way; places are those in `task_ids`."""
-    memory, labelled = this.memory, this.labelled
-    is_audit = memory.among(this.project.audits())
-    lot = _lot(this, is_audit, is_open, 2 * len(picked))
-    has_label, count = labelled.mask[lot], len(labelled.places)
+    memory, own, count = this.memory, this.labelled.own, len(this.labelled.places)
+    were_drawn = memory.among(this.project.audits())
+    is_audit = memory.with_twins(were_drawn)
+    lot = _lot(this, is_audit, is_open, own, 2 * len(picked))
+    has_label = own[lot]
     head = interleave_audit(
         picked,
         np.where(has_label, -1, lot),
         labels=count - this.project.labels_before(count),
-        audits=int(is_audit[labelled.places].sum()),
+        audits=int((is_audit & own).sum()),
         fraction=this.choosing.audit_fraction,
         head=len(picked),
     )
-    return head, memory.task_ids[lot[has_label][: head.found]].tolist()
+    twins = np.flatnonzero(is_audit & own & ~were_drawn)
+    return head, memory.task_ids[np.concatenate([twins, lot[has_label][: head.found]])].tolist()
 
 
-def _lot(this: Round, is_audit: NDArray[np.bool_], is_open: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+def _lot(
+    this: Round, is_audit: NDArray[np.bool_], is_open: NDArray[np.bool_], own: NDArray[np.bool_], count: int
+) -> NDArray[np.int64]:
     """Places in `task_ids` of the texts that are drawn next, as audit tasks, until `count` of them can be served.
 
-    Tasks that were drawn before come first: someone may be reading one of them right now. What cannot be served is
-    passed over, and so replaced by the next draw.
+    Draws are uniform over texts: one that a hundred tasks have is as likely as one that a single task has, and is
+    judged by one label. Texts that were drawn before come first: someone may be reading one of them right now. What
+    cannot be served is passed over, and so replaced by the next draw.
+
+    Args:
+        this: the round.
+        is_audit: `(n,)`, which tasks have a text that was drawn before.
+        is_open: `(n,)`, which may come first, one of each text.
+        own: `(n,)`, which have a label of their own.
+        count: how many texts are wanted.
     """
     memory = this.memory
-    waiting = np.flatnonzero(is_audit & is_open)
+    waiting = np.flatnonzero(is_audit & is_open & ~memory.with_twins(own))
     waiting = waiting[np.argsort(memory.priority[waiting])]
-    possible = ~is_audit & (is_open | this.labelled.mask)
+    possible = memory.one_each(~is_audit & (is_open | own))
     looked_at = _FIRST_LOTS
     while True:
         taken = memory.lot[:looked_at]
@@ -149,19 +170,23 @@ def _lot(this: Round, is_audit: NDArray[np.bool_], is_open: NDArray[np.bool_], c
 
 
 def _rest(
-    this: Round, beliefs: Beliefs, first: NDArray[np.int64], threads: ThreadPoolExecutor
+    this: Round,
+    beliefs: Beliefs,
+    is_open: NDArray[np.bool_],
+    first: NDArray[np.int64],
+    threads: ThreadPoolExecutor,
 ) -> Iterable[NDArray[np.int64]]:
-    """All other places in the pool, by confidence; behind them those of tasks of which somebody could not say."""
+    """All other places in the pool, by confidence; behind them tasks that somebody passed, or whose twin is to come."""
     rest = np.ones(len(beliefs.pool), bool)
     rest[first] = False
-    passed = this.memory.among(this.served.passed).take(beliefs.pool)
+    last = (_passed(this) | (this.memory.with_twins(is_open) & ~is_open)).take(beliefs.pool)
     if beliefs.probabilities is None:
         doubt = this.memory.priority[beliefs.pool]
-        parts = np.flatnonzero(rest & ~passed), np.flatnonzero(rest & passed)
+        parts = np.flatnonzero(rest & ~last), np.flatnonzero(rest & last)
         return [part[np.argsort(doubt[part], kind="stable")] for part in parts]
     # Two halves, for two cores.
     sure = beliefs.confidence > np.median(beliefs.confidence[:: 1 + len(rest) // _MEDIAN_OF])
-    masks = rest & ~passed & ~sure, rest & ~passed & sure, rest & passed
+    masks = rest & ~last & ~sure, rest & ~last & sure, rest & last
     return threads.map(lambda mask: by_confidence(beliefs.confidence, np.flatnonzero(mask)), masks)
 
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _PARTS = ("load", "fit", "rank", "publish", "note")
 # Successive classifiers are compared on so many texts of a larger pool: the kappa is exact to a thousandth then.
 _COMPARED_ON = 20_000
+# So many texts with different labels are told.
+_CONTRADICTED = 20
 
 
 def run(
@@ -69,7 +71,7 @@ def run(
     with ThreadPoolExecutor(1) as beside:
         # Redis is busy with the ranking of many tasks for about as long as Label Studio is with the head.
         stored = beside.submit(project.put_ranking, ranked.ranking)
-        written = _publish(this, beliefs, head, Publisher(project, label_studio, config), check)
+        written = _publish(this, beliefs, ranked, head, Publisher(project, label_studio, config), check)
         differing = _changed(memory, beliefs)
         stored.result()
     moments.append(time.perf_counter())
@@ -105,8 +107,15 @@ def _note_shown(this: Round) -> None:
     )
 
 
-def _publish(this: Round, beliefs: Beliefs, head: list[Entry], publisher: Publisher, check: Callable[[], None]) -> int:
-    """Put the head into Label Studio, and what was passed to the end; returns how many places were written."""
+def _publish(
+    this: Round,
+    beliefs: Beliefs,
+    ranked: Ranked,
+    head: list[Entry],
+    publisher: Publisher,
+    check: Callable[[], None],
+) -> int:
+    """Put the head into Label Studio, and what was passed or has a twin's label to the end; returns places written."""
     # Before there is a tail, a head alone would leave annotators without tasks as soon as it is locked.
     if not len(this.project.predictions):
         return 0
@@ -120,7 +129,9 @@ def _publish(this: Round, beliefs: Beliefs, head: list[Entry], publisher: Publis
         return False
 
     written = publisher.publish(head, this.memory.published, waits, stop)
-    publisher.put_last(this.served.passed | this.served.closed, this.memory.published)
+    front = np.array([entry.task for entry in this.memory.published.front], np.int64)
+    twins = front[np.isin(front, ranked.ranking.twins)].tolist()
+    publisher.put_last(this.served.passed.union(this.served.closed, twins), this.memory.published)
     return written
 
 
@@ -139,6 +150,8 @@ def _record(
         facts=facts,
         labels=count,
         ranked=len(ranking.task_ids),
+        twins=len(ranking.twins),
+        contradicted=_contradicted(this)[:_CONTRADICTED],
         finished_at=time.time(),
         seconds={part: end - began for part, (began, end) in zip(_PARTS, pairwise(moments), strict=True)},
         head=ranking.task_ids[:head].tolist(),
@@ -153,6 +166,16 @@ def _record(
         suspected=previous.suspected if previous else [],
         notes=this.notes,
     )
+
+
+def _contradicted(this: Round) -> list[list[int]]:
+    """The texts whose tasks have different labels: of each text a task with each label."""
+    memory, labelled = this.memory, this.labelled
+    by_text: dict[int, dict[bytes, int]] = {}
+    for number in np.flatnonzero(labelled.contradicted):
+        place, label = labelled.places[number], labelled.rows[number].tobytes()
+        by_text.setdefault(int(memory.rows[place]), {}).setdefault(label, int(memory.task_ids[place]))
+    return [sorted(tasks.values()) for tasks in by_text.values()]
 
 
 def _changed(memory: Memory, beliefs: Beliefs) -> float | None:

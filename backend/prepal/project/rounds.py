@@ -51,6 +51,7 @@ class Rounds(Predictions):
                 "confidence": ranking.confidence.astype(np.float32).tobytes(),
                 "hidden": np.packbits(hidden).tobytes(),
                 "meaning": ranking.meaning,
+                "twins": ranking.twins.tobytes(),
             },
         )
 
@@ -67,7 +68,8 @@ class Rounds(Predictions):
         bits = np.frombuffer(raw.get(b"hidden", b""), np.uint8)
         hidden = np.unpackbits(bits, count=n).astype(bool) if len(bits) == -(-n // 8) else None
         confidence, meaning = np.frombuffer(raw[b"confidence"], np.float32), raw.get(b"meaning", b"").decode()
-        return Ranking(task_ids, chosen, confidence, hidden, meaning)
+        twins = np.frombuffer(raw.get(b"twins", b""), np.int64)
+        return Ranking(task_ids, chosen, confidence, hidden, meaning, twins)
 
     def add_accuracy(self, labels: int, accuracy: Mapping[str, float]) -> None:
         """Remember how accurate the classifier of so many labels is; of hardly fewer labels nothing is kept."""

@@ -96,6 +96,10 @@ class RoundRecord:
     """How well successive classifiers agreed: `Stability` of `learning.stopping`, as JSON."""
     suspected: list[int] = field(default_factory=list)
     """Tasks whose label is probably wrong, most suspicious first."""
+    twins: int = 0
+    """How many tasks without a label of their own take that of a task with the same text."""
+    contradicted: list[list[int]] = field(default_factory=list)
+    """Tasks with the same text and different labels, one with each label, a list for each text; of many texts some."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -135,6 +139,8 @@ class Ranking:
     """(n,): the tasks whose prediction annotators do not see, because their labels are to judge it; None: of none."""
     meaning: str = ""
     """What the choices' numbers mean; see `LabelConfig.meaning`."""
+    twins: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(t,): tasks that are in no pool, because they take the label of a task with the same text."""
 
     @property
     def predicts(self) -> bool:

@@ -89,6 +89,7 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
     seconds = gauge("round_seconds", "Seconds that each phase of the newest round took.", "phase")
     finished = gauge("round_finished_timestamp_seconds", "When the newest round finished.")
     labels = gauge("labels", "Labels that the newest round learnt from.")
+    twins = gauge("twin_labels", "Tasks that take the label of a task with the same text.")
     annotations = gauge("annotations", "Annotations that are known, skipped ones included.")
     pool = gauge("pool_size", "Tasks without a label that the newest round ranked.")
     tasks = gauge("tasks", "Tasks that Label Studio has.")
@@ -114,8 +115,9 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
             trouble.add_metric([*of, failing.job], failing.count)
         annotations.add_metric(of, int(project.connection.hlen(project.key("annotations"))))
         labels.add_metric(of, record.labels if record else 0)
+        twins.add_metric(of, record.twins if record else 0)
         pool.add_metric(of, record.ranked if record else 0)
-        embedded.add_metric(of, record.labels + record.ranked if record else 0)
+        embedded.add_metric(of, record.labels + record.twins + record.ranked if record else 0)
         if record is not None:
             finished.add_metric(of, record.finished_at)
             for phase, took in record.seconds.items():
@@ -137,4 +139,4 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
         except PrepalError:
             problem.add_metric([str(project.id)], True)
     yield from (rounds, seconds, finished, labels, annotations, pool, tasks, known, embedded, behind, problem)
-    yield from (trouble, accuracy, low, high, judged, learnt, adapted)
+    yield from (trouble, accuracy, low, high, judged, learnt, adapted, twins)

@@ -50,6 +50,7 @@ def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> 
                 for task in state["suspected"]
                 if config is not None and task in labels
             ],
+            "contradicted": [[entry(task) for task in tasks] for tasks in state["twins"]["contradicted"]],
             "disputed": [entry(task, votes=votes) for task, votes in _disputed(view)],
         }
 

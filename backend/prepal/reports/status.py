@@ -71,6 +71,10 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
         "waiting": len(np.unique(texts[waits])),
         "not_embeddable": dict(reasons),
         "labelled": len(view.labels),
+        "twins": {
+            "labelled": record.twins if record else 0,
+            "contradicted": record.contradicted if record else [],
+        },
         "passed": _passed(view),
         "up_to_date": record is not None and record.facts == view.facts == project.facts,
         "rounds": record.number if record else 0,
@@ -147,10 +151,15 @@ def _acceptance(view: View) -> dict[str, Any] | None:
 
 def _notes(view: View, accepts: dict[str, Any] | None) -> Iterator[str]:
     """What people should know of a project that is no fault, a sentence each."""
-    config = view.config
+    config, record = view.config, view.record
     yield from view.info.drift
-    yield from view.record.notes if view.record else []
+    yield from record.notes if record else []
     yield from config.notes if config else []
+    if record is not None and record.contradicted:
+        yield (
+            f"Tasks {', '.join(map(str, record.contradicted[0]))} have the same text and different labels, so no other "
+            "task with this text takes either: make them agree."
+        )
     if accepts is not None and accepts["accepts"]:
         shown, hidden = accepts["shown"], accepts["hidden"]
         yield (

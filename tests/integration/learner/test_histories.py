@@ -70,6 +70,9 @@ def check_order(history: History, labelled: set[int], with_text: Any) -> None:
     assert label_studio.settings["model_version"] == "PRepAL"
     pool = set(ranking.task_ids.tolist())
     assert pool <= with_text - labelled
+    texts = project.texts_of(sorted(with_text))
+    assert len({texts[task] for task in record.head}) == len(record.head)
+    assert not pool & set(ranking.twins.tolist())
     order = [task for task in label_studio.order() if task in pool]
     assert set(order) == pool
     assert order[: len(record.head)] == record.head

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import time
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -113,6 +114,18 @@ def test_labels_to_look_at_again_are_links_into_label_studio(client: FlaskClient
     address = "http://labels.example.com:8080/projects/4/data?task="
     assert told["suspected"] == [{"task": 1, "url": f"{address}1", "choices": [EVIL]}]
     assert told["disputed"] == [{"task": 3, "url": f"{address}3", "votes": [[EVIL], ["B"]]}]
+
+
+def test_tasks_with_the_same_text_are_told(client: FlaskClient, project: Project) -> None:
+    record = project.round
+    assert record is not None
+    project.finish_round(replace(record, twins=4, contradicted=[[2, 3]]))
+    told = client.get(f"/projects/{project.id}.json").json
+    assert told["twins"] == {"labelled": 4, "contradicted": [[2, 3]]}
+    address = "http://labels.example.com:8080/projects/4/data?task="
+    assert told["contradicted"] == [[{"task": task, "url": f"{address}{task}"} for task in (2, 3)]]
+    assert any("Tasks 2, 3 have the same text and different labels" in note for note in told["notes"])
+    assert 'prepal_twin_labels{project="4"} 4.0' in client.get("/metrics").text
 
 
 def test_links_go_where_browsers_open_label_studio(redis: redis.Redis, project: Project) -> None:

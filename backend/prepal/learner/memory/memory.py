@@ -43,10 +43,12 @@ class Memory:
     """Of the project's tasks and of its vectors."""
     content: str = ""
     """A hash of tasks and texts, once somebody has asked for one."""
+    has_twins: bool = False
+    """Whether any two tasks have the same text."""
     lot: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    """(n,): places in `task_ids` in a uniformly random order that is the project's own."""
+    """(n,): places in `task_ids` in a uniformly random order of their texts that is the project's own."""
     priority: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    """(n,): the random numbers by which they are ordered."""
+    """(n,): the random numbers by which they are ordered; tasks with the same text have the same."""
     learner: ActiveLearner | None = None
     facts: int = -1
     """How many facts there were when the learner learnt last."""
@@ -89,6 +91,26 @@ class Memory:
         found[places[places >= 0]] = True
         return found
 
+    def with_twins(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which tasks (n,) have the text of one of those in a mask (n,): these, and their twins."""
+        if not self.has_twins:
+            return mask
+        found = np.zeros(len(self.vectors), bool)
+        found[self.rows[mask]] = True
+        return found[self.rows]
+
+    def one_each(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of the tasks in a mask (n,) the first one of each text."""
+        return mask & (self._first(mask) == np.arange(len(mask))) if self.has_twins else mask
+
+    def _first(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The first place in a mask (n,) of each task's text (n,); what has no text of one there has any."""
+        places = np.flatnonzero(mask)[::-1]
+        first = np.zeros(len(self.vectors), np.int64)
+        # Of several values for one row the last one stays.
+        first[self.rows[places]] = places
+        return first[self.rows]
+
     def refresh(self, project: Project, table: VectorTable) -> None:
         """Follow the project's tasks and the vector cache, reading only what is new."""
         left = None
@@ -121,8 +143,10 @@ class Memory:
         self.learner = learner
         self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]
         self.content = ""
-        self.priority = audit_priority(self.task_ids, project.id)
-        self.lot = np.argsort(self.priority)
+        first = self._first(np.ones(len(self.rows), bool))
+        self.has_twins = not np.array_equal(first, np.arange(len(first)))
+        self.priority = audit_priority(self.task_ids[first], project.id)
+        self.lot = np.argsort(self.priority, kind="stable")
         self.versions = (tasks_now, vectors_now)
 
 

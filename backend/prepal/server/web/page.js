@@ -97,7 +97,8 @@ function showAdvice(told) {
 function showFigures(told) {
   const { accuracy, round } = told;
   put("labelled", count(told.labelled));
-  put("labelled-of", `of ${plural(told.tasks, "task")}`);
+  const twins = told.twins.labelled;
+  put("labelled-of", `of ${plural(told.tasks, "task")}${twins ? `, and ${count(twins)} with the same text` : ""}`);
   put("accuracy", accuracy ? percent(accuracy.estimate) : "–");
   put("accuracy-band", accuracy
     ? `${percent(accuracy.low)} to ${percent(accuracy.high)}, on ${accuracy.audit_tasks} random tasks`
@@ -127,6 +128,7 @@ function showTables(told) {
   rows("suspected", told.suspected.map((entry) => row(link(entry), make("td", entry.choices.join(", ") || "none of the choices"))));
   rows("disputed", told.disputed.map((entry) => row(link(entry),
     make("td", entry.votes.map((vote) => vote.join(" + ") || "none of the choices").join(" or ")))));
+  rows("contradicted", told.contradicted.map(([first, ...others]) => row(link(first), ...others.map((entry) => make("td", link(entry))))));
 }
 
 function showWork(told) {
