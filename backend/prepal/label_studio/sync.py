@@ -106,7 +106,10 @@ class Reader:
         if page is None:
             return False
         self._take(page, began)
-        # Who has annotations is read as a whole; the others are known by now.
+        # Tasks may be imported with annotations, of which no event tells; the others are known by now.
+        annotated = [int(task["id"]) for task in page if _annotation_count(task)]
+        if after == known_until:
+            self._read_whole(annotated, {}, began)
         if seen := {int(task["id"]): _changed_at(task) for task in page if not _annotation_count(task)}:
             project.seen.put(seen)
         if after == read_until:
@@ -149,7 +152,21 @@ class Reader:
         # A new task without annotations is left to those who read new tasks.
         concerns = (listing.annotations > 0) | (listing.tasks <= read_until) | np.isin(listing.tasks, list(annotated))
         differs = listing.changed_since(project.seen.all()) | listing.counts_differ(counts)
-        wanted = listing.tasks[differs & concerns].tolist()
+        news, less = self._read_whole(listing.tasks[differs & concerns].tolist(), annotated, began)
+        orphans = annotated.keys() - set(listing.tasks.tolist()) if listing.is_whole else set()
+        less += project.take_annotations({}, {pk: a for task in orphans for pk, a in annotated[task].items()}, began)[1]
+        project.forget_removed_annotations(began)
+        if news or less:
+            log.info("project %d: %d annotations were missed or changed, %d are gone", project.id, news, less)
+
+    def _read_whole(
+        self, wanted: Sequence[int], annotated: Mapping[int, Mapping[int, Annotation]], began: int
+    ) -> tuple[int, int]:
+        """Read tasks with their annotations, of which these are known by now, by task and by their own ids.
+
+        Returns how many annotations were missed or differed, and how many are gone.
+        """
+        project, read_until = self.project, self.project.read_until
         news = less = 0
         for page in self.label_studio.whole_tasks(project.id, wanted):
             before = {pk: a for task in page for pk, a in annotated.get(int(task["id"]), {}).items()}
@@ -157,11 +174,7 @@ class Reader:
             news, less = news + more, less + fewer
             self._take_edited(page, read_until, began)
             project.seen.put({int(task["id"]): _changed_at(task) for task in page})
-        orphans = annotated.keys() - set(listing.tasks.tolist()) if listing.is_whole else set()
-        less += project.take_annotations({}, {pk: a for task in orphans for pk, a in annotated[task].items()}, began)[1]
-        project.forget_removed_annotations(began)
-        if news or less:
-            log.info("project %d: %d annotations were missed or changed, %d are gone", project.id, news, less)
+        return news, less
 
     def _reconcile_some(self) -> None:
         """Look at the texts of one page of tasks, and of the next one the next time.

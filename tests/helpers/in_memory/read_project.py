@@ -38,15 +38,22 @@ class ReadProject:
 
     def compare(self) -> None:
         """Read what is new, and compare everything, as the learner's jobs do."""
+        reader = self._reader()
+        if reader is not None:
+            reader.reconcile()
+            self.read_new_tasks()
+            reader.reconcile()
+
+    def read_new_tasks(self) -> None:
+        """Read what is new, as the learner's job does when it hears of tasks."""
+        reader = self._reader()
+        while reader is not None and reader.read_new_tasks():
+            pass
+
+    def _reader(self) -> Reader | None:
         label_studio: Any = self.label_studio
         config = describe(self.project, label_studio)
-        if config is None:
-            return
-        reader = Reader(self.project, config, label_studio, [(self.table, self.waiting)])
-        reader.reconcile()
-        while reader.read_new_tasks():
-            pass
-        reader.reconcile()
+        return Reader(self.project, config, label_studio, [(self.table, self.waiting)]) if config else None
 
     def hear(self, raw: dict[str, Any]) -> None:
         """What the backend does with an event of an annotation."""

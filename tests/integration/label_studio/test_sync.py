@@ -246,10 +246,9 @@ def test_of_what_was_deleted_nothing_is_kept_once_no_reading_can_be_older(
     assert redis.zcard(world.project.key("touched-annotations")) == 0
 
 
-def test_a_comparison_that_nothing_happened_before_asks_for_no_task_as_a_whole(world: ReadProject) -> None:
-    world.label_studio.annotate(1, "A")
-    world.compare()
-    facts, asked = world.project.facts, []
+def asked_as_a_whole(world: ReadProject) -> list[int]:
+    """The tasks that are read as a whole from now on."""
+    asked: list[int] = []
     whole_tasks = world.label_studio.whole_tasks
 
     def whole(project: int, tasks: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
@@ -257,6 +256,13 @@ def test_a_comparison_that_nothing_happened_before_asks_for_no_task_as_a_whole(w
         return whole_tasks(project, tasks)
 
     world.label_studio.whole_tasks = whole  # type: ignore[method-assign]
+    return asked
+
+
+def test_a_comparison_that_nothing_happened_before_asks_for_no_task_as_a_whole(world: ReadProject) -> None:
+    world.label_studio.annotate(1, "A")
+    world.compare()
+    facts, asked = world.project.facts, asked_as_a_whole(world)
     world.compare()
     assert world.project.facts == facts
     assert asked == []
@@ -271,3 +277,29 @@ def test_an_annotation_that_redis_has_lost_or_cannot_read_is_read_again(world: R
     assert world.project.annotations() == {}
     world.compare()
     world.check()
+
+
+@pytest.mark.parametrize("imported", [1, 3, 1500])
+def test_annotations_of_imported_tasks_come_with_them(world: ReadProject, imported: int) -> None:
+    tasks = world.label_studio.import_tasks([{"text": f"imported {n}", "title": ""} for n in range(imported)])
+    for task in tasks:
+        world.label_studio.annotate(task, "A", skip=task % 5 == 0)
+    asked = asked_as_a_whole(world)
+    world.read_new_tasks()
+    world.check()
+    assert asked == tasks
+    world.compare()
+    assert asked == tasks
+
+
+def test_what_was_deleted_while_imported_tasks_were_read_stays_so(world: ReadProject) -> None:
+    (task,) = world.label_studio.import_tasks([{"text": "imported", "title": ""}])
+    gone, kept = (world.label_studio.annotate(task, choice)["id"] for choice in "AB")
+
+    def delete(call: str) -> None:
+        if call == "whole_tasks":
+            world.project.delete_annotations([gone])
+
+    world.label_studio.before_call = delete
+    world.read_new_tasks()
+    assert set(world.project.annotations()) == {kept}
