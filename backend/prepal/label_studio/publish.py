@@ -15,6 +15,7 @@ from typing import Any
 from prepal.label_studio.api import NotFoundError
 from prepal.label_studio.client import LabelStudio
 from prepal.labels.label_config import LabelConfig
+from prepal.labels.settle import weak_labels
 from prepal.project import MODEL_VERSION, Project
 
 log = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ class Publisher:
         return len(rows)
 
     def reread(self) -> Mapping[int, float]:
-        """Learn from Label Studio which predictions there are, and return their scores, by task.
+        """Learn from Label Studio which predictions there are, and return the scores of ours, by task.
 
         Of several for one task only one is kept. One without a score that we could have given, such as none at all, is
         put last.
@@ -161,11 +162,11 @@ class Publisher:
         before = dict(zip(*(array.tolist() for array in self._project.predictions.all()), strict=True))
         kept: dict[int, int] = {}
         scores: dict[int, float] = {}
-        ours = [
-            row
-            for row in self._label_studio.predictions(project=self._project.id)
-            if row.get("model_version") == MODEL_VERSION
-        ]
+        rows = self._label_studio.predictions(project=self._project.id)
+        ours = [row for row in rows if row.get("model_version") == MODEL_VERSION]
+        # What our models predict rests on labels, which nothing would be learnt from then.
+        imported = [row for row in rows if not str(row.get("model_version") or "").startswith(MODEL_VERSION)]
+        self._project.set_weak_labels(weak_labels(imported, self.config))
         # Those that we know come first, so that they are the ones that stay.
         for row in sorted(ours, key=lambda row: before.get(int(row["task"])) != int(row["id"])):
             task, pk = int(row["task"]), int(row["id"])

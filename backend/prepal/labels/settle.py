@@ -1,11 +1,12 @@
 """What the annotators of a task agree on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prepal.labels.events import Annotation
+from prepal.labels.events import Annotation, read_annotation
 from prepal.labels.label_config import LabelConfig
 
 
@@ -29,6 +30,19 @@ def settle(annotations: Mapping[int, Annotation], config: LabelConfig) -> dict[i
         if row is not None:
             votes.setdefault(annotation.task, []).append((annotation, row))
     return {task: _agree(cast_votes, config.multiple) for task, cast_votes in votes.items()}
+
+
+def weak_labels(predictions: Iterable[Mapping[str, Any]], config: LabelConfig) -> dict[int, str]:
+    """The choice that a task has by a prediction, as Label Studio sends them: the newest, where there are several.
+
+    Where a text may have several choices nothing is made of predictions.
+    """
+    said: dict[int, str] = {}
+    for row in sorted(predictions, key=lambda row: int(row["id"])):
+        label = None if config.multiple else vote(read_annotation(row, int(row["task"])), config)
+        if label is not None:
+            said[int(row["task"])] = config.names(label)[0]
+    return said
 
 
 def vote(annotation: Annotation, config: LabelConfig) -> NDArray[np.bool_] | None:

@@ -14,13 +14,17 @@ from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.adapting import softened
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels, NothingToLearn
+from prepal.learning.classifiers.weak_labels import WeakLabels
 from prepal.learning.numerics.float16 import as_float32
 from prepal.learning.numerics.rows import Rows
+from prepal.learning.weakly_taught import WeaklyTaught
 from prepal.project import Project
 from prepal.vectors import VectorTable, encoders, text_id
 
 # What chooses where the strategy of the settings cannot.
 _ALWAYS_POSSIBLE = "auto"
+# From so many weak labels everything is learnt that they say, in a second or two.
+_WEAK_LABELS = 5000
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def learn(project: Project, memory: Memory, table: VectorTable, config: LabelCon
     memory.annotated = annotated
     labelled = Labelled.of(memory, labels, len(config.choices))
     served = serving(annotations, labels.keys(), project.rules, project.postponed())
-    learner, notes = _learner(memory, config, table, choosing)
+    learner, notes = _learner(project, memory, config, table, choosing)
     if len(memory.task_ids):
         try:
             learner.fit(
@@ -165,7 +169,7 @@ def learn(project: Project, memory: Memory, table: VectorTable, config: LabelCon
 
 
 def _learner(
-    memory: Memory, config: LabelConfig, table: VectorTable, choosing: Choosing
+    project: Project, memory: Memory, config: LabelConfig, table: VectorTable, choosing: Choosing
 ) -> tuple[ActiveLearner, list[str]]:
     """The project's learner, begun anew when it is to learn something else; and what is to be said of it."""
     strategy, notes = choosing.strategy, []
@@ -173,12 +177,34 @@ def _learner(
         notes = [f"The strategy {strategy!r} needs a single choice per text; {_ALWAYS_POSSIBLE!r} chooses instead."]
         strategy = _ALWAYS_POSSIBLE
     names = _names(memory, config, table)
-    learnt = (config.meaning, config.words, table.encoder, strategy, names is not None, memory.words.state)
+    # While vectors come in, those of more weak labels do, too.
+    of_weak = project.weak_version and (project.weak_version, len(memory.task_ids).bit_length())
+    learnt = (config.meaning, config.words, table.encoder, strategy, names is not None, memory.words.state, of_weak)
     if memory.learner is None or memory.learnt != learnt:
-        memory.learner = ActiveLearner(len(config.choices), strategy, multilabel=config.multiple, name_vectors=names)
+        weak = weak_labels(project, memory, config, table) if of_weak else None
+        k = len(config.choices)
+        if weak is None:
+            memory.learner = ActiveLearner(k, strategy, multilabel=config.multiple, name_vectors=names)
+        else:
+            memory.learner = WeaklyTaught(k, strategy, weak, names)
         memory.learnt = learnt
         memory.predicted = None
     return memory.learner, notes
+
+
+def weak_labels(project: Project, memory: Memory, config: LabelConfig, table: VectorTable) -> WeakLabels | None:
+    """What somebody predicted of tasks whose vectors are known; of many tasks some."""
+    # An adapted encoder has learnt from labels what texts are about.
+    if config.multiple or len(config.choices) < 2 or encoders.is_adapted(table.encoder):
+        return None
+    tasks, numbers, names = project.weak_labels()
+    place_of = np.array([-1 if (place := config.place(name)) is None else place for name in names], np.int64)
+    places, labels = memory.places(tasks.tolist()), place_of[numbers]
+    known = np.flatnonzero((places >= 0) & (labels >= 0))
+    if not len(known):
+        return None
+    some = np.random.default_rng(project.id).permutation(known)[:_WEAK_LABELS]
+    return WeakLabels(memory.vectors_at(places[some])[:], labels[some])
 
 
 def _names(memory: Memory, config: LabelConfig, table: VectorTable) -> NDArray[np.float32] | None:

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 
 from prepal.labels import label_config
 from prepal.labels.settle import settle
-from prepal.learner.fitting import Choosing, Labelled, learn
+from prepal.learner.fitting import Choosing, Labelled, learn, weak_labels
 from prepal.learner.memory.memory import Memory
 from prepal.learning.active_learner import prior_of
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
+from prepal.learning.classifiers.weak_labels import WeakLabels
 from prepal.learning.lexical import DIMENSION
 from prepal.learning.quality.accuracy import Accuracy, estimate_accuracy
 from prepal.learning.quality.folds import alike
 from prepal.learning.quality.label_issues import suspected
+from prepal.learning.weakly_taught import with_teaching
 from prepal.project import Project
 from prepal.vectors import VectorTable, encoders, text_id, text_ids
 from prepal.vectors.matrix import VectorMatrix
@@ -51,6 +53,7 @@ class Evidence:
         words: `(k, w)`, the lexical vectors of the names.
         texts: text ids S32, of the tasks `(m,)`, of the pool `(p,)`, and of the names `(k,)`.
         learnt: `(m,)`, which labels the encoder was adapted to.
+        weak: what somebody predicted of some texts; None where nothing is made of it, as with an adapted encoder.
     """
 
     content: str
@@ -65,6 +68,7 @@ class Evidence:
     words: NDArray[np.float32]
     texts: tuple[NDArray[np.bytes_], NDArray[np.bytes_], NDArray[np.bytes_]]
     learnt: NDArray[np.bool_]
+    weak: WeakLabels | None
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ def evidence(
             text_ids([text_id(name) for name in names]),
         ),
         learnt=_learnt(project, table.encoder, texts),
+        weak=weak_labels(project, memory, config, table),
     )
 
 
@@ -170,6 +175,8 @@ def judge(found: Evidence, base: VectorTable | None = None) -> Figures:
     several = found.labels.ndim == 2
     # What a classifier believes before any label; unlike the live one's, it depends on nothing else.
     prior = prior_of(found.vectors, found.pool, found.choices, found.names, multilabel=several)
+    if prior is not None and found.weak is not None:
+        prior = with_teaching(prior, found.weak.taught(prior, found.choices))
     before, prior_before = found, prior
     if base is not None:
         before = _before_adapting(found, base)

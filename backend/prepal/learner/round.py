@@ -21,6 +21,7 @@ from prepal.learner.fitting import Choosing, Round, learn
 from prepal.learner.memory.memory import Memory
 from prepal.learner.ranking import Beliefs, Ranked, predict, rank
 from prepal.learning.quality.stopping import Stability, agreement
+from prepal.learning.weakly_taught import WeaklyTaught
 from prepal.project import Compared, Project, RoundRecord
 from prepal.vectors import VectorTable
 
@@ -144,6 +145,10 @@ def _record(
     if learner.can_predict and len(ranking.confidence):
         project.expect(count, float(ranking.confidence.mean()))
     stability = _stability(this, beliefs, previous)
+    weak_weight, name_weight = None, learner.name_weight
+    if isinstance(learner, WeaklyTaught):
+        weak_weight, of_names = learner.weights
+        name_weight = None if this.memory.names is None else of_names
     moments.append(time.perf_counter())
     return RoundRecord(
         number=(previous.number if previous else 0) + 1,
@@ -161,7 +166,9 @@ def _record(
         strategy=learner.strategy.name,
         classifier=learner.can_predict,
         changed=differing,
-        name_weight=learner.name_weight,
+        name_weight=name_weight,
+        weak_labels=len(learner.weak.labels) if isinstance(learner, WeaklyTaught) else 0,
+        weak_weight=weak_weight,
         stability=asdict(stability),
         suspected=previous.suspected if previous else [],
         notes=this.notes,

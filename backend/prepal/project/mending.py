@@ -105,8 +105,14 @@ _READERS: dict[tuple[str, ...], Reader] = {
     ("texts",): lambda p: (len(p.texts), p.task_texts()[1].astype(str)),
     ("troubles",): lambda p: p.troubles(),
     ("unembeddable",): lambda p: p.unembeddable(),
+    ("weak-labels", "weak-version"): lambda p: (_weak_labels(p), p.weak_version),
     ("unread",): lambda p: p.has_unread_tasks,
 }
+
+
+def _weak_labels(project: Project) -> list[str]:
+    tasks, numbers, names = project.weak_labels()
+    return [names[number] for _, number in zip(tasks, numbers, strict=True)]
 
 
 @contextmanager

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prepal import records
 from prepal.labels.serving import Rules
 from prepal.project.part import Stored, Value
@@ -17,6 +20,8 @@ class Predictions(Tasks):
     """The lowest score that any prediction in Label Studio has; None where that is not known."""
     is_serving = Value("serving", bool, False)
     """Whether Label Studio was told to serve by our predictions; who undoes that by hand means it."""
+    weak_version = Stored("weak-version", int, 0)
+    """Changes whenever a prediction that somebody imported does; 0 where nobody did."""
     publications = Stored("publications", int, 0)
     """How many publications have begun; only who made the last one knows the order in Label Studio."""
     rules = Stored("rules", lambda raw: records.read(Rules, raw) or Rules(), Rules())
@@ -28,6 +33,33 @@ class Predictions(Tasks):
             self.predictions.clear(pipe)
             self.predictions.put(ids, pipe)
             pipe.execute()
+
+    def set_weak_labels(self, choices: Mapping[int, str]) -> None:
+        """Remember which choice a prediction that somebody imported gives a task, by task, and nothing of others."""
+        names = sorted(set(choices.values()))
+        numbers = {name: number for number, name in enumerate(names)}
+        tasks = sorted(choices)
+        value = {
+            b"tasks": np.array(tasks, np.int64).tobytes(),
+            b"numbers": np.array([numbers[choices[task]] for task in tasks], np.int64).tobytes(),
+            b"names": records.dumps(names),
+        }
+        before = cast(dict[bytes, bytes], self.connection.hgetall(self.key("weak-labels")))
+        if value == before or not (before or tasks):
+            return
+        with self.connection.pipeline() as pipe:
+            pipe.hset(self.key("weak-labels"), mapping=cast(Any, value))
+            pipe.incr(self.key("weak-version"))
+            pipe.incr(self.key("facts"))
+            pipe.execute()
+
+    def weak_labels(self) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+        """(w,): tasks with an imported prediction, ascending; (w,): the number of its choice; the names of all."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("weak-labels")))
+        if not raw:
+            return np.empty(0, np.int64), np.empty(0, np.int64), []
+        tasks, numbers = (np.frombuffer(raw[name], np.int64) for name in (b"tasks", b"numbers"))
+        return tasks, numbers, list(records.loads(raw[b"names"]))
 
     def begin_publication(self) -> int:
         """Count one more publication; also said when the order in Label Studio turned out to be another one."""

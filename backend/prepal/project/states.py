@@ -92,6 +92,10 @@ class RoundRecord:
     """Share of the pool whose predicted label differs from the round before."""
     name_weight: float | None = None
     """How much the names of the choices count, as a multiple of what they say by themselves; None: not at all."""
+    weak_labels: int = 0
+    """How many predictions that somebody imported the classifier began from."""
+    weak_weight: float | None = None
+    """How much these count, as a multiple of what they say by themselves; None: there are none."""
     stability: dict[str, Any] = field(default_factory=dict)
     """How well successive classifiers agreed: `Stability` of `learning.stopping`, as JSON."""
     suspected: list[int] = field(default_factory=list)

@@ -89,6 +89,7 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
             "changed": record.changed,
             "classifier": record.classifier,
             "name_weight": record.name_weight,
+            "weak_labels": {"tasks": record.weak_labels, "weight": record.weak_weight},
         },
         "accuracy": record.accuracy if record else None,
         "acceptance": accepts,
@@ -155,6 +156,11 @@ def _notes(view: View, accepts: dict[str, Any] | None) -> Iterator[str]:
     yield from view.info.drift
     yield from record.notes if record else []
     yield from config.notes if config else []
+    if record is not None and record.weak_weight is not None:
+        yield (
+            f"The classifier began from {record.weak_labels:,} predictions that somebody imported; by the labels so "
+            f"far they count {record.weak_weight:.1f} times what they say."
+        )
     if record is not None and record.contradicted:
         yield (
             f"Tasks {', '.join(map(str, record.contradicted[0]))} have the same text and different labels, so no other "

@@ -1,20 +1,20 @@
-"""A text that is in many tasks is labelled once, and what is imported with a label counts at once."""
+"""A text that is in many tasks is labelled once; annotations and predictions that are imported count at once."""
 
 import json
 from typing import Any
 
 from tests.helpers.api import LabelStudioApi, wait_until
-from tests.helpers.projects import Loop, tickets
+from tests.helpers.projects import LABEL_CONFIG, Loop, tickets
 
+from prepal.labels.label_config import parse
 from prepal.machine.up import Installation
 
 COPIES = 5
 
 
-def with_annotation(text: str, choice: str) -> dict[str, Any]:
-    """A task as people import it who have labels already."""
-    chosen = {"from_name": "topic", "to_name": "text", "type": "choices", "value": {"choices": [choice]}}
-    return {"data": {"text": text}, "annotations": [{"result": [chosen]}]}
+def chosen(choice: str) -> list[dict[str, Any]]:
+    """The result of an annotation or a prediction as people import it."""
+    return [{"from_name": "topic", "to_name": "text", "type": "choices", "value": {"choices": [choice]}}]
 
 
 def test_a_label_counts_for_all_tasks_with_the_text_until_it_is_deleted(
@@ -65,8 +65,34 @@ def test_tasks_that_are_imported_with_annotations_count_at_once(
     label_studio.call(
         "POST",
         f"/api/projects/{loop.id}/import",
-        json=[with_annotation(text, answers[text]) for text in texts[20:]],
+        json=[{"data": {"text": text}, "annotations": [{"result": chosen(answers[text])}]} for text in texts[20:]],
     )
     wait_until(lambda: (record := loop.known.round) is not None and record.labels == 20, 60)
     loop.wait_until_ranked(40)
     assert loop.status()["labelled"] == 20
+
+
+def test_predictions_that_somebody_imported_are_what_the_classifier_begins_from(
+    installation: Installation, label_studio: LabelStudioApi
+) -> None:
+    texts, answers = tickets(60, mark="weak")
+    project = label_studio.create_project(LABEL_CONFIG)
+    label_studio.call(
+        "POST",
+        f"/api/projects/{project}/import",
+        json=[
+            {"data": {"text": text}, "predictions": [{"result": chosen(answers[text]), "model_version": "an oracle"}]}
+            for text in texts
+        ],
+    )
+    loop = Loop(installation, label_studio, project)
+    loop.prepal("connect", str(project))
+    loop.wait_until_ranked(60)
+    wait_until(lambda: (loop.status()["round"] or {}).get("weak_labels", {}).get("tasks") == 60, 120)
+    ranking = loop.known.ranking()
+    assert ranking is not None
+    choices = parse(LABEL_CONFIG).choices
+    wanted = {task["id"]: answers[task["data"]["text"]] for task in label_studio.tasks(project)}
+    said = [choices[place] for place in ranking.chosen.argmax(axis=1)]
+    right = sum(wanted[task] == one for task, one in zip(ranking.task_ids.tolist(), said, strict=True))
+    assert right >= 50
