@@ -1,16 +1,16 @@
 """What a check says, and what it looks at, each thing fetched once and only when a check asks for it."""
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
 from prepal import vectors
 from prepal.errors import PrepalError
+from prepal.label_studio import reaching
+from prepal.label_studio.api import TooLargeError
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.connect import connect
 from prepal.project import MODEL_VERSION, Project
@@ -34,8 +34,12 @@ _label_studio = cache(LabelStudio)
 State = Literal["ok", "warning", "problem", "skipped"]
 
 
-class NoAnswerError(OSError):
-    """Nothing answers at an address; says what happened instead, in one word."""
+class NoAnswerError(Exception):
+    """Nothing answers at an address; says what is in the way."""
+
+    def __init__(self, hindrance: reaching.Hindrance) -> None:
+        super().__init__(hindrance.what)
+        self.hindrance = hindrance
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class Case:
     @cached_property
     def version_answer(self) -> "httpx.Response":
         """Label Studio's answer to who it is; needs no token."""
-        return _get(f"{self.settings.label_studio_url.rstrip('/')}/api/version", _LABEL_STUDIO_TIMEOUT_S)
+        return _get(self.settings.label_studio_url.rstrip("/"), "/api/version", _LABEL_STUDIO_TIMEOUT_S)
 
     @cached_property
     def label_studio(self) -> LabelStudio:
@@ -146,7 +150,7 @@ class Case:
     def backend_answer(self, path: str, *, signed_in: bool = False) -> "httpx.Response | None":
         """The backend's answer to this machine, or None when it gives none."""
         try:
-            return _get(f"{self.backend_url}{path}", _BACKEND_TIMEOUT_S, self.login if signed_in else None)
+            return _get(self.backend_url, path, _BACKEND_TIMEOUT_S, self.login if signed_in else None)
         except NoAnswerError:
             return None
 
@@ -199,6 +203,18 @@ class Case:
         fields = {"project": self.number, "url": self.backend_url, "timeout": _NO_NUMBER}
         return _refusal(lambda: self.label_studio.save_backend(None, fields))
 
+    def passes(self, size: int) -> bool:
+        """Whether what is in front of Label Studio lets a request of so many bytes through; nothing is stored."""
+        fields = {"project": self.number, "url": f"{self.backend_url}/webhook", "actions": [NO_EVENT], "_": " " * size}
+        try:
+            self.label_studio.save_webhook(None, fields)
+        except TooLargeError:
+            return False
+        except PrepalError:
+            # Label Studio itself refused it.
+            pass
+        return True
+
     def connect(self) -> None:
         """Do what `prepal connect` does."""
         connect(self.project, self.label_studio, self.backend_url, *self.login)
@@ -228,29 +244,14 @@ class Case:
         requests.request(self.connection, job, self.number)
 
 
-def without_login(url: str) -> str:
-    """An address as it may be shown."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is this very machine's own."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _get(url: str, timeout_s: float, login: tuple[str, str] | None = None) -> "httpx.Response":
+def _get(url: str, path: str, timeout_s: float, login: tuple[str, str] | None = None) -> "httpx.Response":
     import httpx
 
     try:
-        # A proxy of the user's is for what is outside.
-        return httpx.get(url, timeout=timeout_s, auth=login, follow_redirects=True, trust_env=not is_loopback(url))
+        with reaching.client(url, timeout_s, login) as client:
+            return client.get(f"{url}{path}")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NoAnswerError(type(error).__name__) from error
+        raise NoAnswerError(reaching.hindrance(url, error)) from error
 
 
 def _refusal(request: Callable[[], object]) -> str:

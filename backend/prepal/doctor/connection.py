@@ -2,14 +2,17 @@
 
 import hmac
 
-from prepal.doctor.case import NO_EVENT, Case, Check, Finding, ok, problem, warning, without_login
+from prepal.doctor.case import NO_EVENT, Case, Check, Finding, ok, problem, warning
 from prepal.errors import PrepalError
 from prepal.label_studio.api import NotFoundError
 from prepal.label_studio.connect import WEBHOOK_EVENTS, authorization
+from prepal.label_studio.reaching import without_login
 from prepal.labels import label_config
 from prepal.labels.text_fields import misfits
 from prepal.project import MODEL_VERSION
 
+# What a prediction takes, as sent; more than the most is not tried for the sake of knowing, nor less than the least.
+_PREDICTION_BYTES, _MOST_BYTES, _LEAST_BYTES = 256, 2**24, 2**12
 _WEBHOOKS = "the project's Settings, Webhooks"
 # Label Studio's words for a backend that it reached, and for one that it trains with or asks right now.
 _REACHED = ("CO", "TR", "PR")
@@ -57,6 +60,21 @@ def private_addresses(case: Case) -> Finding:
                 "Set PREPAL_BACKEND_URL to an address that Label Studio can resolve, and whose name has a dot.",
             )
     return ok(f"Label Studio is willing to call {url}.")
+
+
+def body_limit(case: Case) -> Finding:
+    """Nothing in front of Label Studio limits bodies to less than the predictions of all tasks take."""
+    tasks = int(case.described.get("task_number") or 0)
+    most = passing = min(tasks * _PREDICTION_BYTES, _MOST_BYTES)
+    while passing > _LEAST_BYTES and not case.passes(passing):
+        passing //= 2
+    if passing < most:
+        return warning(
+            f"Something in front of Label Studio limits bodies to less than {2 * passing:,} bytes, so the predictions "
+            f"of {tasks:,} tasks are sent in parts, which takes Label Studio longer.",
+            f"Raise its limit, such as client_max_body_size of nginx, to {tasks * _PREDICTION_BYTES:,} bytes or more.",
+        )
+    return ok("The predictions of all tasks pass in one call.")
 
 
 def config(case: Case) -> Finding:
@@ -178,6 +196,7 @@ CHECKS = [
     Check("project", project, ("token",)),
     Check("rights", rights, ("project",)),
     Check("private addresses", private_addresses, ("rights",)),
+    Check("body limit", body_limit, ("rights",)),
     Check("label config", config, ("project",)),
     Check("texts", texts, ("label config",)),
     Check("backend connected", connected, ("project", "Redis", "label config")),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rq import Queue
 
-from prepal.doctor.case import Case, Check, Finding, is_loopback, ok, problem, skipped, warning, without_login
+from prepal.doctor.case import Case, Check, Finding, ok, problem, skipped, warning
 from prepal.errors import PrepalError
+from prepal.label_studio.reaching import is_loopback, without_login
 from prepal.queues.recovery import workers_of
 from prepal.queues.requests import ADAPT, LEARN, SYNC, queue
 from prepal.queues.rq_worker import readable_jobs

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from prepal.doctor.case import Case, Check, Finding, NoAnswerError, ok, problem, skipped, warning, without_login
+from prepal.doctor.case import Case, Check, Finding, NoAnswerError, ok, problem, skipped, warning
 from prepal.errors import PrepalError
 from prepal.label_studio.api import NotFoundError
+from prepal.label_studio.reaching import by_proxy, without_login
 
 if TYPE_CHECKING:
     import httpx
@@ -31,13 +32,11 @@ def address(case: Case) -> Finding:
     try:
         answer = case.version_answer
     except NoAnswerError as error:
-        return problem(
-            f"Nothing answers at {url} ({error}).",
-            "Set LABEL_STUDIO_URL to the address of Label Studio, and start it if it is down.",
-        )
+        what, remedy = error.hindrance
+        return problem(f"{what}.", f"{remedy[0].upper()}{remedy[1:]}.")
     if not _release(answer):
         return problem(
-            f"What answers at {url} (HTTP {answer.status_code}) is not Label Studio.",
+            f"What answers at {url} (HTTP {answer.status_code}) is not Label Studio{by_proxy(url)}.",
             "Set LABEL_STUDIO_URL to the address under which Label Studio's own pages open, without /projects.",
         )
     return ok(f"Label Studio answers at {url}.")

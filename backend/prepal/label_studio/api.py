@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from prepal import records
 from prepal.errors import PrepalError
+from prepal.label_studio import reaching
 
 if TYPE_CHECKING:
     import httpx
@@ -22,6 +23,10 @@ class UnavailableError(PrepalError):
     """Label Studio does not answer, or something in front of it does; it is worth trying again soon."""
 
 
+class TooLargeError(PrepalError):
+    """What was sent is more than something in front of Label Studio lets through; less of it may pass."""
+
+
 class Api:
     """Label Studio's HTTP API, as one user; safe to use from several threads."""
 
@@ -35,8 +40,10 @@ class Api:
         from label_studio_sdk.client import LabelStudio as Sdk
         from label_studio_sdk.core.api_error import ApiError
 
+        # The SDK refreshes a personal token at what comes after the last slash.
+        options: dict[str, Any] = {"base_url": f"{self.url}/", "api_key": token, "timeout": TIMEOUT_S}
         try:
-            sdk: Any = Sdk(base_url=self.url, api_key=token, timeout=TIMEOUT_S)  # type: ignore[no-untyped-call]
+            sdk: Any = Sdk(**options, httpx_client=reaching.client(self.url, TIMEOUT_S))  # type: ignore[no-untyped-call]
             self._http = sdk._client_wrapper.httpx_client
         except ApiError as error:
             raise PrepalError(
@@ -64,31 +71,46 @@ class Api:
         content: Any = {} if json is None else {"content": records.dumps(json), "headers": _JSON}
         try:
             answer = self._http.request(path, method=method, params=params, request_options=options, **content)
-        except httpx.HTTPError as error:
-            raise UnavailableError(
-                f"Label Studio at {self.url} does not answer ({type(error).__name__}): check LABEL_STUDIO_URL and "
-                "that it runs."
-            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            what, remedy = reaching.hindrance(self.url, error)
+            raise UnavailableError(f"{what}: {remedy}.") from error
         except ApiError as error:
             raise PrepalError(f"Label Studio refused the token ({_detail(error.body)}): make a new one.") from error
+        except ValueError as error:
+            # The SDK found no JSON where it asked for an access token.
+            raise self._not_label_studio("POST", "api/token/refresh/") from error
         body = _json(answer)
         if answer.status_code >= 400:
             raise _error(self.url, method, path, answer, body)
         if body is None and answer.content:
-            raise UnavailableError(
-                f"What answers at {self.url} to {method} {path} is not JSON of Label Studio's: check LABEL_STUDIO_URL, "
-                "and what is in front of it."
-            )
+            raise self._not_label_studio(method, path)
         return body
+
+    def _not_label_studio(self, method: str, path: str) -> UnavailableError:
+        return UnavailableError(
+            f"What answers at {self.url} to {method} {path} is not JSON of Label Studio's"
+            f"{reaching.by_proxy(self.url)}: check LABEL_STUDIO_URL, and what is in front of it."
+        )
 
 
 def _error(url: str, method: str, path: str, answer: "httpx.Response", body: Any) -> PrepalError:  # noqa: ANN401
     status = answer.status_code
-    detail = answer.reason_phrase if body is None else _detail(body)
+    detail = f"{answer.reason_phrase}{reaching.by_proxy(url)}" if body is None else _detail(body)
+    if status == 400 and body is None and "_" in (answer.request.url.host or ""):
+        return PrepalError(
+            f"Label Studio refuses the name {answer.request.url.host!r} ({detail}), because it has an underscore: give "
+            "it another name, and set LABEL_STUDIO_URL."
+        )
     if status == 401:
         return PrepalError(
             f"Label Studio at {url} does not know the token ({detail}): check LABEL_STUDIO_API_KEY; legacy "
             "tokens must be switched on in the organisation's settings."
+        )
+    if status == 413:
+        size = int(answer.request.headers.get("content-length", 0))
+        return TooLargeError(
+            f"Something in front of Label Studio at {url} refuses to pass on {size:,} bytes ({detail}): raise its "
+            "limit, such as client_max_body_size of nginx."
         )
     if "reserved" in detail.lower() or "private" in detail.lower():
         return PrepalError(

@@ -1,12 +1,15 @@
 """Label Studio as methods: projects, tasks, annotations, predictions, backends and webhooks."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prepal.errors import PrepalError
-from prepal.label_studio.api import TIMEOUT_S, Api, NotFoundError
+from prepal.label_studio.api import TIMEOUT_S, Api, NotFoundError, TooLargeError
 from prepal.labels.events import Annotation, read_annotation
+
+log = logging.getLogger(__name__)
 
 UNCERTAINTY_SAMPLING = "Uncertainty sampling"
 # So Label Studio begins to say that it has no task to serve.
@@ -83,9 +86,7 @@ class LabelStudio(Api):
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> int:
         """Import tasks, each an object of the fields that the label config names; returns how many."""
-        path, timeout = f"api/projects/{project}/import", self._timeout(project, len(tasks))
-        answer = self._call("POST", path, json=list(tasks), timeout=timeout)
-        return int(answer["task_count"])
+        return sum(int(answer["task_count"]) for _, answer in self._import(project, "import", tasks))
 
     def tasks(self, project: int, *, after: int = 0, with_meta: bool = False) -> Iterator[list[dict[str, Any]]]:
         """Pages of the tasks whose id is larger than `after`, ids ascending: what `states` has, `data`, and `meta`."""
@@ -158,18 +159,17 @@ class LabelStudio(Api):
         return model_version in self._call("GET", f"api/projects/{project}/model-versions/")
 
     def create_predictions(self, project: int, predictions: Sequence[Mapping[str, Any]]) -> None:
-        """Make many predictions in one call.
+        """Make many predictions, in one call where something in front of Label Studio does not find it too large.
 
         Raises:
             PrepalError: Label Studio stored fewer than it was sent, which it does without an error of its own.
         """
-        path, timeout = f"api/projects/{project}/import/predictions", self._timeout(project, len(predictions))
-        answer = self._call("POST", path, json=list(predictions), timeout=timeout)
-        if answer.get("created") != len(predictions):
-            raise PrepalError(
-                f"Label Studio stored {answer.get('created')} of {len(predictions)} predictions of project {project}: "
-                "the label config has probably changed meanwhile; the next round tries again."
-            )
+        for count, answer in self._import(project, "import/predictions", predictions):
+            if answer.get("created") != count:
+                raise PrepalError(
+                    f"Label Studio stored {answer.get('created')} of {count} predictions of project {project}: "
+                    "the label config has probably changed meanwhile; the next round tries again."
+                )
 
     def create_prediction(self, prediction: Mapping[str, Any]) -> int:
         """Make one prediction; returns its id. NotFoundError when its task is gone."""
@@ -192,6 +192,25 @@ class LabelStudio(Api):
     def delete_prediction(self, prediction: int) -> None:
         """Delete a prediction."""
         self._call("DELETE", f"api/predictions/{prediction}/")
+
+    def _import(
+        self, project: int, what: str, rows: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Send rows, as many at once as pass; yields with each answer how many it is about."""
+        start, most = 0, len(rows)
+        while start < len(rows):
+            part = list(rows[start : start + most])
+            timeout = self._timeout(project, len(part))
+            try:
+                answer = self._call("POST", f"api/projects/{project}/{what}", json=part, timeout=timeout)
+            except TooLargeError as error:
+                if len(part) == 1:
+                    raise
+                most = -(-len(part) // 2)
+                log.warning("%d rows are too many for one call, %d come next: %s", len(part), most, error)
+                continue
+            yield len(part), answer
+            start += len(part)
 
     def _timeout(self, project: int | None, items: int = 0) -> float:
         """How long Label Studio may take for something that it does with all tasks of a project, or with many items."""

@@ -16,6 +16,7 @@ import rq
 
 from prepal import private
 from prepal.errors import PrepalError
+from prepal.label_studio import reaching
 from prepal.machine import redis_server
 from prepal.machine.starting import Process, WrongAnswerError
 from prepal.machine.state import State, kept_state
@@ -132,12 +133,9 @@ def _check_what_runs_elsewhere(installation: Installation, settings: Settings) -
             f"No Redis answers at REDIS_URL ({place.get('host')}:{place.get('port')}): "
             "start it, or unset REDIS_URL to have one started here."
         )
-    url = installation.label_studio_url
-    if "label_studio_url" in settings.model_fields_set and not _http_answers(f"{url}/health", ELSEWHERE_S):
-        raise PrepalError(
-            f"No Label Studio answers at LABEL_STUDIO_URL ({url}): "
-            "start it, or unset LABEL_STUDIO_URL to have one started here."
-        )
+    elsewhere = "label_studio_url" in settings.model_fields_set
+    if elsewhere and (in_the_way := _in_the_way_of(installation.label_studio_url)):
+        raise PrepalError(f"{in_the_way}, or unset LABEL_STUDIO_URL to have one started here.")
 
 
 def _processes(installation: Installation, settings: Settings, state: State) -> list[Process]:
@@ -168,7 +166,7 @@ def _processes(installation: Installation, settings: Settings, state: State) -> 
             "Backend",
             30,
             [*ours, "serve", "--port", str(backend_port)],
-            lambda _: _http_answers(f"http://127.0.0.1:{backend_port}/health", HERE_S, trust_env=False),
+            lambda _: _backend_answers(backend_port),
         ),
         *(Process(name, title, 30, [*ours, "worker", job], worker_registered) for name, title, job in workers),
     ]
@@ -240,9 +238,23 @@ def _redis_answers(connection: redis.Redis) -> bool:
         return False
 
 
-def _http_answers(url: str, timeout_s: float, *, trust_env: bool = True) -> bool:
+def _in_the_way_of(url: str) -> str:
+    """What is in the way of a Label Studio elsewhere and what to do, or nothing."""
     try:
-        return httpx.get(url, timeout=timeout_s, trust_env=trust_env, follow_redirects=True).status_code < 500
+        with reaching.client(url, ELSEWHERE_S) as client:
+            answer = client.get(f"{url}/health")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        what, remedy = reaching.hindrance(url, error)
+        return f"{what}: {remedy}"
+    if answer.status_code < 500:
+        return ""
+    said = f"answers HTTP {answer.status_code}{reaching.by_proxy(url)}"
+    return f"Label Studio at {reaching.without_login(url)} {said}: start it"
+
+
+def _backend_answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=HERE_S, trust_env=False).status_code < 500
     except httpx.HTTPError:
         return False
 

@@ -86,6 +86,21 @@ def test_what_this_label_studio_cannot_be_made_to_answer_is_found_when_it_does(
     assert ward.look(name).state == "ok"
 
 
+def test_a_proxy_that_limits_bodies_is_found_and_all_predictions_come_through_it(ward: Ward) -> None:
+    tasks = [task["id"] for task in ward.loop.api.tasks(ward.project)]
+    version = "sent through a proxy"
+    rows = [{"task": task, "result": [], "score": 0.5, "model_version": version} for task in tasks]
+    with altered(ward.settings.label_studio_url, "/nowhere", most=1000) as url:
+        found = ward.look("body limit", label_studio_url=url)
+        client = Case(ward.settings.model_copy(update={"label_studio_url": url})).label_studio
+        client.create_predictions(ward.project, rows)
+    assert (found.state, "client_max_body_size" in found.remedy) == ("warning", True)
+    assert ward.look("body limit").state == "ok"
+    stored = ward.loop.api.call("GET", "/api/predictions/", params={"project": ward.project})
+    assert sorted(row["task"] for row in stored if row["model_version"] == version) == tasks
+    Case(ward.settings).label_studio.delete_predictions(ward.project, version)
+
+
 @contextmanager
 def backend_of(settings: Settings) -> Iterator[None]:
     """A backend that asks for these credentials."""
@@ -103,9 +118,18 @@ def backend_of(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def altered(
-    url: str, path: str, *, status: int = 0, body: object = None, late: timedelta = timedelta()
+    url: str,
+    path: str,
+    *,
+    status: int = 0,
+    body: object = None,
+    late: timedelta = timedelta(),
+    most: float = float("inf"),
 ) -> Iterator[str]:
-    """The Label Studio at `url`, behind something that alters its answers to writing requests, or about its version."""
+    """The Label Studio at `url`, behind something that alters its answers to writing requests, or about its version.
+
+    It refuses bodies of more than `most` bytes.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -116,6 +140,9 @@ def altered(
 
         def answer(self, method: str, *, alter: bool) -> None:
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if len(sent) > most:
+                self.send_error(413)
+                return
             headers = {k: v for k, v in self.headers.items() if k.lower() in ("authorization", "content-type")}
             real = httpx.request(
                 method, url + self.path, headers=headers, content=sent, follow_redirects=True, timeout=30

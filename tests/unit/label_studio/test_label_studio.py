@@ -1,65 +1,29 @@
 """What is said to Label Studio arrives, and what it answers is read, whatever characters are in it."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.helpers.answering import Asked, Server, answering
 
 from prepal.errors import PrepalError
-from prepal.label_studio.api import NotFoundError, UnavailableError
+from prepal.label_studio.api import NotFoundError, TooLargeError, UnavailableError
 from prepal.label_studio.client import LabelStudio
 
 ODD = ["\ud800", "\0", "a\u2028b", "\u202eA", "A\u0300", "\xc0"]
 
 
-class Server(ThreadingHTTPServer):
-    """Answers every request with `answer`, and keeps what was sent."""
-
-    daemon_threads = True
-    answer = b"{}"
-    status = 200
-    sent: tuple[str, bytes] = ("", b"")
-
-
-class Handler(BaseHTTPRequestHandler):
-    def answer(self) -> None:
-        server: Any = self.server
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        server.sent = (self.headers.get("content-type") or "", body)
-        self.send_response(server.status)
-        self.send_header("content-length", str(len(server.answer)))
-        self.end_headers()
-        self.wfile.write(server.answer)
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def do_POST(self) -> None:
-        self.answer()
-
-    def do_PATCH(self) -> None:
-        self.answer()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Handler) as found:
-        thread = threading.Thread(target=found.serve_forever)
-        thread.start()
+    with answering() as found:
         yield found
-        found.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def label_studio(server: Server) -> Iterator[LabelStudio]:
-    client = LabelStudio(f"http://127.0.0.1:{server.server_port}", "a-token")
+    client = LabelStudio(f"http://127.0.0.1:{server.port}", "a-token")
     yield client
     client.close()
 
@@ -67,9 +31,8 @@ def label_studio(server: Server) -> Iterator[LabelStudio]:
 def test_texts_of_any_characters_are_sent_as_json(server: Server, label_studio: LabelStudio) -> None:
     server.answer = b'{"task_count": 6}'
     label_studio.import_tasks(1, [{"text": text} for text in ODD])
-    kind, body = server.sent
-    assert kind == "application/json"
-    assert json.loads(body.decode()) == [{"text": text} for text in ODD]
+    assert server.last.kind == "application/json"
+    assert json.loads(server.last.body.decode()) == [{"text": text} for text in ODD]
 
 
 def test_an_export_with_any_characters_is_read(server: Server, label_studio: LabelStudio) -> None:
@@ -107,3 +70,34 @@ def test_an_error_with_a_lone_surrogate_can_be_written_anywhere(server: Server, 
     with pytest.raises(PrepalError, match="\ufffd is no text") as error:
         label_studio.update_project(1, title="x")
     assert str(error.value).encode()
+
+
+@given(sizes=st.lists(st.integers(1, 200), min_size=1, max_size=40), limit=st.integers(300, 3000))
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_too_large_for_a_proxy_arrives_in_parts_each_row_once_and_in_order(
+    server: Server, label_studio: LabelStudio, sizes: list[int], limit: int
+) -> None:
+    arrived: list[object] = []
+
+    def proxy(asked: Asked) -> tuple[int, bytes]:
+        if len(asked.body) > limit:
+            return 413, b"<html>Request Entity Too Large</html>"
+        rows = json.loads(asked.body)
+        arrived.extend(rows)
+        return 201, json.dumps({"created": len(rows), "task_count": len(rows)}).encode()
+
+    server.decide = proxy
+    predictions = [{"task": n, "result": ["x" * size]} for n, size in enumerate(sizes)]
+    label_studio.create_predictions(1, predictions)
+    assert arrived == predictions
+    arrived.clear()
+    assert label_studio.import_tasks(1, predictions) == len(predictions)
+    assert arrived == predictions
+
+
+def test_one_row_that_is_too_large_is_told_with_its_size_and_the_proxys_switch(
+    server: Server, label_studio: LabelStudio
+) -> None:
+    server.status, server.answer = 413, b"<html>Request Entity Too Large</html>"
+    with pytest.raises(TooLargeError, match=r"refuses to pass on 17 bytes .*: raise its limit, such as client_max"):
+        label_studio.import_tasks(1, [{"text": "many"}, {"a": "text"}])
