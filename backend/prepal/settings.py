@@ -2,12 +2,15 @@
 
 import logging
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from prepal import private
 from prepal.errors import PrepalError
@@ -24,6 +27,20 @@ _TOGETHER = (
     frozenset({"label_studio_url", "label_studio_api_key"}),
     frozenset({"prepal_backend_url", "basic_auth_user", "basic_auth_pass"}),
 )
+_UNUSABLE = "unusable"
+_SCHEMES = {
+    "label_studio_url": ("http", "https"),
+    "label_studio_public_url": ("http", "https"),
+    "prepal_backend_url": ("http", "https"),
+    "redis_url": ("redis", "rediss", "unix"),
+}
+# Each kind of token is made of these, and what a header carries as Basic auth is read alike by all only in ASCII, where
+# the first colon ends the user.
+_CHARACTERS = {
+    "label_studio_api_key": r"[A-Za-z0-9._~+/=-]",
+    "basic_auth_user": r"[ -9;-~]",
+    "basic_auth_pass": r"[ -~]",
+}
 
 
 class Settings(BaseModel):
@@ -62,6 +79,23 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines as text, or each as a JSON object.")
 
+    @field_validator(*_SCHEMES)
+    @classmethod
+    def _is_an_address(cls, value: str, info: ValidationInfo) -> str:
+        if value:
+            _refuse_no_address(value, _SCHEMES[str(info.field_name)])
+        return value
+
+    @field_validator(*_CHARACTERS)
+    @classmethod
+    def _has_no_strange_character(cls, value: str, info: ValidationInfo) -> str:
+        name = str(info.field_name)
+        for place, character in enumerate(value, 1):
+            if not re.fullmatch(_CHARACTERS[name], character):
+                what = {"label_studio_api_key": "token", "basic_auth_user": "user"}.get(name, "password")
+                raise _refusal(f"character {place} is {_told(character)}, which no {what} here has: set it anew")
+        return value
+
 
 def load(home: Path | None = None) -> Settings:
     """Read the environment, and for what it does not say the `env` file that `prepal up` leaves in its home.
@@ -72,13 +106,15 @@ def load(home: Path | None = None) -> Settings:
     Raises:
         PrepalError: a variable has a value that cannot be used, or only half of the credentials are set.
     """
-    environment = {name.lower(): value for name, value in os.environ.items() if value}
+    # A byte order mark begins files that were saved on Windows, and with them the name in their first line.
+    said = {name.lstrip("\ufeff").lower(): _bare(value) for name, value in os.environ.items()}
+    environment = {name: value for name, value in said.items() if value}
     try:
         settings = Settings.model_validate(environment)
         if home is not None:
             settings = Settings.model_validate({**environment, **_beside(_read(home / "env"), settings)})
     except ValidationError as error:
-        found = "; ".join(f"{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}" for e in error.errors())
+        found = "; ".join(_problem(**one) for one in error.errors())
         raise PrepalError(f"The environment has settings that cannot be used: {found}.") from error
     credentials(settings)
     return settings
@@ -98,6 +134,55 @@ def credentials(settings: Settings) -> tuple[str, str] | None:
             "set both, or neither."
         )
     return (user, password) if user else None
+
+
+def _problem(*, type: str, loc: tuple[int | str, ...], msg: str, input: object, **_: object) -> str:
+    """What is wrong with a setting, with its value where that is no secret."""
+    return f"{str(loc[0]).upper()}{'' if type == _UNUSABLE else f'={input!r}'}: {msg}"
+
+
+def _bare(value: str) -> str:
+    """A value without white space around it, and without quotes, which Compose and Docker take for a part of it."""
+    value = value.strip()
+    while len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1].strip()
+    return value
+
+
+def _refuse_no_address(url: str, schemes: tuple[str, ...]) -> None:
+    """Says what is wrong with an address, and of its parts only those that hold no password."""
+    for character in url:
+        if character == " " or not character.isprintable():
+            raise _refusal(f"it has {_told(character)} in it, which no address has: set it anew")
+    scheme, _, rest = url.partition("://")
+    if not rest or scheme.lower() not in schemes:
+        begins = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise _refusal(f"it is to begin with {begins}, as in {schemes[0]}://host.example.com")
+    if scheme == "unix":
+        return
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    # What cannot be read may be a password.
+    hidden = "@" in rest
+    if place.count(":") > 1 and "[" not in place and not hidden:
+        raise _refusal(f"{place} is an IPv6 address, which needs brackets, as in {scheme}://[::1]:8080")
+    try:
+        parts = urlsplit(url)
+        readable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        readable = False
+    if not readable:
+        what = "it (in a password / is %2F, # is %23, ? is %3F)" if hidden else repr(place)
+        raise _refusal(f"{what} cannot be read: write it as in {scheme}://host.example.com:8080")
+
+
+def _told(character: str) -> str:
+    import unicodedata
+
+    return f"{character!r} ({unicodedata.name(character, 'a control character').lower()})"
+
+
+def _refusal(why: str) -> PydanticCustomError:
+    return PydanticCustomError(_UNUSABLE, "{why}", {"why": why})
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -62,7 +62,13 @@ def test_a_token_of_the_environment_never_goes_to_an_address_of_the_file(
     assert settings.label_studio_url == Settings.model_fields["label_studio_url"].default
 
 
-values = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["http://one", "http://other/", "it's $HOME \\ #x"]))
+ANYTHING = ["one", "other/", "it's $HOME \\ #x"]
+SAID = {
+    **{name: ["http://one", "http://other/", "https://it's-$HOME\\:1/#x"] for name in NAMES if name.endswith("_URL")},
+    "REDIS_URL": ["redis://one", "redis://:it's$HOME@other/0"],
+    "LABEL_STUDIO_API_KEY": ["one", "an.other/"],
+}
+values = st.fixed_dictionaries({}, optional={name: st.sampled_from(SAID.get(name, ANYTHING)) for name in NAMES})
 
 
 @given(in_file=values, in_environment=values)
@@ -156,6 +162,102 @@ def test_the_server_of_label_studio_ml_does_not_begin_with_half_of_them_either()
     done = subprocess.run([sys.executable, wsgi], env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("BASIC_AUTH_PASS is set and BASIC_AUTH_USER is not")
+
+
+AROUND = ["", " ", "\t", "\n", "\r", "\r\n", "'", '"', "'\r\n", ' "', "'\"", "\u00a0"]
+SETTINGS = {
+    "LABEL_STUDIO_URL": "https://labels.example.com/team",
+    "LABEL_STUDIO_PUBLIC_URL": "http://[2001:db8::7]:8080",
+    "LABEL_STUDIO_API_KEY": "0f3a-b.c_d",
+    "REDIS_URL": "redis://:it's%20secret@redis:6379/0",
+    "PREPAL_BACKEND_URL": "http://backend.internal:9090",
+    "PREPAL_VECTORS": "s3://a bucket/folder",
+    "PREPAL_RECONCILE_S": "77",
+    "LOG_LEVEL": "DEBUG",
+    "PREPAL_ADAPT": "off",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@given(before=st.sampled_from(AROUND), after=st.sampled_from(AROUND))
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_compose_and_windows_leave_around_a_value_is_no_part_of_it(name: str, before: str, after: str) -> None:
+    quotes = "".join(one for one in before if one in "'\"")
+    blanks = "".join(one for one in after if one not in "'\"")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(name, f"{before}{SETTINGS[name]}{quotes[::-1]}{blanks}")
+        assert str(getattr(load(), name.lower())) == SETTINGS[name]
+
+
+def test_credentials_lose_what_is_around_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASIC_AUTH_USER", "'lead'\r")
+    monkeypatch.setenv("BASIC_AUTH_PASS", '"two words\'"\r\n')
+    settings = load()
+    assert (settings.basic_auth_user, settings.basic_auth_pass) == ("lead", "two words'")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("\ufeffLABEL_STUDIO_API_KEY", "abc")
+    assert load().label_studio_api_key == "abc"
+
+
+@pytest.mark.parametrize(
+    ("name", "character", "told"),
+    [
+        ("LABEL_STUDIO_API_KEY", " ", "space), which no token here has"),
+        ("LABEL_STUDIO_API_KEY", "\r", "a control character), which no token"),
+        ("LABEL_STUDIO_API_KEY", "\u201c", "left double quotation mark), which no token"),
+        ("LABEL_STUDIO_API_KEY", "'", "apostrophe), which no token"),
+        ("BASIC_AUTH_USER", ":", "colon), which no user"),
+        ("BASIC_AUTH_PASS", "\u00e9", "latin small letter e with acute), which no password"),
+        ("BASIC_AUTH_PASS", "\n", "a control character), which no password"),
+    ],
+)
+def test_a_character_that_cannot_be_is_named_and_the_rest_is_kept_secret(
+    monkeypatch: pytest.MonkeyPatch, name: str, character: str, told: str
+) -> None:
+    monkeypatch.setenv(name, f"secret{character}rest")
+    with pytest.raises(PrepalError) as error:
+        load()
+    assert f"{name}: character 7 is {character!r} ({told}" in str(error.value)
+    assert "secret" not in str(error.value)
+    assert "rest" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "told"),
+    [
+        ("LABEL_STUDIO_URL", "labels.example.com:8080", "begin with http:// or https://"),
+        ("PREPAL_BACKEND_URL", "htps://a.example.com", "begin with http:// or https://"),
+        ("REDIS_URL", "http://:hidden@a.example.com", "begin with redis:// or rediss:// or unix://"),
+        ("LABEL_STUDIO_URL", "http://2001:db8::7:8080", "an IPv6 address, which needs brackets"),
+        ("LABEL_STUDIO_PUBLIC_URL", "https://a b.example.com", "has ' ' (space) in it"),
+        ("LABEL_STUDIO_URL", "https://a.example.com\u200b", "(zero width space) in it"),
+        ("LABEL_STUDIO_URL", "http://a.example.com:80 80", "(space) in it"),
+        ("LABEL_STUDIO_URL", "http://a.example.com:99999", "'a.example.com:99999' cannot be read"),
+        ("LABEL_STUDIO_URL", "http://", "begin with http://"),
+        ("PREPAL_BACKEND_URL", "http://:9090", "':9090' cannot be read"),
+        (
+            "REDIS_URL",
+            "redis://:hid/den@redis:6379/0",
+            "(in a password / is %2F, # is %23, ? is %3F) cannot",
+        ),
+        (
+            "REDIS_URL",
+            "redis://me:hid#den@redis:6379/0",
+            "(in a password / is %2F, # is %23, ? is %3F) cannot",
+        ),
+    ],
+)
+def test_an_address_that_is_none_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, told: str
+) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(PrepalError) as error:
+        load()
+    assert str(error.value).startswith(f"The environment has settings that cannot be used: {name}: ")
+    assert told in str(error.value)
+    assert "hid" not in str(error.value)
 
 
 def test_a_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) -> None:
