@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urljoin
 from xml.etree import ElementTree
 
 import numpy as np
@@ -218,6 +219,25 @@ def test_credentials_are_asked_for_on_every_page(redis: redis.Redis, project: Pr
 def test_label_studio_still_gets_json_at_the_root(client: FlaskClient) -> None:
     for accepted in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
         assert client.get("/", headers=accepted).json["status"] == "UP"
+
+
+@pytest.mark.parametrize("prefix", ["", "/prepal", "/team/prepal"])
+@pytest.mark.parametrize("page", ["/", "/projects/4"])
+def test_all_that_a_page_asks_for_is_under_the_prefix_that_a_proxy_gave_it(
+    client: FlaskClient, project: Project, prefix: str, page: str
+) -> None:
+    html = client.get(page, headers=BROWSER).text
+    script = (ROOT / "backend/prepal/server/web/page.js").read_text()
+    wanted = re.findall(r'(?:href|src)="([^"]*)"', html) + re.findall(r"`(\$\{project\}[^`]*)`", script)
+    assert len(wanted) >= 5
+    for link in wanted:
+        if "$" in link and page == "/":
+            continue
+        asked = urljoin(f"http://host{prefix}{page}", link.replace("${project}", str(project.id)))
+        path = asked.removeprefix(f"http://host{prefix}")
+        assert path.startswith("/"), asked
+        with client.get(path, headers=BROWSER) as answer:
+            assert answer.status_code == 200, asked
 
 
 def test_an_unknown_project_is_told_how_to_connect_it(client: FlaskClient) -> None:

@@ -172,7 +172,7 @@ function showChart(told) {
   const name = `${told.accuracies.length}-${last.labels}-${last.estimate}`;
   for (const source of document.querySelectorAll("picture > *")) {
     const { theme, width } = source.dataset;
-    const address = `/projects/${project}/accuracy.svg?theme=${theme}&width=${width}&of=${encodeURIComponent(name)}`;
+    const address = `${project}/accuracy.svg?theme=${theme}&width=${width}&of=${encodeURIComponent(name)}`;
     if (source.tagName === "IMG") source.src = address;
     else source.srcset = address;
   }
@@ -211,7 +211,7 @@ function lost(reason) {
 
 async function refresh() {
   try {
-    const answer = await fetch(`/projects/${project}.json`, { cache: "no-store", signal: AbortSignal.timeout(GIVEN_UP_MS) });
+    const answer = await fetch(`${project}.json`, { cache: "no-store", signal: AbortSignal.timeout(GIVEN_UP_MS) });
     const told = await answer.json();
     if (answer.ok) {
       answeredAt = new Date();
