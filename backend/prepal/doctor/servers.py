@@ -13,7 +13,7 @@ import redis
 from prepal.doctor.case import Case, Check, Finding, NoAnswerError, ok, problem, skipped, warning
 from prepal.errors import PrepalError
 from prepal.label_studio.api import NotFoundError
-from prepal.label_studio.reaching import by_proxy, without_login
+from prepal.label_studio.reaching import Hindrance, by_proxy, odd_name, without_login
 
 if TYPE_CHECKING:
     import httpx
@@ -32,9 +32,10 @@ def address(case: Case) -> Finding:
     try:
         answer = case.version_answer
     except NoAnswerError as error:
-        what, remedy = error.hindrance
-        return problem(f"{what}.", f"{remedy[0].upper()}{remedy[1:]}.")
+        return _in_the_way(error.hindrance)
     if not _release(answer):
+        if odd := odd_name(url, answer.status_code):
+            return _in_the_way(odd)
         return problem(
             f"What answers at {url} (HTTP {answer.status_code}) is not Label Studio{by_proxy(url)}.",
             "Set LABEL_STUDIO_URL to the address under which Label Studio's own pages open, without /projects.",
@@ -155,6 +156,11 @@ CHECKS = [
     Check("Redis persistence", redis_persistence, ("Redis",)),
     Check("Redis memory", redis_memory, ("Redis",)),
 ]
+
+
+def _in_the_way(hindrance: Hindrance) -> Finding:
+    what, remedy = hindrance
+    return problem(f"{what}.", f"{remedy[0].upper()}{remedy[1:]}.")
 
 
 def _release(answer: "httpx.Response") -> str:

@@ -96,11 +96,8 @@ class Api:
 def _error(url: str, method: str, path: str, answer: "httpx.Response", body: Any) -> PrepalError:  # noqa: ANN401
     status = answer.status_code
     detail = f"{answer.reason_phrase}{reaching.by_proxy(url)}" if body is None else _detail(body)
-    if status == 400 and body is None and "_" in (answer.request.url.host or ""):
-        return PrepalError(
-            f"Label Studio refuses the name {answer.request.url.host!r} ({detail}), because it has an underscore: give "
-            "it another name, and set LABEL_STUDIO_URL."
-        )
+    if body is None and (odd := reaching.odd_name(url, status)):
+        return PrepalError(f"{odd.what}: {odd.remedy}.")
     if status == 401:
         return PrepalError(
             f"Label Studio at {url} does not know the token ({detail}): check LABEL_STUDIO_API_KEY; legacy "

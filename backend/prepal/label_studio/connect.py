@@ -1,7 +1,9 @@
 """Makes a Label Studio project ready, and undoes it: backend, webhook with credentials, sampling. Safe to repeat."""
 
 import base64
+import ipaddress
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,6 +29,9 @@ _OURS: dict[str, object] = {
 _USUAL_SAMPLING = "Sequential sampling"
 # Label Studio gives a backend one second to say that it is well, which a busy machine may need longer for at first.
 _PATIENCE_S, _PAUSE_S = 30.0, 1.0
+# The hosts to which Label Studio sends events, as Django's URLField knows them.
+_LABEL = r"[a-z0-9\u00a1-\uffff](?:[a-z0-9\u00a1-\uffff-]{0,61}[a-z0-9\u00a1-\uffff])?"
+_NAME = re.compile(rf"(?:{_LABEL}\.)+(?!-)(?:[a-z\u00a1-\uffff-]{{2,63}}|xn--[a-z0-9]{{1,59}})(?<!-)\.?")
 WEBHOOK_EVENTS = [
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
@@ -47,7 +52,7 @@ def connect(
         PrepalError: the label config cannot be served, or Label Studio refuses the config or the address.
     """
     url = backend_url.rstrip("/")
-    _refuse_bare_name(url)
+    refuse_odd_name(url)
     settings = label_studio.project(project.id)
     label_config.parse(str(settings["label_config"]))
     if not project.info.connected:
@@ -157,14 +162,37 @@ def _version_of(project: Project, label_studio: LabelStudio, version: object) ->
     return str(version) if usable else ""
 
 
-def _refuse_bare_name(url: str) -> None:
-    """Label Studio calls a backend at such an address, and then answers "Enter a valid URL" for its webhook."""
+def refuse_odd_name(url: str) -> None:
+    """Label Studio calls a backend at such an address, and then answers "Enter a valid URL" for its webhook.
+
+    Raises:
+        PrepalError: says what is odd, and a better name.
+    """
     host = urlsplit(url).hostname or ""
-    if host != "localhost" and "." not in host and ":" not in host:
-        raise PrepalError(
-            f"Label Studio sends no events to {host!r}, a name without a dot: give the backend another name, such as "
-            f"{host or 'backend'}.internal, and set PREPAL_BACKEND_URL."
-        )
+    if host == "localhost" or _NAME.fullmatch(host) or _is_number(host):
+        return
+    end = host.rpartition(".")[2]
+    why = (
+        "without a dot"
+        if "." not in host
+        else "with an underscore"
+        if "_" in host
+        else f"that ends with {end!r}, which is not letters alone"
+        if not end.isalpha()
+        else "that no host has"
+    )
+    better = re.sub("[^a-z0-9]+", "-", host.partition(".")[0]).strip("-") or "backend"
+    raise PrepalError(
+        f"Label Studio sends no events to {host!r}, a name {why}: give the backend another name, such as "
+        f"{better}.internal, and set PREPAL_BACKEND_URL."
+    )
+
+
+def _is_number(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def _save_backend(label_studio: LabelStudio, backend: int | None, fields: Mapping[str, object]) -> dict[str, Any]:

@@ -57,6 +57,17 @@ def hindrance(url: str, error: Exception) -> Hindrance:
     return Hindrance(f"Label Studio at {without_login(url)} {found.what}{by_proxy(url)}", found.remedy)
 
 
+def odd_name(url: str, status: int) -> Hindrance | None:
+    """Django's refusal of a name that no host may have, as those of containers often are."""
+    host = urlsplit(url).hostname or ""
+    if status != 400 or "_" not in host:
+        return None
+    return Hindrance(
+        f"Label Studio at {without_login(url)} refuses to be called {host!r}, because of the underscore",
+        "give it a name without one, and set LABEL_STUDIO_URL",
+    )
+
+
 def by_proxy(url: str) -> str:
     """Says through which proxy of the environment an address is asked, if through one."""
     parts, proxies = urlsplit(url), getproxies()
