@@ -218,9 +218,7 @@ def test_a_name_with_an_underscore_that_label_studio_refuses_is_told(monkeypatch
         server.status, server.answer = 400, b"<html>Bad Request</html>"
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
         client = LabelStudio("http://label_studio:8080", "a-token")
-        with pytest.raises(
-            PrepalError, match="refuses to be called 'label_studio', because of the underscore"
-        ):
+        with pytest.raises(PrepalError, match="refuses to be called 'label_studio', because of the underscore"):
             client.version()
         client.close()
         found = address(Case(Settings(label_studio_url="http://label_studio:8080")))
