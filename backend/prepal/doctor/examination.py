@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import redis
 
-from prepal.doctor import connection, language, processes, ranking, servers
+from prepal.doctor import acceptance, connection, language, processes, ranking, servers
 from prepal.doctor.case import Case, Check, Finding, problem, skipped
 from prepal.errors import PrepalError
 from prepal.project import all_projects
@@ -16,7 +16,7 @@ from prepal.settings import Settings
 log = logging.getLogger(__name__)
 
 _INSTALLATION = [*servers.CHECKS, *processes.CHECKS]
-_PROJECT = [*connection.CHECKS, *language.CHECKS, *ranking.CHECKS]
+_PROJECT = [*connection.CHECKS, *language.CHECKS, *ranking.CHECKS, *acceptance.CHECKS]
 # What is asked of the learner, such as a round, takes it less than this.
 _MENDED_S = 60.0
 _LOOK_AGAIN_S = 0.5
