@@ -3,6 +3,7 @@
 PYTHON ?= $(shell for python in python3 python3.11 python3.12; do $$python -c \
 	'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$python && break; done)
 LABEL_STUDIO = label-studio==1.23.2
+RELEASES ?= 1.12.1 1.18.0 1.21.0
 ANNOTATE ?=
 DATA ?=
 MINUTES ?= 30
@@ -21,7 +22,7 @@ INSTALL := $(UV) pip install --python .venv/bin/python -c constraints.txt
 OWN_TORCH := $(wildcard $(addsuffix /torch-*.whl,$(subst $(comma), ,$(UV_FIND_LINKS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-docker soak lint audit format bench bench-embed bench-finetune clean
+.PHONY: help install demo test test-compat test-docker soak lint audit format bench bench-embed bench-finetune clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +35,9 @@ demo: install  ## run everything with sample tickets; ANNOTATE=60 plays an annot
 test: .venv/installed-dev .venv-label-studio/installed  ## unit, integration, end-to-end and browser tests
 	.venv/bin/python -m pytest -n 2 --dist worksteal tests/unit tests/integration
 	.venv/bin/python -m pytest tests/e2e
+
+test-compat: .venv/installed-dev $(RELEASES:%=.venv-label-studio-%/installed)  ## serve other releases of Label Studio; RELEASES='1.12.1 1.21.0', 1 GB each
+	PREPAL_TEST_LABEL_STUDIOS='$(RELEASES)' .venv/bin/python -m pytest -s -m compat tests/e2e/installation/test_compat.py
 
 test-docker: .venv/installed-dev  ## build the images, and run docker/compose.yml through everything; needs Docker
 	.venv/bin/python -m pytest -m docker tests/e2e/installation/test_compose.py
@@ -68,7 +72,7 @@ bench-finetune: .venv/installed-bench  ## measure the final model beside transfo
 	.venv/bin/python -m benchmarks.final_model run --data '$(DATA)'
 
 clean:  ## remove both environments, caches and the demo's state
-	rm -rf .venv .venv-label-studio .prepal .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-label-studio .venv-label-studio-* .prepal .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -rf build dist test-output *.egg-info
 
 $(UV):
@@ -101,4 +105,10 @@ endif
 	test -x .venv-label-studio/bin/python || $(UV) venv --quiet --python .venv/bin/python .venv-label-studio
 	'$(CURDIR)/$(UV)' --directory / pip install --python '$(CURDIR)/.venv-label-studio/bin/python' \
 		-c '$(CURDIR)/constraints-label-studio.txt' '$(LABEL_STUDIO)'
+	@touch $@
+
+# Releases before 1.20 ask for pkg_resources, which setuptools no longer has.
+.venv-label-studio-%/installed: $(UV)
+	test -x $(@D)/bin/python || $(UV) venv --quiet --python .venv/bin/python $(@D)
+	'$(CURDIR)/$(UV)' --directory / pip install --python '$(CURDIR)/$(@D)/bin/python' 'label-studio==$*' 'setuptools<81'
 	@touch $@

@@ -18,7 +18,7 @@ from prepal.label_studio.reaching import Hindrance, by_proxy, odd_name, without_
 if TYPE_CHECKING:
     import httpx
 
-OLDEST_LABEL_STUDIO, OLDEST_REDIS = (1, 23), (6, 2)
+OLDEST_LABEL_STUDIO, OLDEST_REDIS = (1, 12), (6, 2)
 # A personal token's access token lives 300 s by Label Studio's clock, and is renewed by this machine's.
 _MOST_CLOCK_SKEW_S = 60
 _EXPIRES_SOON_S = 14 * 24 * 3600
