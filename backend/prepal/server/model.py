@@ -1,8 +1,10 @@
 """The LabelStudioMLBase subclass: predict() answers from the newest round, fit() writes down what happened."""
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,18 @@ from prepal.labels.events import as_list, number, read_annotation
 from prepal.project import MODEL_VERSION, Project
 from prepal.queues.requests import request_round, request_sync
 
-# label-studio-ml prefers torch's multiprocessing where torch is installed, and would load all of torch for it.
+# label-studio-ml prefers torch's multiprocessing where torch is installed, and would load all of torch for it. That of
+# its repository (2.x) makes a file in MODEL_DIR when it is loaded, which nothing here needs.
 _torch = {"torch": sys.modules["torch"]} if "torch" in sys.modules else {}
+_model_dir = {"MODEL_DIR": os.environ["MODEL_DIR"]} if "MODEL_DIR" in os.environ else {}
 sys.modules["torch"] = None  # type: ignore[assignment]
 try:
-    from label_studio_ml.model import LabelStudioMLBase
+    with TemporaryDirectory() as os.environ["MODEL_DIR"]:
+        from label_studio_ml.model import LabelStudioMLBase
 finally:
-    del sys.modules["torch"]
+    del sys.modules["torch"], os.environ["MODEL_DIR"]
     sys.modules.update(_torch)
+    os.environ.update(_model_dir)
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +37,7 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
     """What Label Studio sees of one project: it neither trains, nor embeds, nor calls Label Studio."""
 
     def __init__(self, project: Project) -> None:
-        super().__init__()
+        # What the base class keeps of itself, in 2.x in a file, is in Redis here.
         self.project = project
 
     def predict(self, tasks: Sequence[Mapping[str, Any]], *_: object, **__: object) -> list[dict[str, Any]]:

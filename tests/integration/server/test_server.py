@@ -2,9 +2,13 @@
 
 import base64
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +54,15 @@ def event(action: str, **fields: Any) -> dict[str, Any]:
 def annotation(pk: int = 9, task: int = 2, **changes: Any) -> dict[str, Any]:
     result = [{"from_name": "topic", "to_name": "text", "type": "choices", "value": {"choices": ["A"]}}]
     return {"id": pk, "task": task, "completed_by": 1, "updated_at": "2026-01-01", "result": result, **changes}
+
+
+def test_the_base_class_is_loaded_without_a_trace(tmp_path: Path) -> None:
+    code = "import os, prepal.server.model; print(os.environ['MODEL_DIR'])"
+    environment = {**os.environ, "MODEL_DIR": "mine"}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "mine\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_label_is_written_down_and_one_round_is_asked_for(
