@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prepal.doctor.case import Case, Check, Finding, ok, warning
-from prepal.labels.events import Annotation
+from prepal.labels.events import Annotation, read_annotation
 
 # Fewer labels than these say little, and less than this above what the classifier can do may be chance.
 _FEWEST, _MARGIN = 30, 0.05
@@ -12,12 +12,11 @@ _FEWEST, _MARGIN = 30, 0.05
 
 def accepted(predictions: Sequence[Mapping[str, Any]], annotations: Sequence[Annotation]) -> list[bool]:
     """For each label of a task whose prediction was shown, whether it is what was shown."""
-    shown = {int(row["task"]): row["result"] for row in predictions if row.get("result")}
+    shown = {
+        int(row["task"]): read_annotation(row, int(row["task"])).choices for row in predictions if row.get("result")
+    }
     return [
-        all(
-            set(annotation.choices.get(one.get("from_name"), [])) == set(one.get("value", {}).get("choices", []))
-            for one in shown[annotation.task]
-        )
+        all(set(annotation.choices.get(tag, [])) == set(chosen) for tag, chosen in shown[annotation.task].items())
         for annotation in annotations
         if annotation.task in shown and not annotation.skipped and not annotation.ground_truth
     ]
