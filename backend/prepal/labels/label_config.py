@@ -246,7 +246,9 @@ class _Config:
                 texts.append(text)
         foreign = {self._texts[name] for name in asked if name in self._texts}
         foreign |= {other for other in others if set(_targets(other)) <= asked.keys()}
-        return [*self._headings(foreign), *texts], unread
+        said = {name for text in texts for name in TextField.of(text).variables}
+        headings = [one for one in self._headings(foreign) if not said.issuperset(TextField.of(one).variables)]
+        return [*headings, *texts], unread
 
     def _headings(self, foreign: Collection[Element]) -> list[Element]:
         """The headings that say something of each task, but for those in or above a `foreign` text or question."""

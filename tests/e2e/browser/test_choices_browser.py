@@ -88,8 +88,7 @@ def test_what_is_predicted_is_marked_and_learnt_when_it_is_submitted(
     chosen = item["value"][config.kind]
     assert chosen
     assert [path for path in result["value"][config.kind] if path in chosen] == chosen
-    loop.wait_for_round()
-    (learnt,) = (a for a in loop.known.annotations().values() if a.task == first)
+    (learnt,) = wait_until(lambda: [a for a in loop.known.annotations().values() if a.task == first])
     assert {config.place(name) for name in learnt.choices["topic"]} == {
         place
         for place, _ in enumerate(config.choices)

@@ -59,7 +59,7 @@ def test_a_config_is_served_to_the_end(kind: str, installation: Installation, la
     texts, _ = tickets(12, mark=kind)
     loop = Loop.of(installation, label_studio, [data(one) for one in texts], f"<View>{inner}</View>")
     loop.wait_until_ranked(len(texts))
-    loop.vectors([config.text(data(one)) for one in texts])
+    loop.vectors([config.text_for_encoder(data(one)) for one in texts])
     assert config.text(data(texts[0])) == text.format(texts[0])
     for number in range(4):
         task = label_studio.next(loop.id)

@@ -81,6 +81,11 @@ def test_a_heading_that_is_the_same_everywhere_changes_nothing() -> None:
     assert config_of('<Header value="Read this"/><Text name="t" value="$a"/>').fields == plain.fields
 
 
+def test_a_heading_that_says_what_a_text_says_is_not_read_twice() -> None:
+    assert config_of('<Header value="On: $a"/><Text name="t" value="$a"/>').text(DATA) == "first"
+    assert config_of('<Header value="$a by $who"/><Text name="t" value="$a"/>').text(DATA) == "first Ann\nfirst"
+
+
 def test_a_heading_alone_is_no_text() -> None:
     config = config_of('<Header value="$who"/><Text name="t" value="$a"/>')
     assert reason_of(config, {"who": "Ann", "a": " "}) == "empty text"
