@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prepal import records
 from prepal.errors import PrepalError
 from prepal.labels.label_config import parse
+from prepal_workers.labelled.exports import config_of
 from prepal_workers.labelled.fields import TextFields
 from prepal_workers.labelled.read import read_labelled
 
@@ -131,6 +132,36 @@ def test_a_config_says_it_better_than_names() -> None:
     config = parse(f'<View><HyperText name="t" value="$note"/>{CHOICES.replace("yes", "y").replace("no", "n")}</View>')
     data = read_labelled(exported(rows), "x", config=config)
     assert data.texts == [f"note {n}, which is shown" for n in range(4)]
+
+
+TWO = (
+    '<View><HyperText name="t" value="$page"/><Text name="u" value="$extra"/>'
+    + CHOICES.replace("yes", "y").replace("no", "n")
+    + '<Choices name="tone" toName="{}"><Choice value="y"/><Choice value="n"/></Choices></View>'
+)
+
+
+@pytest.mark.parametrize("other", ["t", "u"])
+def test_each_question_of_a_config_reads_what_the_config_shows_for_it(other: str) -> None:
+    xml = TWO.format(other)
+    rows = [
+        {"page": f"<i>page</i> {n}, which is one", "extra": f"more {n}, and more", "text": plain(n)} for n in range(4)
+    ]
+    tasks = json.loads(exported(rows))
+    for task in tasks:
+        (result,) = task["annotations"][0]["result"]
+        task["annotations"][0]["result"] += [{**result, "from_name": "tone"}]
+    tasks[0]["meta"] = {"prepal_label_config": xml}
+    for choice in (None, "topic", "tone"):
+        config = config_of(xml, choice)
+        assert config is not None
+        assert config.from_name == (choice or "topic")
+        data = read_labelled(json.dumps(tasks).encode(), "x", choice=choice)
+        assert data.texts == [config.text(row) for row in rows]
+        assert plain(0) not in data.texts[0]
+    assert config_of(xml, "mood") is None
+    with pytest.raises(PrepalError, match=r"no choices of the tag 'mood' \(found: tone, topic\)"):
+        read_labelled(json.dumps(tasks).encode(), "x", choice="mood")
 
 
 NESTED = [{"mail": {"body": plain(n), "from": "a@example.org", "parts": [1, 2]}, "n": n} for n in range(6)]

@@ -17,6 +17,7 @@ from prepal.labels import label_config
 from prepal.settings import Settings
 from prepal_workers.final_model import finetune as finetuning
 from prepal_workers.final_model.predict import Predictor, predict_file, predict_project
+from prepal_workers.labelled.exports import config_of
 from prepal_workers.labelled.raw_texts import read_texts
 from prepal_workers.labelled.read import read_labelled
 from prepal_workers.training.bar import Bar
@@ -57,11 +58,11 @@ def finetune(
     read = partial(read_labelled, choice=choice, fields=fields, pair=pair)
     if project is None:
         assert export is not None
-        given = None if config is None else label_config.parse(decoded(read_file(config), str(config)))
+        given = None if config is None else config_of(decoded(read_file(config), str(config)), choice)
         data = read(_rows_of(export), _name(export), config=given)
     else:
         with _label_studio(settings) as label_studio:
-            own = label_config.parse(label_studio.project(project)["label_config"])
+            own = config_of(label_studio.project(project)["label_config"], choice)
             tasks = label_studio.export(project)
             annotated = {task["id"] for task in tasks}
             others = (task for page in label_studio.tasks(project) for task in page if task["id"] not in annotated)
@@ -114,7 +115,8 @@ def predict(
         else:
             assert project is not None
             with _label_studio(settings) as label_studio:
-                config = label_config.parse(label_studio.project(project)["label_config"])
+                xml = label_studio.project(project)["label_config"]
+                config = config_of(xml, predictor.choice) or label_config.parse(xml)
                 predictions, without = predict_project(predictor, label_studio, project, config, threshold)
             where = f"Label Studio as predictions of version {predictor.version!r}"
     safe = predictions.threshold

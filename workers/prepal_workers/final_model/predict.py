@@ -113,6 +113,7 @@ class Predictor:
             said: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
             data = said["data"]
             self.fields = TextFields.remembered(data)
+            self.choice: str | None = str(data.get("choice") or "") or None
             self.version = f"PRepAL fine-tuned {str(said['fingerprint'])[:8]}"
             # An older release kept neither this nor `how_many`.
             self._trust = Trust.from_json(said["trust"]) if "trust" in said else None

@@ -1,12 +1,17 @@
 """Label Studio's exports, JSON, JSON_MIN, CSV and TSV, as tasks with their annotations."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from xml.etree.ElementTree import tostring
+
+from defusedxml.ElementTree import fromstring
 
 from prepal.errors import PrepalError
 from prepal.files import FileKind, Row
 from prepal.labels import label_config
+from prepal.labels.choices import CHOICE_TAGS
 from prepal.labels.events import AUDIT_MARK, LABEL_CONFIG, Annotation, as_list, number, read_annotation
 from prepal.labels.label_config import LabelConfig
 from prepal_workers.labelled.flat import flat_tasks, is_flat
@@ -71,12 +76,32 @@ def _is_event(row: Row) -> bool:
     return isinstance(row.get("annotation"), dict) and isinstance(row.get("task"), dict)
 
 
-def config_within(rows: Sequence[Row]) -> LabelConfig | None:
+def config_of(xml: str, choice: str | None) -> LabelConfig | None:
+    """The label config as far as it is about the choices of one tag, or of the first; None where there is no such tag.
+
+    Raises:
+        PrepalError: it cannot be served.
+    """
+    config = label_config.parse(xml)
+    if choice in (None, config.from_name):
+        return config
+    root = fromstring(xml.strip())
+    controls = [(parent, child) for parent in root.iter() for child in parent if child.tag in CHOICE_TAGS]
+    if not any(child.get("name") == choice for _, child in controls):
+        return None
+    for parent, child in controls:
+        if child.get("name") != choice:
+            parent.remove(child)
+    return label_config.parse(tostring(root, encoding="unicode"))
+
+
+def config_within(rows: Sequence[Row], choice: str | None) -> LabelConfig | None:
     """The label config that `prepal export` wrote into the file, if one is there that can be served."""
     for row in rows:
         meta = row.get("meta")
         if isinstance(meta, Mapping) and isinstance(xml := meta.get(LABEL_CONFIG), str):
-            return label_config.parse_or_none(xml)
+            with suppress(PrepalError):
+                return config_of(xml, choice)
     return None
 
 

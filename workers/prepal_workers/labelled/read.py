@@ -72,7 +72,7 @@ def read_untidied(
     find = partial(TextFields.find, name=name, wanted=fields, pair=pair)
     if not is_export(rows):
         return _of_data_file(kind, rows, read_labels(rows, name, choice), partial(find, config=config))
-    config = config or config_within(rows)
+    config = config or config_within(rows, choice)
     # Another question may be about other texts of a task.
     config = config if config and choice in (None, config.from_name) else None
     wanted = choice or (config.from_name if config else None)
