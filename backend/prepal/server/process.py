@@ -67,6 +67,7 @@ def load_the_rest() -> None:
 
 def serve(settings: Settings, host: str, port: int) -> None:
     """Answer Label Studio until told to stop."""
+    host = host.strip("[]")
     if host not in ("127.0.0.1", "localhost", "::1") and not settings.basic_auth_user:
         log.warning("listening on %s without BASIC_AUTH_USER: whoever reaches the port can send labels", host)
     options = {

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from tests.helpers import free_port
 
+from prepal.doctor.case import Case
+from prepal.settings import Settings
+
 LIMIT = 256 * 1024 * 1024
 JSON = {"Content-Type": "application/json"}
 CREDENTIALS = {"Authorization": "Basic cHJlcGFsOm9ubHktZm9yLXRoaXMtdGVzdA==", **JSON}
@@ -67,6 +70,15 @@ def answers(port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_it_listens_on_ipv6_too(serve: Callable[..., "contextmanager[Served]"], host: str) -> None:
+    with serve(host) as served:
+        case = Case(Settings(prepal_backend_url=f"http://[::1]:{served.port}"))
+        answer = case.backend_answer("/")
+    assert answer is not None
+    assert answer.status_code == 200
 
 
 def test_every_line_of_the_log_can_be_an_object_and_one_warns_of_an_open_port(
