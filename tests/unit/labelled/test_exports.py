@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prepal.errors import PrepalError
+from prepal.labels.label_config import parse
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.read import read_labelled
 
@@ -108,3 +109,24 @@ def test_tasks_of_two_exports_are_joined_and_others_of_the_same_id_are_not() -> 
     assert len(set(data.task_ids.tolist())) == 16
     nameless = [{key: task[key] for key in task if key != "id"} for task in rows]
     assert read([*nameless, *others]).tasks == 16
+
+
+def test_choices_of_parts_of_a_text_are_not_taken_for_the_texts() -> None:
+    rows = tasks()
+    for row in rows:
+        part = {"start": 0, "end": 4, "text": "This", "choices": ["loan", "book"]}
+        row["annotations"][0]["result"].append({"from_name": "parts", "type": "choices", "value": part})
+    with pytest.raises(PrepalError, match=r"^The choices of 'parts' in x are of parts of texts, .* --choice, or label"):
+        read(rows)
+    assert read_labelled(json.dumps(rows).encode(), "x", choice="topic").counts == {"book": 4, "loan": 4}
+
+
+def test_a_config_of_another_project_is_told_from_its_fields() -> None:
+    config = parse(
+        '<View><Text name="t" value="$words"/><Choices name="topic" toName="t"><Choice value="loan"/>'
+        '<Choice value="book"/></Choices></View>'
+    )
+    with pytest.raises(
+        PrepalError, match=r"^No task of x has a text to read \(the config reads \$words, .* has 'text': ren"
+    ):
+        read_labelled(json.dumps(tasks()).encode(), "x", config=config)

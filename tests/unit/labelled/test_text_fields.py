@@ -77,7 +77,9 @@ words = st.sampled_from(
 def test_what_a_model_learnt_from_is_what_it_reads_later(kind: Any, said: list[str]) -> None:
     tag = kind if isinstance(kind, str) else "Paragraphs"
     who, what = kind if tag == "Paragraphs" else ("", "")
-    rows = rows_of([[{who: "Ada", what: one}] if tag == "Paragraphs" else one for one in said])
+    rows = rows_of(
+        [[{who: "Ada", what: one}] if tag == "Paragraphs" else one for one in (*said, "One that says something.")]
+    )
     config = parse(f"<View>{SHOWN[tag].format(who, what)}{CHOICES}</View>")
     for found in (TextFields.find(rows, "x", config=config), TextFields.find(rows, "x", ["words"])):
         again = TextFields.remembered(records.loads(records.dumps(found.to_json())))

@@ -142,7 +142,8 @@ def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
     if not data.texts:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise PrepalError(
-            f"None of the {data.tasks} tasks of {name} has a label ({reasons}): label some, and export again."
+            f"None of the {data.tasks} tasks of {name} has both a text and a label ({reasons}): label some, and export "
+            "again."
         )
     order = np.argsort(data.task_ids, kind="stable")
     counts = data.labels.sum(axis=0)

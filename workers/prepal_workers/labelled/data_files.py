@@ -75,8 +75,8 @@ def read_labels(rows: Sequence[Row], name: str, wanted: str | None = None) -> La
     field = wanted or label_field(rows)
     if field is None:
         raise PrepalError(
-            f"{name} has no labels (found: {named(columns)}): give a Label Studio export, or name the field of the "
-            "labels with --label."
+            f"{name} has no labels (found: {named(columns) or 'nothing'}): give a Label Studio export, or name the "
+            "field of the labels with --label."
         )
     if field not in columns:
         raise PrepalError(f"{name} has no field {field!r} for labels: there are {named(columns)}; name one of these.")

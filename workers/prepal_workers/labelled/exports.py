@@ -14,6 +14,7 @@ from prepal.labels import label_config
 from prepal.labels.choices import CHOICE_TAGS
 from prepal.labels.events import AUDIT_MARK, LABEL_CONFIG, Annotation, as_list, number, read_annotation
 from prepal.labels.label_config import LabelConfig
+from prepal.labels.paths import CHOICE_KINDS
 from prepal_workers.labelled.flat import flat_tasks, is_flat
 
 Kind = Literal["JSON", "JSON_MIN", "CSV", "TSV"]
@@ -119,10 +120,29 @@ def read_export(
     if any("annotations" in row or "completions" in row for row in rows):
         tasks = _distinct([_task(row) for row in rows])
         tags = {tag for task in tasks for a in task.annotations for tag in a.choices}
+        if regional := sorted(tag for tag in _regional(rows) if choice in (None, tag)):
+            raise PrepalError(
+                f"The choices of {regional[0]!r} in {name} are of parts of texts, and whole texts are learnt: name "
+                "another tag with --choice, or label texts as a whole."
+            )
         return Export("JSON", tasks, tuple(sorted(tags)))
     flat, columns = flat_tasks(rows, name, choice, data_fields, is_json=kind not in ("CSV", "TSV"))
     tasks = [ExportedTask(task, data, annotations) for task, data, annotations in flat]
     return Export("CSV" if kind == "CSV" else "TSV" if kind == "TSV" else "JSON_MIN", tasks, tuple(sorted(columns)))
+
+
+def _regional(rows: Sequence[Row]) -> set[str]:
+    """The tags with which parts of a text were given choices."""
+    annotations = [a for row in rows for a in as_list(row.get("annotations", row.get("completions")))]
+    results = [item for a in annotations if isinstance(a, dict) for item in as_list(a.get("result"))]
+    return {
+        str(item.get("from_name"))
+        for item in results
+        if isinstance(item, dict)
+        and isinstance(value := item.get("value"), dict)
+        and "start" in value
+        and any(isinstance(value.get(kind), list) for kind in CHOICE_KINDS)
+    }
 
 
 def _distinct(tasks: Sequence[ExportedTask]) -> list[ExportedTask]:

@@ -118,7 +118,7 @@ class TextFields:
         return _joined(self._numbered, values)
 
     def _checked(self, rows: Sequence[Mapping[str, Any]], name: str) -> "TextFields":
-        """The same, unless there is no text in most of the rows' fields, but the same hindrance in each."""
+        """The same, unless rows have addresses in place of texts, or none has what a label config reads."""
         reasons: Counter[str] = Counter()
         for row in rows[:_LOOKED_AT]:
             try:
@@ -128,6 +128,8 @@ class TextFields:
         if 2 * reasons[_ADDRESS] > min(len(rows), _LOOKED_AT):
             where = f"The texts of {name} in {named(self.names)}"
             raise PrepalError(f"{where} are addresses, which nobody reads: give the texts themselves.")
+        if self.by_config and rows and reasons.total() == min(len(rows), _LOOKED_AT):
+            raise PrepalError(f"No task of {name} has a text to read ({reasons.most_common(1)[0][0]}).")
         return self
 
     @cached_property
@@ -161,7 +163,7 @@ def _joined(fields: Sequence[TextField], data: Mapping[str, Any]) -> str:
 def _told(rows: Sequence[Mapping[str, Any]], names: Sequence[str], kinds: Sequence[TextField]) -> str:
     """A sentence on a choice that could have been another one; empty where it could not."""
     found = {path for row in rows for path, value in leaves(row).items() if isinstance(value, str) and value.strip()}
-    others = sorted(found - set(names))
+    others = sorted(path for path in found - set(names) if not path.startswith("_"))
     marked = [name for name, kind in zip(names, kinds, strict=True) if kind.tag == "Text" and has_markup(rows, name)]
     if not others and not marked and not any(kind.tag in _HOW for kind in kinds):
         return ""
