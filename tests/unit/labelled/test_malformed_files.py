@@ -16,6 +16,7 @@ from prepal.errors import PrepalError
 from prepal.files import json_bytes, parse_rows, write_rows
 from prepal.labels.label_config import parse
 from prepal_workers.labelled.fields import TextFields
+from prepal_workers.labelled.raw_texts import read_texts
 from prepal_workers.labelled.read import read_labelled
 from prepal_workers.simulate.dataset import load
 
@@ -182,6 +183,17 @@ def test_a_file_is_read_or_refused_in_one_sentence(
             "".join(part).encode()
         # What a model remembers of it reads the same texts.
         assert TextFields.remembered(json.loads(json_bytes(data.reader.to_json()))).names == data.reader.names
+
+
+LABELLED = read_labelled(b'{"text": "One text", "label": "a"}\n{"text": "Two texts", "label": "b"}\n', "labels.jsonl")
+
+
+@given(contents(), wanted)
+@settings(deadline=None, max_examples=FILES)
+def test_texts_without_labels_are_read_or_refused_in_one_sentence(content: bytes, fields: list[str]) -> None:
+    for text in one_sentence(lambda: read_texts(content, "x", LABELLED, fields=fields)) or ():
+        assert text
+        "".join(text).encode()
 
 
 @given(exports(), st.sets(st.integers(1, 9)))

@@ -43,6 +43,23 @@ def test_pairs_and_lists_of_labels_are_read(tmp_path: Path) -> None:
     assert read(tmp_path / "none.jsonl") == []
 
 
+def test_files_of_tools_and_exports_are_read_as_finetune_reads_them(tmp_path: Path) -> None:
+    rows = [{"text": f"<p>A&nbsp;text, the {n}th</p>", "accept": ["xy"[n % 2]], "answer": "accept"} for n in range(8)]
+    rows[0]["answer"] = "reject"
+    result = [{"from_name": "q", "type": "choices", "value": {"choices": ["x"]}}]
+    tasks = [{"id": 1, "data": {"page": "<i>An</i> export"}, "annotations": [{"id": 1, "result": result}]}]
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.json"
+    train.write_text("\n".join(map(json.dumps, rows)))
+    test.write_text(json.dumps(tasks))
+    found = load(train, test)
+    assert found.train.texts == [f"A text, the {n}th" for n in range(1, 8)]
+    assert found.train.labels.tolist() == [1, 0, 1, 0, 1, 0, 1]
+    assert (found.test.texts, found.test.labels.tolist(), found.multilabel) == (["An export"], [0], False)
+    plain = [{"text": row["text"], "label": row["accept"]} for row in rows]
+    train.write_text("\n".join(map(json.dumps, plain)))
+    assert load(train, test).train.texts[1:] == found.train.texts
+
+
 def written(folder: Path, name: str, rows: list[tuple[str, Any]]) -> Path:
     path = folder / name
     path.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in rows), encoding="utf-8")

@@ -90,6 +90,8 @@ def read(train: Path, test: Path) -> Dataset:
         PrepalError: a file cannot be used, or has another kind of labels than the other one.
     """
     rows, test_rows = _rows(train), _rows(test)
+    if any(isinstance(label, str) for _, label in (*rows, *test_rows)):
+        rows, test_rows = _single(rows), _single(test_rows)
     multilabel = isinstance(rows[0][1], list)
     for path, part in ((train, rows), (test, test_rows)):
         if any(isinstance(label, list) != multilabel for _, label in part):
@@ -175,6 +177,13 @@ def _rows(path: Path) -> list[tuple[str, Any]]:
         if some
     }
     return [(str(readers[_PAIR[0] in row].text(row) or ""), row["label"]) for row in rows]
+
+
+def _single(rows: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """The same with names, where each has a list of one."""
+    if not all(isinstance(label, list) and len(label) == 1 for _, label in rows):
+        return rows
+    return [(text, label[0]) for text, label in rows]
 
 
 def _of_any_file(path: Path) -> list[tuple[str, Any]]:
