@@ -13,6 +13,8 @@ _LARGEST_ID = 2**53 - 1
 # each choice, or which ones it takes from a task with the same text; in the first task, the project's label config.
 AUDIT_MARK, BELIEFS, LABEL_CONFIG = "prepal_audit", "prepal_beliefs", "prepal_label_config"
 TWIN_LABEL = "prepal_twin_label"
+# What the values of results have that are about a part of a text, or of a picture.
+_OF_A_REGION = ("start", "x", "points", "rle")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _choices(result: object) -> dict[str, dict[str, None]]:
     """Different choices, in their order, by the tag that they were made with."""
     by_tag: dict[str, dict[str, None]] = {}
     for item in as_list(result):
-        if not isinstance(item, Mapping):
+        if not isinstance(item, Mapping) or is_of_part(item):
             continue
         tag, value = as_name(item.get("from_name")), item.get("value")
         for kind in CHOICE_KINDS:
@@ -87,6 +89,13 @@ def _choices(result: object) -> dict[str, dict[str, None]]:
             if tag is not None and isinstance(chosen, list):
                 by_tag.setdefault(tag, {}).update(dict.fromkeys(names_of(chosen, kind)))
     return by_tag
+
+
+def is_of_part(item: Mapping[str, Any]) -> bool:
+    """Whether an item of a `result` says something of a region, or of one of a task's items: no label of the task."""
+    value = item.get("value")
+    is_of_region = isinstance(value, Mapping) and any(key in value for key in _OF_A_REGION)
+    return is_of_region or item.get("item_index") is not None
 
 
 def _moment(value: object) -> str:

@@ -1,9 +1,13 @@
 """What stands in JSON exports and target storage beside choices: reviews, drafts, comments, tasks that come twice."""
 
+import csv
+import io
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prepal.errors import PrepalError
 from prepal.labels.label_config import parse
@@ -130,3 +134,79 @@ def test_a_config_of_another_project_is_told_from_its_fields() -> None:
         PrepalError, match=r"^No task of x has a text to read \(the config reads \$words, .* has 'text': ren"
     ):
         read_labelled(json.dumps(tasks()).encode(), "x", config=config)
+
+
+REGIONS = st.sampled_from(
+    [
+        {"value": {"start": 0, "end": 4}},
+        {"value": {"start": "/div[1]/text()[1]", "end": "/div[1]/text()[1]", "startOffset": 2, "endOffset": 5}},
+        {"value": {"start": "0", "end": "0", "paragraphlabels": ["Agent"]}},
+        {"value": {"x": 1.5, "y": 2, "width": 3, "height": 4}},
+        {"value": {}, "item_index": 1},
+    ]
+)
+
+
+@given(part=REGIONS, kind=st.sampled_from(["choices", "taxonomy"]), places=st.sets(st.integers(1, 8), min_size=1))
+def test_choices_of_regions_and_items_are_no_labels_of_texts(part: dict[str, Any], kind: str, places: set[int]) -> None:
+    rows = tasks()
+    for place in places:
+        chosen: list[Any] = ["good"] if kind == "choices" else [["good", "best"]]
+        item = {**part, "from_name": "of_part", "type": kind, "value": {**part["value"], kind: chosen}}
+        rows[place - 1]["annotations"][0]["result"].append(item)
+    as_written = json.dumps(rows).encode()
+    assert read_labelled(as_written, "x", choice="topic").counts == read(tasks()).counts
+    with pytest.raises(PrepalError, match=r"^The choices of 'of_part' in x are of parts of texts"):
+        read_labelled(json.dumps(rows).encode(), "x", choice="of_part")
+    for row in rows:
+        row["annotations"][0]["result"] = row["annotations"][0]["result"][1:]
+    with pytest.raises(PrepalError, match=r"^The choices of 'of_part' in x are of parts of texts"):
+        read(rows)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_flat_exports_do_not_join_what_was_chosen_of_regions(table: bool) -> None:
+    parts = [{"start": 0, "end": 4, "choices": ["loan"]}, {"start": 5, "end": 9, "choices": ["book"]}]
+    rows = [
+        {"id": n, "text": f"This is the {n}th of some.", "topic": parts, "annotator": 1, "annotation_id": n}
+        for n in range(1, 9)
+    ]
+    content = json.dumps(rows)
+    if table:
+        cells = [[json.dumps(cell) if isinstance(cell, list) else cell for cell in row.values()] for row in rows]
+        written = io.StringIO(newline="")
+        csv.writer(written).writerows([list(rows[0]), *cells])
+        content = written.getvalue()
+    with pytest.raises(PrepalError, match=r"^The choices of 'topic' in x are of parts of texts"):
+        read_labelled(content.encode(), "x")
+
+
+@given(st.data())
+def test_older_states_of_an_annotation_do_not_vote(data: st.DataObject) -> None:
+    rows = tasks()
+    events = [
+        {
+            "action": "ANNOTATION_UPDATED",
+            "task": {key: row[key] for key in ("id", "data")},
+            "annotation": annotation(row["id"], topic, updated_at=f"2026-01-0{day}T00:00:00Z"),
+        }
+        for row in rows
+        for day, topic in [
+            *((day, data.draw(st.sampled_from(TOPICS))) for day in (1, 2, 3)),
+            (4, TOPICS[row["id"] % 2]),
+        ]
+    ]
+    said = read(data.draw(st.permutations(events)))
+    assert said.counts == read(rows).counts
+    assert said.disagreements == 0
+
+
+def test_where_everything_was_skipped_that_is_what_is_said() -> None:
+    with pytest.raises(PrepalError, match=r"^None of the 8 tasks of x has a label \(8 skipped\)"):
+        read(tasks(was_cancelled=True))
+
+
+@pytest.mark.parametrize("content", ["[]", "text,label\r\n", "null", ";\r\n"])
+def test_a_file_without_rows_is_called_so(content: str) -> None:
+    with pytest.raises(PrepalError, match=r"^x has no rows: give "):
+        read_labelled(content.encode(), "x")

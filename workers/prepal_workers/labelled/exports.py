@@ -12,7 +12,7 @@ from prepal.errors import PrepalError
 from prepal.files import FileKind, Row
 from prepal.labels import label_config
 from prepal.labels.choices import CHOICE_TAGS
-from prepal.labels.events import AUDIT_MARK, LABEL_CONFIG, Annotation, as_list, number, read_annotation
+from prepal.labels.events import AUDIT_MARK, LABEL_CONFIG, Annotation, as_list, is_of_part, number, read_annotation
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.paths import CHOICE_KINDS
 from prepal_workers.labelled.flat import flat_tasks, is_flat
@@ -41,6 +41,8 @@ class Export:
     tasks: list[ExportedTask]
     choice_tags: tuple[str, ...]
     """Names of the `Choices` and `Taxonomy` tags that somebody chose from."""
+    part_tags: tuple[str, ...] = ()
+    """Names of the tags that are about regions or items, and not about whole texts."""
 
 
 def is_export(rows: Sequence[Row]) -> bool:
@@ -119,16 +121,13 @@ def read_export(
     """
     if any("annotations" in row or "completions" in row for row in rows):
         tasks = _distinct([_task(row) for row in rows])
-        tags = {tag for task in tasks for a in task.annotations for tag in a.choices}
-        if regional := sorted(tag for tag in _regional(rows) if choice in (None, tag)):
-            raise PrepalError(
-                f"The choices of {regional[0]!r} in {name} are of parts of texts, and whole texts are learnt: name "
-                "another tag with --choice, or label texts as a whole."
-            )
-        return Export("JSON", tasks, tuple(sorted(tags)))
-    flat, columns = flat_tasks(rows, name, choice, data_fields, is_json=kind not in ("CSV", "TSV"))
+        parts = _regional(rows)
+        tags = {tag for task in tasks for a in task.annotations for tag in a.choices} - parts
+        return Export("JSON", tasks, tuple(sorted(tags)), tuple(sorted(parts)))
+    flat, columns, part_columns = flat_tasks(rows, name, choice, data_fields, is_json=kind not in ("CSV", "TSV"))
     tasks = [ExportedTask(task, data, annotations) for task, data, annotations in flat]
-    return Export("CSV" if kind == "CSV" else "TSV" if kind == "TSV" else "JSON_MIN", tasks, tuple(sorted(columns)))
+    flat_kind: Kind = "CSV" if kind == "CSV" else "TSV" if kind == "TSV" else "JSON_MIN"
+    return Export(flat_kind, tasks, tuple(sorted(columns)), tuple(sorted(part_columns)))
 
 
 def _regional(rows: Sequence[Row]) -> set[str]:
@@ -139,8 +138,8 @@ def _regional(rows: Sequence[Row]) -> set[str]:
         str(item.get("from_name"))
         for item in results
         if isinstance(item, dict)
+        and is_of_part(item)
         and isinstance(value := item.get("value"), dict)
-        and "start" in value
         and any(isinstance(value.get(kind), list) for kind in CHOICE_KINDS)
     }
 
@@ -167,7 +166,7 @@ def _task(row: Row) -> ExportedTask:
     raw = as_list(row.get("annotations", row.get("completions")))
     meta = row.get("meta")
     data = row.get("data")
-    given = [annotation for annotation in raw if isinstance(annotation, dict)]
+    given = _newest([annotation for annotation in raw if isinstance(annotation, dict)])
     accepted = [annotation for annotation in given if not _rejected(annotation)]
     return ExportedTask(
         id=task,
@@ -180,6 +179,16 @@ def _task(row: Row) -> ExportedTask:
         is_audit=isinstance(meta, Mapping) and bool(meta.get(AUDIT_MARK)),
         rejected=len(given) - len(accepted),
     )
+
+
+def _newest(annotations: Sequence[Row]) -> list[Row]:
+    """Each annotation once, as it was last: kept events and joined exports have older states of it."""
+    found: dict[object, Row] = {}
+    for place, one in enumerate(annotations):
+        key = number(one.get("id")) or f"place {place}"
+        if str(one.get("updated_at") or "") >= str(found.get(key, {}).get("updated_at") or ""):
+            found[key] = one
+    return list(found.values())
 
 
 def _rejected(annotation: Mapping[str, Any]) -> bool:

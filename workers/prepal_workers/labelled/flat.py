@@ -7,7 +7,7 @@ from typing import Any
 from prepal import records
 from prepal.errors import PrepalError
 from prepal.files import Row
-from prepal.labels.events import Annotation, as_list, number, read_annotation
+from prepal.labels.events import Annotation, as_list, is_of_part, number, read_annotation
 from prepal.labels.paths import CHOICE_KINDS
 from prepal_workers.labelled.guessing import guessed, is_called_a_text, is_prose
 from prepal_workers.labelled.wording import named
@@ -20,6 +20,7 @@ _DATA_PREFIX = "_data_"
 _LONGEST_ID = 20
 # So a table writes several choices, and paths of a Taxonomy.
 _WRITTEN_CHOICES = ('{"choices"', '[{"choices"', '[{"taxonomy"')
+_WRITTEN_OF_REGIONS = '[{"start"'
 # With fewer tasks, a column of choices hardly repeats itself.
 _FEW_TASKS = 10
 
@@ -31,8 +32,8 @@ def is_flat(rows: Sequence[Row]) -> bool:
 
 def flat_tasks(
     rows: Sequence[Row], name: str, choice: str | None, data_fields: Collection[str], *, is_json: bool
-) -> tuple[list[tuple[int, dict[str, Any], list[Annotation]]], list[str]]:
-    """Tasks by their ids, with data and annotations; and the columns that hold choices.
+) -> tuple[list[tuple[int, dict[str, Any], list[Annotation]]], list[str], list[str]]:
+    """Tasks by their ids, with data and annotations; the columns that hold choices; and those of regions' choices.
 
     Args:
         rows: of the export.
@@ -71,7 +72,8 @@ def flat_tasks(
         of = sorted(of, key=lambda row: _number(row.get("annotation_id")) or 0)
         data = {c.removeprefix(_DATA_PREFIX): value for c, value in of[0].items() if c not in not_data}
         tasks.append((task, data, [_annotation(row, task, tags, annotators) for row in of if _marked(row)]))
-    return tasks, tags
+    parts = [tag for tag in tags if any(map(is_of_part, (item for row in rows for item in _items(row, [tag]))))]
+    return tasks, [tag for tag in tags if tag not in parts], parts
 
 
 def _by_task(rows: Sequence[Row], data_fields: Collection[str] | None) -> dict[int, list[Row]]:
@@ -158,34 +160,35 @@ def _choice_columns(
 
 
 def _annotation(row: Row, task: int, tags: Iterable[str], annotators: Mapping[str, int]) -> Annotation:
-    result = [{"from_name": tag, "value": value} for tag in tags if (value := _value(row.get(tag)))]
     by = annotators.get(_frozen(row.get("annotator")))
-    return read_annotation({**row, "completed_by": by, "result": result}, task)
+    return read_annotation({**row, "completed_by": by, "result": _items(row, tags)}, task)
 
 
-def _value(value: object) -> dict[str, list[Any]]:
+def _items(row: Row, tags: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"from_name": tag, "value": value} for tag in tags for value in _values(row.get(tag))]
+
+
+def _values(value: object) -> list[dict[str, Any]]:
     """What was chosen, by the kind of the tag, as a JSON export has it; a nested choice is its path, a list."""
     if value in (None, "", []):
-        return {}
+        return []
     if isinstance(value, str) and value[0] in "[{":
         try:
             value = records.loads(value)
         except ValueError:
-            return {"choices": [value]}
-    found: dict[str, list[Any]] = {}
+            return [{"choices": [value]}]
     is_path = isinstance(value, list) and not any(isinstance(part, Mapping) for part in value)
-    for part in value if isinstance(value, list) and not is_path else [value]:
-        if isinstance(part, Mapping):
-            for kind in CHOICE_KINDS:
-                found.setdefault(kind, []).extend(as_list(part.get(kind)))
-        else:
-            found.setdefault("choices", []).append(part)
-    return {kind: chosen for kind, chosen in found.items() if chosen}
+    parts = value if isinstance(value, list) and not is_path else [value]
+    alone = [part for part in parts if not isinstance(part, Mapping)]
+    given = [part for part in parts if isinstance(part, Mapping)]
+    found = [{**part, **{kind: as_list(part.get(kind)) for kind in CHOICE_KINDS}} for part in given]
+    return [*found, *([{"choices": alone}] if alone else [])]
 
 
 def _is_choices(value: object) -> bool:
     if isinstance(value, str):
-        return value.startswith(_WRITTEN_CHOICES)
+        of_regions = value.startswith(_WRITTEN_OF_REGIONS) and any(f'"{kind}": [' in value for kind in CHOICE_KINDS)
+        return of_regions or value.startswith(_WRITTEN_CHOICES)
     parts = [part for part in as_list(value) if isinstance(part, Mapping)]
     return any(isinstance(part.get(kind), list) for part in parts for kind in CHOICE_KINDS)
 

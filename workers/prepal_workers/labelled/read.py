@@ -68,6 +68,8 @@ def read_untidied(
         PrepalError: as `read_labelled`, which also refuses what nothing can be learnt from.
     """
     parsed: tuple[FileKind, Sequence[Row]] = parse_rows(source, name) if isinstance(source, bytes) else ("JSON", source)
+    if not parsed[1]:
+        raise PrepalError(f"{name} has no rows: give a Label Studio export, or a JSONL or CSV file with labels.")
     kind, rows = parsed[0], voted(as_tasks(parsed[1], name), name, choice)
     find = partial(TextFields.find, name=name, wanted=fields, pair=pair)
     if not is_export(rows):
@@ -78,7 +80,7 @@ def read_untidied(
     wanted = choice or (config.from_name if config else None)
     data_fields = [one.split(".")[0] for one in (*fields, *(shown(config) if config else ()))]
     export = read_export(kind, rows, name, wanted, data_fields)
-    tag = _tag(export.choice_tags, wanted, name)
+    tag = _tag(export, wanted, name)
     return _of_export(export, tag, partial(find, config=config), config, frozenset(audits))
 
 
@@ -94,7 +96,7 @@ def _of_export(
     left_out["with choices that the label config no longer has"] += len(votes.keys() - settled.keys())
     labels = {task: label for task, label in settled.items() if label.any()}
     left_out["without a choice that most annotators share"] += len(settled) - len(labels)
-    fields = find([task.data for task, _ in votes.values()])
+    fields = find([task.data for task, _ in votes.values()] or [task.data for task in export.tasks])
     texts = {task: text for task in labels if (text := fields.text(votes[task][0].data))}
     left_out["without a text"] += len(labels) - len(texts)
     of_texts = [votes[task][1] for task in texts]
@@ -124,7 +126,13 @@ def _rejected(tasks: Sequence[ExportedTask]) -> tuple[str, ...]:
     return (f"{rejected} annotations do not count, as a review rejected them.",) if rejected else ()
 
 
-def _tag(tags: Sequence[str], wanted: str | None, name: str) -> str:
+def _tag(export: Export, wanted: str | None, name: str) -> str:
+    tags, parts = export.choice_tags, export.part_tags
+    if told := [tag for tag in parts if wanted in (None, tag)]:
+        raise PrepalError(
+            f"The choices of {told[0]!r} in {name} are of parts of texts, and whole texts are learnt: name another tag "
+            "with --choice, or label texts as a whole."
+        )
     if wanted is not None and wanted in tags:
         return wanted
     found = named(tags)
