@@ -55,7 +55,9 @@ def parse_rows(content: bytes, name: str) -> tuple[FileKind, list[Row]]:
         return "JSONL", [row for _, row in json_lines(text, name)]
     if isinstance(value, dict):
         check_depth([value], name)
-        inner = _rows_within(value)
+        # One row of such a file may have other rows in it.
+        is_row = name.lower().endswith(".jsonl") and "\n" not in text.strip()
+        inner = None if is_row else _rows_within(value)
         if inner is None:
             return ("JSON" if "annotations" in value or "completions" in value else "JSONL"), [value]
         value = inner

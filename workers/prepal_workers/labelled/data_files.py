@@ -2,6 +2,8 @@
 
 import ast
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +24,11 @@ _OF_TOOLS = ("answer", "annotations", "completions", "annotation_id", "result", 
 _ANSWERS = ("accept", "reject", "ignore")
 _DISCARDED = ("Discarded", "discarded")
 _LONGEST_QUOTED, _LONGEST_LIST = 40, 10_000
-# What people put between several labels in one cell.
-_BETWEEN = ("|", ";", ",")
+# What people and doccano put between several labels in one cell; what may as well belong to a name comes second.
+_BETWEEN = (re.compile(r"[|;]|,(?![\s\d])"), re.compile(r"[|;,#]"))
+# As numpy writes a list of strings: Python would read them as one.
+_STRING = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_OF_NUMPY = re.compile(rf"\[\s*(?:{_STRING})(?:\s+(?:{_STRING}))+\s*\]")
 # From here on spaCy means that a text has a label.
 _SURE = 0.5
 _RESPONSES, _PARTS = ".responses", {"value": "", "user_id": ".users", "status": ".status"}
@@ -102,6 +107,7 @@ def read_labels(rows: Sequence[Row], name: str, wanted: str | None = None) -> La
         several = several or len(labels) > 1 or _may_have_several(row)
         given.append(labels)
         why_none.append("")
+    _check_marks([_value(row.get(field)) for row in rows], name, field)
     _check_joined(given, name, field)
     if not several:
         # A list of one each is a single choice; then an empty one says that nobody has chosen yet.
@@ -169,6 +175,8 @@ def _value(value: object) -> object:
     """A label, or a list of labels, also where a table holds the list as JSON, or as Python writes it."""
     if not isinstance(value, str):
         return value
+    if len(value) <= _LONGEST_LIST and _OF_NUMPY.fullmatch(value.strip()):
+        return [ast.literal_eval(one) for one in re.findall(_STRING, value)]
     for read in (records.loads, ast.literal_eval):
         if value.startswith("[") and len(value) <= _LONGEST_LIST:
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
@@ -176,17 +184,35 @@ def _value(value: object) -> object:
     return value.strip()
 
 
+def _check_marks(values: Sequence[object], name: str, field: str) -> None:
+    """Refuse a 0 or 1 for each label, of which names of labels were 0 and 1."""
+    lists = [value for value in values if isinstance(value, list) and value]
+    if len({len(value) for value in lists}) == 1 and all(mark in (0, 1) for value in lists for mark in value):
+        place, marks = next(((n, v) for n, v in enumerate(values, start=1) if v and isinstance(v, list)))
+        if any(len(set(value)) < len(value) for value in lists):
+            raise PrepalError(
+                f"{name} row {place} has {str(marks)[:_LONGEST_QUOTED]} as {field!r}, a 0 or 1 for each label: write "
+                "the names of those that are 1 as a list."
+            )
+
+
 def _check_joined(given: Sequence[list[str] | None], name: str, field: str) -> None:
-    known = {label for labels in given for label in labels or ()}
+    """Refuse a label that is several in one cell: what it is made of stands in other labels, too."""
+    places: dict[str, int] = {}
     for place, labels in enumerate(given, start=1):
         for label in labels or ():
-            for between in filter(label.count, _BETWEEN):
-                parts = [part.strip() for part in label.split(between)]
-                if known.issuperset(parts):
-                    raise PrepalError(
-                        f"{name} row {place} has {label[:_LONGEST_QUOTED]!r} as {field!r}, and {named(parts)} are "
-                        "labels, too: write several as a list, in brackets and quotes."
-                    )
+            places.setdefault(label, place)
+    surely, perhaps = ({label: [p.strip() for p in between.split(label)] for label in places} for between in _BETWEEN)
+    counts = Counter(part for parts in surely.values() for part in set(parts))
+    for label, place in places.items():
+        known = [part for part in dict.fromkeys(surely[label]) if counts[part] > 1 and len(surely[label]) > 1]
+        if places.keys() >= {*perhaps[label]} and len(perhaps[label]) > 1:
+            known = perhaps[label]
+        if known and all(surely[label]):
+            raise PrepalError(
+                f"{name} row {place} has {label[:_LONGEST_QUOTED]!r} as {field!r}, and other labels have "
+                f"{named(known)}, too: write several as a list, in brackets and quotes."
+            )
 
 
 def _names(value: object, row: Row) -> list[str] | None:
