@@ -50,10 +50,14 @@ def why_unknown(control: Element) -> str:
         return "its choices come from an apiUrl, and not from the config"
     for choice in control.iter("Choice"):
         name = choice.get("alias") or choice.get("value")
-        if name is None:
+        if not name:
             return "one of its choices has no value"
         if has_variable(name) and not choice.get("alias"):
             return f"its choice {shortened(repr(name))} is called by the task's data, and has no alias"
+    said: dict[tuple[str, ...], str] = {}
+    for path, words, _ in _walk(control, nested=is_tree(control)):
+        if said.setdefault(path, words) != words:
+            return f"two of its choices are called {shortened(repr(path[-1]))} by value or alias, which must differ"
     return ""
 
 

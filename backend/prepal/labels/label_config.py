@@ -16,13 +16,23 @@ from numpy.typing import NDArray
 from prepal.errors import PrepalError, shortened
 from prepal.labels.choices import CHOICE_TAGS, choices_of, is_multiple, is_tree, why_unknown
 from prepal.labels.paths import written
-from prepal.labels.text_fields import FIELD_MARK, HEADING_TAGS, TEXT_TAGS, TextField, parts_of, why_unread
+from prepal.labels.text_fields import (
+    FIELD_MARK,
+    HEADING_TAGS,
+    TEXT_TAGS,
+    TextField,
+    has_variable,
+    parts_of,
+    why_unread,
+)
 
 _CONTROL_TAGS = (
     *("Labels", "HyperTextLabels", "ParagraphLabels", "TextArea", "Rating", "Number", "DateTime"),
     *("Pairwise", "Ranker", "Relations", "RectangleLabels", "PolygonLabels", "KeyPointLabels", "BrushLabels"),
     *("EllipseLabels", "TimeSeriesLabels", "VideoRectangle"),
 )
+# What else has a value that is nothing of a text.
+_OTHER_TAGS = (*TEXT_TAGS, *CHOICE_TAGS, *_CONTROL_TAGS, "Choice", "Label", "Shortcut", "Style", "View")
 _SERVED = "PRepAL serves one Choices or Taxonomy, single or multiple, over Text, HyperText, Paragraphs and Chat"
 # Of a label config; this much takes a tenth of a second.
 _MOST_CONFIG = 1_000_000
@@ -167,8 +177,8 @@ class _Config:
         self._parents = {child: element for element in self._all for child in element}
         self._texts = {element.get("name"): element for element in self._all if element.tag in TEXT_TAGS}
         self._has_text = any(TextField.of(text).variables or why_unread(text) for text in self._texts.values())
-        repeated = self._within("Repeater")
-        self._repeats = any(element.tag in (*TEXT_TAGS, *CHOICE_TAGS) for element in repeated)
+        self._repeated = self._within("Repeater")
+        self._repeats = any(element.tag in (*TEXT_TAGS, *CHOICE_TAGS) for element in self._repeated)
 
     def read(self) -> LabelConfig:
         """What is learnt.
@@ -246,15 +256,22 @@ class _Config:
                 texts.append(text)
         foreign = {self._texts[name] for name in asked if name in self._texts}
         foreign |= {other for other in others if set(_targets(other)) <= asked.keys()}
+        unread += [f"{_named(one)} is not read." for one in self._all if self._is_beside(one)]
         said = {name for text in texts for name in TextField.of(text).variables}
         headings = [one for one in self._headings(foreign) if not said.issuperset(TextField.of(one).variables)]
         return [*headings, *texts], unread
+
+    def _is_beside(self, element: Element) -> bool:
+        """Whether an element shows something of each task that is neither read nor asked."""
+        if element.tag in HEADING_TAGS:
+            return element in self._repeated and bool(TextField.of(element).variables)
+        return element.tag not in _OTHER_TAGS and has_variable(element.get("value") or "")
 
     def _headings(self, foreign: Collection[Element]) -> list[Element]:
         """The headings that say something of each task, but for those in or above a `foreign` text or question."""
         found, behind = [], None
         for element in reversed(self._all):
-            if element.tag in HEADING_TAGS and TextField.of(element).variables:
+            if element.tag in HEADING_TAGS and TextField.of(element).variables and element not in self._repeated:
                 parent = self._parents.get(element)
                 heads = parent if parent is not None and parent.tag in CHOICE_TAGS else behind
                 found += [] if heads in foreign else [element]
@@ -283,4 +300,4 @@ def _targets(control: Element) -> list[str]:
 
 
 def _named(element: Element, whose: str = "The label config's ") -> str:
-    return f"{whose}{element.tag} {shortened(repr(element.get('name') or ''))}"
+    return f"{whose}{element.tag} {shortened(repr(element.get('name') or element.get('value') or ''))}"

@@ -186,10 +186,17 @@ def _turns(field: TextField, turns: Sequence[object]) -> str:
     for turn in turns[:_MOST_TURNS]:
         if isinstance(turn, Mapping) and room > 0:
             author, words = turn.get(field.author_key), turn.get(field.text_key)
-            said = "" if words is None and not author else _written(words)
-            lines.append((f"{_written(author)}: {said}" if author else said)[:room])
+            said = "" if words is None else _written(_without_parts(words))
+            lines.append((f"{_written(author)}: {said}".rstrip() if author else said)[:room])
             room -= len(lines[-1])
     return "\n".join(line for line in lines if line).strip()
+
+
+def _without_parts(words: object) -> object:
+    """What a turn says, also where it has parts, as turns of language models have: `[{"type": "text", "text": …}]`."""
+    if not isinstance(words, list) or not words or not all(isinstance(part, Mapping) for part in words):
+        return words
+    return " ".join(part["text"] for part in words if isinstance(part.get("text"), str)) or words
 
 
 def _written(value: object) -> str:

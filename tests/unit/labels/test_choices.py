@@ -190,3 +190,27 @@ def test_who_was_not_asked_says_nothing(attributes: str, within: bool) -> None:
     )
     assert vote(read_annotation({"result": []}, 1), config) is None
     assert said(config, "A") == ["A"]
+
+
+@given(
+    names=st.lists(st.sampled_from("abc"), min_size=2, max_size=4),
+    values=st.permutations("pqrs"),
+    nested=st.booleans(),
+)
+def test_two_choices_that_annotators_tell_apart_never_become_one(
+    names: list[str], values: list[str], nested: bool
+) -> None:
+    inner = "".join(f'<Choice value="{v}" alias="{n}"/>' for n, v in zip(names, values, strict=False))
+    choices = f'<Choice value="top">{inner}</Choice>' if nested else inner
+    attributes = 'allowNested="true"' if nested else ""
+    if len(set(names)) == len(names):
+        assert len(config_of(choices, attributes).choices) == len(names)
+        return
+    with pytest.raises(PrepalError, match=r"^The label config's Choices 'topic' .* two of its choices are called "):
+        config_of(choices, attributes)
+
+
+@pytest.mark.parametrize("choice", ['<Choice value=""/>', '<Choice alias=""/>', "<Choice/>"])
+def test_a_choice_without_a_value_is_told(choice: str) -> None:
+    with pytest.raises(PrepalError, match="one of its choices has no value"):
+        config_of(f'{choice}<Choice value="A"/><Choice value="B"/>')

@@ -271,3 +271,46 @@ def test_what_was_read_rightly_before_is_the_same_text_with_the_same_labels() ->
         '<Rating name="r" toName="t"/></View>'
     )
     assert (config.text_version, config.meaning) == ("a2a377af0c4cab71", "6d516ac9920c15e0")
+
+
+@given(
+    shown=st.lists(
+        st.sampled_from(
+            [
+                ("Image 'i'", '<Image name="i" value="$a"/>'),
+                ("Table 'rows'", '<Table name="rows" value="$b"/>'),
+                ("List 'hits'", '<List name="hits" value="$c"/>'),
+                ("Panel 'of $who'", '<Collapse><Panel value="of $who"><View/></Panel></Collapse>'),
+                ("Header '$a[{{n}}]'", '<Repeater on="$a" indexFlag="{{n}}"><Header value="$a[{{n}}]"/></Repeater>'),
+            ]
+        ),
+        unique=True,
+    )
+)
+def test_whatever_else_annotators_see_of_a_task_is_told_to_be_unread(shown: list[tuple[str, str]]) -> None:
+    config = config_of('<Text name="t" value="$what"/>' + "".join(tag for _, tag in shown))
+    assert config.text(DATA) == "a drill"
+    assert config.notes == tuple(f"The label config's {name} is not read." for name, _ in shown)
+
+
+def test_what_shows_nothing_of_a_task_is_not_told_of() -> None:
+    beside = '<Header value="Choose"/><Image name="i" value="https://example.org/a.png"/><Style>.a {}</Style>'
+    assert config_of(f'{beside}<Text name="t" value="$what"/><Collapse><Panel value="More"/></Collapse>').notes == ()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["user", "assistant", None]), st.sampled_from(["Hi.", "", None])), min_size=1)
+)
+def test_a_turn_that_says_nothing_says_nothing(turns: list[tuple[str | None, str | None]]) -> None:
+    for tag, who, what in (("Chat", "role", "content"), ("Paragraphs", "author", "text")):
+        config = config_of(f'<{tag} name="t" value="$talk"/>')
+        data = {"talk": [{who: author, what: words} for author, words in turns]}
+        if any(author or words for author, words in turns):
+            assert "None" not in config.text(data)
+            assert config.text(data).count("Hi.") == sum(words == "Hi." for _, words in turns)
+
+
+def test_a_turn_in_parts_is_what_its_parts_say() -> None:
+    parts = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": "x"}}, {"text": "a cat"}]
+    data = {"talk": [{"role": "user", "content": parts}, {"role": "assistant", "content": "Yes."}]}
+    assert config_of('<Chat name="t" value="$talk"/>').text(data) == "user: Look: a cat\nassistant: Yes."
