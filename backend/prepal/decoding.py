@@ -48,6 +48,8 @@ _MARKS = (
 )
 # In UTF-16 every other byte of a European text is 0, and no text has many such characters.
 _LOOKED_AT, _MANY_ZEROS = 4096, 0.3
+# No language that code page 1252 is for has as many letters beside those from a to z; other scripts hardly have those.
+_MANY_FOREIGN = 3
 
 
 def decoded(content: bytes, name: str) -> str:
@@ -82,7 +84,8 @@ def _binary(content: bytes) -> tuple[str, str] | None:
 def _perhaps(content: bytes) -> str:
     """Which encoding it could be: what spreadsheets of western Europe write has a character for most bytes."""
     try:
-        content.decode("cp1252")
+        letters = [one for one in content.decode("cp1252") if one.isalpha()]
     except UnicodeDecodeError:
         return ""
-    return "" if b"\0" in content else ", but perhaps Windows code page 1252"
+    foreign = sum(not one.isascii() for one in letters)
+    return "" if b"\0" in content or _MANY_FOREIGN * foreign > len(letters) else ", but perhaps Windows code page 1252"

@@ -104,6 +104,8 @@ def archive(*names: str) -> bytes:
             "text,label\nschön,a\n".encode("cp1252"),
             "x is not UTF-8 (byte 14), but perhaps Windows code page 1252: save",
         ),
+        ("text,label\nпосылка,a\n".encode("cp1251"), "x is not UTF-8 (byte 11): save it as UTF-8."),
+        ("text,label\nτο δέμα δεν ήρθε,a\n".encode("cp1253"), "x is not UTF-8 (byte 11): save it as UTF-8."),
         ("text,label\nБог,a\n".encode("cp866"), "x is not UTF-8 (byte 11): save it as UTF-8."),
         ("text,label\nschön,a\n".encode("utf-16-le"), "x is no text, or UTF-16 without a byte order mark: save it as"),
         ("text".encode("utf-16") + b"\x00", "x is not UTF-16 (byte"),
@@ -123,3 +125,9 @@ def test_what_is_no_such_text_is_called_by_its_name(content: bytes, says: str) -
         parse_rows(content, "x")
     assert says in str(told.value)
     assert str(told.value).endswith(".")
+
+
+def test_one_row_with_rows_in_it_is_a_row_where_the_name_says_a_row_a_line() -> None:
+    row = {"items": [{"name": "drill"}], "label": "a"}
+    assert parse_rows(json.dumps(row).encode(), "x.jsonl")[1] == [row]
+    assert parse_rows(json.dumps(row).encode(), "x.json")[1] == row["items"]

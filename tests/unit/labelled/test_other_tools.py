@@ -70,6 +70,14 @@ SHAPES: dict[str, Any] = {
         "topic": [{"user_id": "a", "value": name, "status": "submitted"}],
         "topic-suggestion": NAMES[0],
     },
+    "argilla 2 as JSON": lambda n, name: {
+        "id": f"r{n}",
+        "status": "completed",
+        "fields": {"text": text(n)},
+        "metadata": {"from": "a desk by the door"},
+        "suggestions": {"topic": {"value": NAMES[0], "score": None, "agent": None}},
+        "responses": {"topic": [{"value": name, "user_id": "a"}]},
+    },
     "doccano 1": lambda n, name: {"id": n, "text": text(n), "annotations": [{"label": name, "user": 1}], "meta": {}},
 }
 
@@ -229,3 +237,15 @@ def test_marks_for_each_label_are_not_taken_for_names(rows: list[list[int]], kin
         PrepalError, match=r"^x.jsonl row 1 has \[.*\] as 'label', a 0 or 1 for each label: write the names"
     ):
         read([{"text": text(n), "label": one} for n, one in enumerate(lists)])
+
+
+@pytest.mark.parametrize(("first", "other"), [("label", "labels"), ("label", "annotation"), ("label", "Label")])
+def test_that_another_field_has_labels_too_is_told(first: str, other: str) -> None:
+    rows = [{"text": text(n), other: NAMES[n % 3], first: NAMES[n % 2]} for n in range(6)]
+    said = f"The labels are those in {first!r}, and not in {other}: if that is wrong, name one with --label."
+    data = read(rows)
+    assert said in data.notes
+    assert data.counts == {"sport": 3, "trade": 3}
+    named = read(rows, choice=other)
+    assert not any("The labels are those" in note for note in named.notes)
+    assert set(named.counts) == set(NAMES)

@@ -215,3 +215,28 @@ def test_tags_in_some_texts_are_told() -> None:
     data = read_labelled(exported(rows), "x")
     assert data.texts[0] == f"<p>{plain(0)}</p>"
     assert "the tags in some of words are read as they are" in data.notes[-1]
+
+
+CELLS = st.recursive(
+    st.text(st.characters(codec="utf-8", categories=("L", "N"))),
+    lambda inner: st.dictionaries(st.sampled_from(["a", "b"]), inner, min_size=1),
+    max_leaves=4,
+)
+
+
+@given(CELLS)
+def test_json_in_a_cell_is_read_like_the_object_that_it_is(more: Any) -> None:
+    objects = [{"more": more, "mail": {"body": plain(n)}, "label": "yn"[n % 2]} for n in range(6)]
+    cells = [{**row, "mail": json.dumps(row["mail"])} for row in objects]
+    as_objects, as_cells = (read_labelled(json.dumps(rows).encode(), "x") for rows in (objects, cells))
+    assert as_cells.texts == as_objects.texts
+    assert as_cells.fields == as_objects.fields
+
+
+@pytest.mark.parametrize("depth", [120, 990, 1010, 100_000])
+def test_json_in_a_cell_that_is_deeper_than_any_data_does_no_harm(depth: int) -> None:
+    deep = '{"a":' * depth + "1" + "}" * depth
+    data = read_labelled(
+        json.dumps([{"body": plain(n), "deep": deep, "label": "yn"[n % 2]} for n in range(4)]).encode(), "x"
+    )
+    assert data.texts == [plain(n) for n in range(4)]

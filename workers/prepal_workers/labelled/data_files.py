@@ -32,7 +32,7 @@ _OF_NUMPY = re.compile(rf"\[\s*(?:{_STRING})(?:\s+(?:{_STRING}))+\s*\]")
 # From here on spaCy means that a text has a label.
 _SURE = 0.5
 _RESPONSES, _PARTS = ".responses", {"value": "", "user_id": ".users", "status": ".status"}
-_ABOUT = ("id", "status", "meta", "metadata")
+_ABOUT = ("id", "_server_id", "status", "meta", "metadata", "fields", "responses", "suggestions", "vectors")
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,16 @@ class Labels:
 
 def label_field(rows: Sequence[Row]) -> str | None:
     """The field with the labels; None where none has a name that is known for it."""
-    columns = {column.lower(): column for row in rows for column in sorted(row, reverse=True)}
+    columns = {column.lower(): column for row in rows for column in sorted(row)}
     field = next((columns[one] for one in _LABELS if one in columns), None)
     names = next((columns[one] for one in _NAMES if one in columns), None)
     return names if field and names and _all_numbers([row.get(field) for row in rows]) else field
+
+
+def _are_labels(rows: Sequence[Row], column: str) -> bool:
+    """Whether a column has the name of one with labels, and names in it."""
+    values = [row.get(column) for row in rows]
+    return column.lower() in _LABELS and not _all_numbers(values) and any(v not in (None, "", [], {}) for v in values)
 
 
 def is_plain(rows: Sequence[Row]) -> bool:
@@ -118,6 +124,12 @@ def read_labels(rows: Sequence[Row], name: str, wanted: str | None = None) -> La
         note = f"Each list in {field!r} has one label: they are read as single labels."
     elif _all_numbers([row.get(field) for row in rows]):
         note = f"The labels in {field!r} are numbers: a field 'label_text' beside them would give their names."
+    rivals = [] if wanted else [column for column in columns if column != field and _are_labels(rows, column)]
+    if rivals:
+        what = (
+            f"The labels are those in {field!r}, and not in {named(rivals)}: if that is wrong, name one with --label."
+        )
+        note = f"{note} {what}".strip()
     others = {*(column for column in columns if column.lower() in _LABELS), field, *(["answer"] if answered else [])}
     return Labels(field, given, why_none, several, frozenset(others), note)
 
@@ -133,15 +145,23 @@ def voted(rows: Sequence[Row], name: str, wanted: str | None = None) -> Sequence
     Raises:
         PrepalError: there are several questions.
     """
+    rows = [{**row["fields"], **row, **row["responses"]} if _is_of_argilla(row) else row for row in rows]
     columns = {column for row in rows for column in row}
     questions = {c.removesuffix(_RESPONSES) for c in columns if c.endswith(_RESPONSES)}
-    questions |= {c for c in columns if any(_is_votes(row.get(c), "value", "status") for row in rows)}
+    questions |= {
+        c for c in columns if any(_is_votes(row.get(c), "value", by) for row in rows for by in ("status", "user_id"))
+    }
     if any(_is_votes(row.get("annotations"), "label", "user") for row in rows):
         questions.add("annotations")
     if len(questions) > 1 and wanted not in questions:
         raise PrepalError(f"{name} has several questions ({named(sorted(questions))}): name one with --label.")
     question = wanted if wanted in questions else next(iter(questions), None)
     return rows if question is None else [_as_task(row, question, place) for place, row in enumerate(rows, start=1)]
+
+
+def _is_of_argilla(row: Row) -> bool:
+    """Whether it is a record of argilla 2, with fields and responses in objects of their own."""
+    return isinstance(row.get("fields"), dict) and isinstance(row.get("responses"), dict)
 
 
 def _is_votes(value: object, *keys: str) -> bool:

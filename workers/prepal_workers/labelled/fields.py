@@ -163,7 +163,7 @@ def _joined(fields: Sequence[TextField], data: Mapping[str, Any]) -> str:
 def _told(rows: Sequence[Mapping[str, Any]], names: Sequence[str], kinds: Sequence[TextField]) -> str:
     """A sentence on a choice that could have been another one; empty where it could not."""
     found = {path for row in rows for path, value in leaves(row).items() if isinstance(value, str) and value.strip()}
-    others = sorted(path for path in found - set(names) if not path.startswith("_"))
+    others = sorted(path for path in found - {*names, ""} if not path.startswith("_"))
     marked = [name for name, kind in zip(names, kinds, strict=True) if kind.tag == "Text" and has_markup(rows, name)]
     if not others and not marked and not any(kind.tag in _HOW for kind in kinds):
         return ""

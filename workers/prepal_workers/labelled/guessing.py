@@ -48,6 +48,8 @@ _SAID = ("text", "content", "phrase", "utterance", "message", "value", "body")
 _LOOKED_AT = 2000
 # Longer ones are not parsed, in vain mostly.
 _LONGEST_JSON = 1_000_000
+# Deeper than any data; Python follows no further than some hundred levels.
+_DEEPEST = 100
 # The parts of a name that lead into other fields.
 _STEP, _LONGEST_PLACE = re.compile(r"[^.\[\]]+"), 9
 
@@ -65,13 +67,14 @@ def value_at(data: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401
 
 
 def leaves(data: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """What a row has, by names with dots where one field lies in another."""
+    """What a row has, by names with dots where one field lies in another, also as JSON in a cell."""
     found: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
+    for key, cell in data.items():
+        value = _unpacked(cell, "{")
+        if isinstance(value, Mapping) and before.count(".") < _DEEPEST:
             found |= leaves(value, f"{before}{key}.")
         else:
-            found[before + key] = value
+            found[before + key] = cell
     return found
 
 
@@ -167,7 +170,7 @@ def _kind(values: Sequence[object], *, wanted: bool) -> TextField | None:
     lists = [value for one in values if isinstance(value := turns(one), list) and value]
     if lists:
         return _dialogue([turn for value in lists for turn in value][:_LOOKED_AT], wanted=wanted)
-    if any(isinstance(value, Mapping) for value in values):
+    if any(isinstance(_unpacked(value, "{"), Mapping) for value in values):
         return None
     written = [value for value in values if isinstance(value, str) and value.strip()]
     marked = sum(bool(_MARKUP.search(value)) for value in written)
