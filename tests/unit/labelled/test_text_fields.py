@@ -240,3 +240,16 @@ def test_json_in_a_cell_that_is_deeper_than_any_data_does_no_harm(depth: int) ->
         json.dumps([{"body": plain(n), "deep": deep, "label": "yn"[n % 2]} for n in range(4)]).encode(), "x"
     )
     assert data.texts == [plain(n) for n in range(4)]
+
+
+@pytest.mark.parametrize("count", [4, 600])
+def test_where_no_text_can_be_read_the_reason_is_told(count: int) -> None:
+    choices = CHOICES.replace('"yes"', '"y"').replace('"no"', '"n"')
+    config = config_of(f"<View>{SHOWN['Text']}{choices}</View>", None)
+    other = [{"phrase": plain(number)} for number in range(count)]
+    with pytest.raises(
+        PrepalError, match=r"^No task of x has a text to read \(the config reads \$words, the task has 'phr"
+    ):
+        read_labelled(exported(other), "x", config=config)
+    last = [*other[:-2], {"words": "Nobody."}, {"words": "All."}]
+    assert read_labelled(exported(last), "x", config=config).texts == ["Nobody.", "All."]

@@ -128,7 +128,8 @@ class TextFields:
         if 2 * reasons[_ADDRESS] > min(len(rows), _LOOKED_AT):
             where = f"The texts of {name} in {named(self.names)}"
             raise PrepalError(f"{where} are addresses, which nobody reads: give the texts themselves.")
-        if self.by_config and rows and reasons.total() == min(len(rows), _LOOKED_AT):
+        has_none = rows and reasons.total() == len(rows[:_LOOKED_AT])
+        if self.by_config and has_none and not any(map(self.text, rows[_LOOKED_AT:])):
             raise PrepalError(f"No task of {name} has a text to read ({reasons.most_common(1)[0][0]}).")
         return self
 
