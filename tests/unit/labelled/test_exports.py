@@ -202,7 +202,7 @@ def test_older_states_of_an_annotation_do_not_vote(data: st.DataObject) -> None:
 
 
 def test_where_everything_was_skipped_that_is_what_is_said() -> None:
-    with pytest.raises(PrepalError, match=r"^None of the 8 tasks of x has a label \(8 skipped\)"):
+    with pytest.raises(PrepalError, match=r"^None of the 8 tasks of x has both a text and a label \(8 skipped\)"):
         read(tasks(was_cancelled=True))
 
 
