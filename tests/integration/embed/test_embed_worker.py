@@ -127,7 +127,8 @@ def test_every_text_is_embedded_once_though_a_worker_is_killed_in_mid_chunk(
         waiting.queue.empty()
         wait_until(lambda: len(waiting) == 0)
 
-        more = long_texts(CHUNK_TEXTS, "second")
+        # One chunk, also where the worker was slow.
+        more = long_texts(CHUNK_TEXTS // 4, "second")
         waiting.add(more, PROJECT)
         wait_until(lambda: len(waiting.queue.started_job_registry.get_job_ids(cleanup=False)) == 1)
         worker.send_signal(signal.SIGTERM)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -24,6 +24,7 @@ def drawn(n: int, k: int, rng: np.random.Generator, *, several: bool) -> Labels:
     return rng.random((n, k)) < 0.4 if several else rng.integers(k, size=n)
 
 
+@settings(deadline=None)
 @given(st.integers(60, 300), st.integers(3, 6), st.booleans(), st.integers(0, 999))
 def test_beliefs_that_do_not_help_are_left_out(n: int, k: int, several: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -39,6 +40,7 @@ def test_beliefs_that_do_not_help_are_left_out(n: int, k: int, several: bool, se
     assert (chosen == tried[WITHOUT]).mean() > 0.7
 
 
+@settings(deadline=None)
 @given(st.integers(20, 300), st.integers(2, 6), st.booleans(), st.integers(0, 999))
 def test_beliefs_that_help_or_do_no_harm_are_learnt_from(n: int, k: int, several: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
