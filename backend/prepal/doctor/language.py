@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from prepal.doctor.case import Case, Check, Finding, ok, skipped, warning
 from prepal.labels import label_config
+from prepal.labels.text_fields import UnembeddableError
 
 _TEXTS, _CHARACTERS = 200, 1000
 # Names of encoders that learnt from English alone; of others it is not known here.
@@ -67,7 +69,8 @@ def language(case: Case) -> Finding:
 def _texts(case: Case) -> Iterator[str]:
     config = label_config.parse(str(case.described["label_config"]))
     for task in islice(next(case.label_studio.tasks(case.number), []), _TEXTS):
-        yield config.text(task.get("data"))[:_CHARACTERS]
+        with suppress(UnembeddableError):
+            yield config.text(task.get("data"))[:_CHARACTERS]
 
 
 CHECKS = [Check("language", language, ("label config",))]
