@@ -228,7 +228,13 @@ def _webhook(project: Project, label_studio: LabelStudio, url: str, user: str, p
     hook = {**hooks[0], "actions": sorted(hooks[0].get("actions") or [])}
     if all(hook.get(name) == value for name, value in {**wanted, "actions": sorted(WEBHOOK_EVENTS)}.items()):
         return []
-    label_studio.save_webhook(int(hook["id"]), {name: value for name, value in wanted.items() if name != "project"})
+    changes = {name: value for name, value in wanted.items() if name != "project"}
+    try:
+        label_studio.save_webhook(int(hook["id"]), changes)
+    except PrepalError as error:
+        # The learner may set the same events at once, and then Label Studio answers one of the two that they are there.
+        log.warning("the webhook is set once more: %s", error)
+        label_studio.save_webhook(int(hook["id"]), changes)
     return [f"Set the events and credentials of the webhook {url}."]
 
 

@@ -10,6 +10,7 @@ import redis
 from tests.helpers.in_memory.read_project import PROJECT, ReadProject, config
 from tests.helpers.label_studio_in_memory import BACKEND_URL, LabelStudioInMemory
 
+from prepal.errors import PrepalError
 from prepal.label_studio import connect as connecting
 from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.label_studio.describe import remarks
@@ -185,3 +186,18 @@ def test_what_of_a_config_is_not_learnt_or_not_read_is_told_with_what_the_tasks_
     for task in world.label_studio.data:
         world.label_studio.edit_task(task, {"text": f"s3://letters/{task}.txt"})
     assert told()[1] == ("10 of the first 10 tasks have no text to read, most of them because the text is an address.")
+
+
+def test_two_who_connect_at_once_do_not_end_each_other(world: ReadProject) -> None:
+    answers = iter([PrepalError("Label Studio answered 500 to PATCH api/webhooks/1/: UNIQUE constraint failed.")])
+
+    def refuse_once(name: str) -> None:
+        if name == "save_webhook" and (error := next(answers, None)):
+            raise error
+
+    label_studio = world.label_studio
+    label_studio.hooks = [{"id": 1, "url": f"{BACKEND_URL}/webhook", "actions": []}]
+    label_studio.before_call = refuse_once
+    changes = connecting.connect(world.project, label_studio, BACKEND_URL, "user", "one")  # type: ignore[arg-type]
+    assert f"Set the events and credentials of the webhook {BACKEND_URL}/webhook." in changes
+    assert label_studio.hooks[0]["is_active"]
