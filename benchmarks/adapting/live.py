@@ -1,46 +1,46 @@
 """A whole installation with its own Label Studio, in which somebody labels at an even pace while the encoder adapts."""
 
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
-import httpx
 import numpy as np
 import redis
 from rich.console import Console
 
+from benchmarks.embedding.import_run import import_texts
 from benchmarks.sections import Goal, table
 from benchmarks.storage import Record
 from prepal import settings as settings_table
 from prepal.label_studio.client import LabelStudio
-from prepal.label_studio.connect import connect
 from prepal.learning.adapting import LEAST_LABELS
 from prepal.machine.up import Installation, running
-from prepal.project import Project
-from prepal.queues.requests import request_sync
 from prepal.vectors import encoders
+from prepal_workers.simulate.dataset import read
 
 TASKS = 10_000
 SWITCH_S, TIMES_BEFORE = 360.0, 1.5
-_PARTS = "train.jsonl", "test.jsonl"
-_IMPORT_AT_ONCE, _POLL_S, _ENOUGH_S = 1000, 0.01, 1800.0
+_POLL_S, _ENOUGH_S = 0.01, 1800.0
 # Labels after the switch; and how many before the decision are not timed, because all is new then.
 _AFTER, _UNTIMED = 15, 5
 
 
 def texts_of(folder: Path, count: int) -> dict[str, str]:
     """Different texts of a set, and the choice of each; where it has fewer, they come again with a number behind."""
-    known = [json.loads(line) for part in _PARTS for line in (folder / part).read_text(encoding="utf-8").splitlines()]
+    dataset = read(folder / "train.jsonl", folder / "test.jsonl")
+    texts = [*dataset.train.texts, *dataset.test.texts]
+    labels = np.concatenate([dataset.train.labels, dataset.test.labels])
     found: dict[str, str] = {}
     copy = 0
     while len(found) < count:
-        for row in known:
-            found.setdefault(f"{row['text']} ({copy})" if copy else str(row["text"]), str(row["label"]))
+        for text, label in zip(texts, labels.tolist(), strict=True):
+            found.setdefault(f"{text} ({copy})" if copy else text, dataset.choices[label])
         copy += 1
-    return dict(list(found.items())[:count])
+    return dict(islice(found.items(), count))
 
 
 def run(folder: Path, pause_s: float, console: Console) -> Record:
@@ -67,17 +67,10 @@ class _Annotator:
     ) -> None:
         self._answers, self._pause_s, self._tell = answers, pause_s, tell
         self._label_studio = LabelStudio(there.label_studio_url, there.label_studio_token)
-        headers = {"Authorization": f"Token {there.label_studio_token}"}
-        self._browser = httpx.Client(base_url=there.label_studio_url, headers=headers, timeout=60)
-        connection = redis.Redis.from_url(there.redis_url)
-        choices = "".join(f'<Choice value="{choice}"/>' for choice in sorted(set(answers.values())))
+        choices = "".join(f"<Choice value={quoteattr(choice)}/>" for choice in sorted(set(answers.values())))
         config = f'<View><Text name="text" value="$text"/><Choices name="c" toName="text">{choices}</Choices></View>'
-        self._project = Project(connection, self._label_studio.create_project("live", config))
-        connect(self._project, self._label_studio, there.backend_url, there.backend_user, there.backend_password)
-        for at in range(0, len(answers), _IMPORT_AT_ONCE):
-            some = [{"text": text} for text in list(answers)[at : at + _IMPORT_AT_ONCE]]
-            self._label_studio.import_tasks(self._project.id, some)
-            request_sync(connection, self._project.id)
+        connection = redis.Redis.from_url(there.redis_url)
+        self._project, _ = import_texts(connection, self._label_studio, there, "live", config, list(answers))
         self._texts: dict[int, str] = {}
         self._times: list[Record] = []
 
@@ -116,12 +109,13 @@ class _Annotator:
 
     def _one_label(self, phase: str) -> None:
         began = time.monotonic()
-        task = self._browser.get(f"/api/projects/{self._project.id}/next").raise_for_status().json()
+        task = self._label_studio.next_task(self._project.id)
+        assert task is not None, "no task is left"
         shown = time.monotonic()
         choice = self._answers[task["data"]["text"]]
         result = {"from_name": "c", "to_name": "text", "type": "choices", "value": {"choices": [choice]}}
         doing = self._project.adapting or ""
-        self._browser.post(f"/api/tasks/{task['id']}/annotations/", json={"result": [result]}).raise_for_status()
+        self._label_studio.create_annotation(task["id"], {"result": [result]})
         saved = time.monotonic()
         self._until(self._is_up_to_date, phase)
         ready = time.monotonic()

@@ -1,7 +1,6 @@
 """How much memory the adapt worker takes of small and of large projects."""
 
 import multiprocessing
-import resource
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import redis
 
 from benchmarks import own_redis
 from benchmarks.adapting.live import texts_of
+from benchmarks.choosing.process import memory_mb
 from benchmarks.labelled_sets import ENCODER
 from benchmarks.sections import table
 from benchmarks.storage import Record
@@ -64,19 +64,17 @@ def _measure(url: str, vectors: str, folder: Path, size: int, labels: int) -> Re
     project.put_annotations(
         {place: Annotation(task, 1, moment, False, False, {"c": said[task]}) for place, task in enumerate(labelled, 1)}
     )
-    before = _peak_mb()
+    before = memory_mb("VmHWM")
     tried = adapt_project(project, cast(LabelStudio, _Texts(texts)), ENCODER, vectors)
     assert tried is not None
-    return {"texts": size, "labels": labels, "loaded_mb": before, "peak_mb": _peak_mb(), "seconds": tried.seconds}
-
-
-def _peak_mb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    peak = memory_mb("VmHWM")
+    return {"texts": size, "labels": labels, "loaded_mb": before, "peak_mb": peak, "seconds": tried.seconds}
 
 
 def section(stored: Sequence[Record]) -> str:
     """What was measured."""
-    rows = [[f"{of['texts']:,}", str(of["loaded_mb"]), str(of["peak_mb"]), f"{of['seconds']:.0f}"] for of in stored]
+    columns = ("texts", "loaded_mb", "peak_mb", "seconds")
+    rows = [[f"{of[column]:,.0f}" for column in columns] for of in stored]
     return "\n\n".join(
         (
             "### Memory of the adapt worker",

@@ -107,7 +107,7 @@ def _run(job: Job) -> Measured:
     labels = np.load(folder / "labels.npy")
     contestant = Contestant(job.library, job.strategy)
     enter(contestant, Texts(np.zeros((2, 2), np.float32), job.n_classes), 0)  # loads the library
-    before_mb = _memory_mb("VmRSS")
+    before_mb = memory_mb("VmRSS")
     vectors = np.load(folder / ("float16.npy" if ours else "float32.npy"))
     # Made-up classes have no names; any vectors take as long as theirs would.
     names = np.stack(
@@ -126,10 +126,11 @@ def _run(job: Job) -> Measured:
         seconds.append(now() - began)
         if len(np.unique(head)) != job.head or np.isin(head, labelled).any():
             raise ValueError(f"did not choose {job.head} different texts without a label")
-    return Measured(seconds[1:], seconds[0], _memory_mb("VmHWM"), before_mb)
+    return Measured(seconds[1:], seconds[0], memory_mb("VmHWM"), before_mb)
 
 
-def _memory_mb(name: str) -> float:
+def memory_mb(name: str) -> float:
+    """Return how much memory this process holds (VmRSS), or held at most (VmHWM)."""
     for line in _STATUS.read_text().splitlines():
         if line.startswith(name + ":"):
             return int(line.split()[1]) / 1024

@@ -44,7 +44,7 @@ def run(texts: dict[str, list[str]], console: Console) -> Record:
             embedded = WaitingTexts(connection, settings.prepal_encoder)
             for name in ("first", "again"):
                 status.update(f"{name} import")
-                project = _import(connection, label_studio, there, name, some)
+                project = import_texts(connection, label_studio, there, name, _CONFIG, some)
                 found[name] = _follow(project, embedded, len(some))
             log = (there.logs / "embed.log").read_text(errors="replace")
     found["embedded"] = sum(int(count) for count in _EMBEDDED.findall(log))
@@ -60,15 +60,16 @@ def run(texts: dict[str, list[str]], console: Console) -> Record:
     return found | {"batch": batch, "precision": str(dtype).removeprefix("torch.")}
 
 
-def _import(
+def import_texts(
     connection: redis.Redis,
     label_studio: LabelStudio,
     there: Installation,
     name: str,
+    config: str,
     texts: list[str],
 ) -> tuple[Project, float]:
-    """A connected project that tasks are being imported into; and when that began."""
-    number = label_studio.create_project(name, _CONFIG)
+    """A connected project with this label config that tasks are being imported into; and when that began."""
+    number = label_studio.create_project(name, config)
     project = Project(connection, number)
     connect(project, label_studio, there.backend_url, there.backend_user, there.backend_password)
     began = time.monotonic()

@@ -13,7 +13,8 @@ from xml.etree.ElementTree import Element
 from prepal.errors import shortened
 from prepal.labels.html_text import visible_text
 
-TEXT_TAGS = ("Text", "HyperText", "Paragraphs", "Chat")
+DIALOGUE_TAGS = ("Paragraphs", "Chat")
+TEXT_TAGS = ("Text", "HyperText", *DIALOGUE_TAGS)
 # What stands above texts, and tells annotators of which thing they speak.
 HEADING_TAGS = ("Header", "Markdown")
 # Stands between the fields of a text that an encoder reads: what else has it is not prose.
@@ -33,6 +34,10 @@ _IS_PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
 # Where a text is kept: in a bucket, on the web, or in Label Studio, which hands it out itself.
 _STORES = ("[a-z][a-z0-9+._-]*://", r"/tasks/\d+/(?:presign|resolve)/", "/data/(?:upload|local-files)/")
 _ADDRESS = re.compile(rf"(?:{'|'.join(_STORES)})\S*", re.IGNORECASE)
+
+
+IS_ADDRESS = "the text is an address"
+"""Why such a text is not read."""
 
 
 class UnembeddableError(Exception):
@@ -111,7 +116,7 @@ def parts_of(fields: Sequence[TextField], data: object) -> list[str]:
     if not texts:
         raise UnembeddableError(reason)
     if all(map(_ADDRESS.fullmatch, texts)):
-        raise UnembeddableError("the text is an address")
+        raise UnembeddableError(IS_ADDRESS)
     share = MOST_CHARS if sum(map(len, parts)) <= MOST_CHARS else MOST_CHARS // len(parts)
     return [part[:share] for part in parts]
 
@@ -175,7 +180,7 @@ def _fields_named(name: str, data: Mapping[str, Any]) -> str:
 
 
 def _words(field: TextField, value: object, most_markup: int) -> str:
-    if field.tag in ("Paragraphs", "Chat") and isinstance(value, list):
+    if field.tag in DIALOGUE_TAGS and isinstance(value, list):
         return _turns(field, value)
     written = _written(value)
     return visible_text(written, most_markup, MOST_CHARS) if field.tag == "HyperText" else written.strip()[:MOST_CHARS]

@@ -53,7 +53,7 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
     adapting = Adapting(project, waiting.encoder, embedded, len(tasks))
     reasons = Counter(unembeddable.values())
     reasons.update(failures[key] for key in texts[is_failed].astype(str).tolist())
-    accepts = _acceptance(view)
+    accepts = acceptance_of(view)
     return {
         "project": project.id,
         "title": info.title,
@@ -138,7 +138,7 @@ def _passed(view: View) -> dict[str, int]:
     }
 
 
-def _acceptance(view: View) -> dict[str, Any] | None:
+def acceptance_of(view: View) -> dict[str, Any] | None:
     """How often people agree with predictions that they see, and with ones that they do not see."""
     config, labels = view.config, view.labels
     shown = {task: what for task, what in view.project.shown().items() if task in labels}
@@ -167,13 +167,17 @@ def _notes(view: View, accepts: dict[str, Any] | None) -> Iterator[str]:
             "task with this text takes either: make them agree."
         )
     if accepts is not None and accepts["accepts"]:
-        shown, hidden = accepts["shown"], accepts["hidden"]
-        yield (
-            f"People agree with {shown['agreed']:.0%} of the predictions that they see, where {shown['expected']:.0%} "
-            f"were expected, and with {hidden['agreed']:.0%} of those that they do not see, where "
-            f"{hidden['expected']:.0%} were expected: they accept what they are shown, so labels are less sure than "
-            "they look."
-        )
+        yield f"{agreement_told(accepts)}: they accept what they are shown, so labels are less sure than they look."
+
+
+def agreement_told(found: dict[str, Any]) -> str:
+    """How often people agree with predictions, as `acceptance_of` has it; a sentence without its full stop."""
+    shown, hidden = found["shown"], found["hidden"]
+    return (
+        f"People agree with {shown['agreed']:.0%} of the predictions that they see, where {shown['expected']:.0%} were "
+        f"expected, and with {hidden['agreed']:.0%} of those that they do not see, where {hidden['expected']:.0%} were "
+        "expected"
+    )
 
 
 def _advice(view: View) -> dict[str, str] | None:

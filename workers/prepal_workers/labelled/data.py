@@ -130,13 +130,13 @@ class LabelledData:
         return [f"{said}; equal ones with different labels are in the tasks {tasks}: correct these."]
 
 
-def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
+def tidied(data: LabelledData, multilabel: bool, name: str, *, learnable: bool = True) -> LabelledData:
     """The same sorted by task, without labels that no text has; `name` is the file's, for messages.
 
     As it was read, labels are `(n, k)` bool also where it is not `multilabel`, so that a text has one label.
 
     Raises:
-        PrepalError: there is nothing that could be told apart.
+        PrepalError: no text has a label; or, where they are to be `learnable`, nothing could be told apart.
     """
     left_out = {reason: count for reason, count in data.left_out.items() if count}
     if not data.texts:
@@ -148,7 +148,7 @@ def tidied(data: LabelledData, multilabel: bool, name: str) -> LabelledData:
     order = np.argsort(data.task_ids, kind="stable")
     counts = data.labels.sum(axis=0)
     used = np.flatnonzero(counts)
-    if len(used) < (1 if multilabel else 2):
+    if learnable and len(used) < (1 if multilabel else 2):
         only = data.label_names[used[0]] if len(used) else "empty"
         raise PrepalError(f"All {len(data.texts)} labels of {name} are {only!r}: a model needs examples of two.")
     kept = data.labels[order][:, used]

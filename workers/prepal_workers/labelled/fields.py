@@ -9,7 +9,7 @@ from typing import Any
 from prepal import records
 from prepal.errors import PrepalError
 from prepal.labels.label_config import LabelConfig
-from prepal.labels.text_fields import TextField, UnembeddableError, parts_of
+from prepal.labels.text_fields import DIALOGUE_TAGS, IS_ADDRESS, TextField, UnembeddableError, parts_of
 from prepal.records import readable
 from prepal_workers.labelled.guessing import PAIRS, guessed, has_markup, kind_of, leaves, turns, value_at
 from prepal_workers.labelled.wording import named
@@ -17,10 +17,7 @@ from prepal_workers.labelled.wording import named
 Text = str | tuple[str, str]
 """A text, or a pair of texts."""
 
-_DIALOGUES = ("Paragraphs", "Chat")
 _HOW = {"HyperText": " (HTML, without its tags)", "Paragraphs": " (a dialogue, turn by turn)"}
-# Why `parts_of` reads no address.
-_ADDRESS = "the text is an address"
 # So many rows tell whether texts lie in a field.
 _LOOKED_AT = 500
 
@@ -125,7 +122,7 @@ class TextFields:
                 self._read(row)
             except UnembeddableError as reason:
                 reasons[str(reason)] += 1
-        if 2 * reasons[_ADDRESS] > min(len(rows), _LOOKED_AT):
+        if 2 * reasons[IS_ADDRESS] > min(len(rows), _LOOKED_AT):
             where = f"The texts of {name} in {named(self.names)}"
             raise PrepalError(f"{where} are addresses, which nobody reads: give the texts themselves.")
         has_none = rows and reasons.total() == len(rows[:_LOOKED_AT])
@@ -136,7 +133,7 @@ class TextFields:
     @cached_property
     def _talk(self) -> bool:
         """Whether any is a dialogue, which a table holds as JSON."""
-        return any(kind.tag in _DIALOGUES for kind in self.kinds)
+        return any(kind.tag in DIALOGUE_TAGS for kind in self.kinds)
 
     @cached_property
     def _numbered(self) -> list[TextField]:

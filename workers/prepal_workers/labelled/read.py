@@ -32,6 +32,7 @@ def read_labelled(
     pair: bool | None = None,
     config: LabelConfig | None = None,
     audits: Collection[int] = (),
+    learnable: bool = True,
 ) -> LabelledData:
     """Read labelled texts from an export or a data file.
 
@@ -44,28 +45,10 @@ def read_labelled(
         config: the project's label config, if known: it says which fields are text and which choices there are. None:
             the one that the file itself has, as `prepal export` writes it.
         audits: ids of tasks that were drawn at random, beside those that the export marks itself.
+        learnable: whether to refuse labels that tell no two texts apart, which can be judged by.
 
     Raises:
         PrepalError: the file is broken, has no labels, or leaves open which ones are meant.
-    """
-    said = read_untidied(source, name, choice=choice, fields=fields, pair=pair, config=config, audits=audits)
-    return tidied(*said, name)
-
-
-def read_untidied(
-    source: bytes | Sequence[Row],
-    name: str,
-    *,
-    choice: str | None = None,
-    fields: Sequence[str] = (),
-    pair: bool | None = None,
-    config: LabelConfig | None = None,
-    audits: Collection[int] = (),
-) -> tuple[LabelledData, bool]:
-    """The same as it stands there, with marks `(n, k)` as labels; and whether a text may have several.
-
-    Raises:
-        PrepalError: as `read_labelled`, which also refuses what nothing can be learnt from.
     """
     parsed: tuple[FileKind, Sequence[Row]] = parse_rows(source, name) if isinstance(source, bytes) else ("JSON", source)
     if not parsed[1]:
@@ -73,7 +56,8 @@ def read_untidied(
     kind, rows = parsed[0], voted(as_tasks(parsed[1], name), name, choice)
     find = partial(TextFields.find, name=name, wanted=fields, pair=pair)
     if not is_export(rows):
-        return _of_data_file(kind, rows, read_labels(rows, name, choice), partial(find, config=config))
+        said = _of_data_file(kind, rows, read_labels(rows, name, choice), partial(find, config=config))
+        return tidied(*said, name, learnable=learnable)
     config = config or config_within(rows, choice)
     # Another question may be about other texts of a task.
     config = config if config and choice in (None, config.from_name) else None
@@ -81,7 +65,8 @@ def read_untidied(
     data_fields = [one.split(".")[0] for one in (*fields, *(shown(config) if config else ()))]
     export = read_export(kind, rows, name, wanted, data_fields)
     tag = _tag(export, wanted, name)
-    return _of_export(export, tag, partial(find, config=config), config, frozenset(audits))
+    said = _of_export(export, tag, partial(find, config=config), config, frozenset(audits))
+    return tidied(*said, name, learnable=learnable)
 
 
 def _of_export(

@@ -16,7 +16,7 @@ from prepal.learning.classifiers.decisions import marks
 from prepal.records import readable
 from prepal_workers.labelled.data_files import is_plain
 from prepal_workers.labelled.fields import TextFields
-from prepal_workers.labelled.read import read_untidied
+from prepal_workers.labelled.read import read_labelled
 from prepal_workers.labelled.wording import marked, named, same_labels, words_of
 
 _PAIR = ("text_a", "text_b")
@@ -187,9 +187,7 @@ def _single(rows: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _of_any_file(path: Path) -> list[tuple[str, Any]]:
-    data, multilabel = read_untidied(read_file(path), str(path))
-    if not data.texts:
-        raise PrepalError(f"{path} has no labelled texts: give labelled texts.")
+    data = read_labelled(read_file(path), str(path), learnable=False)
     texts = [text if isinstance(text, str) else "\n".join(text) for text in data.texts]
     names = [[data.label_names[place] for place in np.flatnonzero(row)] for row in data.marks]
-    return [(text, given if multilabel else given[0]) for text, given in zip(texts, names, strict=True)]
+    return [(text, given if data.multilabel else given[0]) for text, given in zip(texts, names, strict=True)]

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.choosing.contestants.ours import Own
 from benchmarks.labelled_sets import CACHE, SETS, TextSet, embed_sets, read_set
 from benchmarks.sections import GOAL_HEADER, Goal, end, table, told, write_section
 from benchmarks.storage import Record, environment, write_json
+from benchmarks.texts import Texts
 from prepal.learning.active_learner import ActiveLearner
-from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.classifiers.weak_labels import WeakLabels
 from prepal.learning.numerics.threads import one_blas_thread
 from prepal.learning.weakly_taught import WeaklyTaught
@@ -59,30 +59,28 @@ def main(data: Path, sets: str, seeds: int, jobs: int) -> None:
 
 def _measured(folder: Path, arm: str, seed: int) -> Record:
     with one_blas_thread():
-        curve = dict(_curve(read_set(folder, CACHE), *ARMS[arm], np.random.default_rng(seed)))
+        curve = dict(_curve(read_set(folder, CACHE), *ARMS[arm], seed))
     return {"set": folder.name, "arm": arm, "seed": seed, "accuracy": {str(n): round(of, 4) for n, of in curve.items()}}
 
 
-def _curve(texts: TextSet, predicts: str, has_names: bool, rng: np.random.Generator) -> Iterator[tuple[int, float]]:
+def _curve(texts: TextSet, predicts: str, has_names: bool, seed: int) -> Iterator[tuple[int, float]]:
     """How many of the test texts are right, by the number of labels."""
-    k = texts.hybrid.n_classes
-    vectors, truth = texts.hybrid.vectors[:POOL].astype(np.float16), texts.train_labels[:POOL]
+    k, truth = texts.hybrid.n_classes, texts.train_labels[:POOL]
+    vectors = texts.hybrid.vectors[:POOL].astype(np.float16)
     names = texts.hybrid.name_vectors if has_names else None
     learner = ActiveLearner(k, "auto", name_vectors=names)
     if predicts:
-        learner = WeaklyTaught(k, "auto", WeakLabels(vectors, _predicted(predicts, truth, k, rng)), names)
+        said = _predicted(predicts, truth, k, np.random.default_rng(seed))
+        learner = WeaklyTaught(k, "auto", WeakLabels(vectors, said), names)
+    chooser = Own(Texts(vectors.copy(), k), learner, seed)
     labelled: NDArray[np.int64] = np.empty(0, np.int64)
     for count in range(0, BUDGET + 1, BATCH):
-        mask = np.ones(len(truth), bool)
-        mask[labelled] = False
-        pool = np.flatnonzero(mask)
-        with suppress(NothingToLearn):
-            learner.fit(vectors[labelled].astype(np.float32), truth[labelled], vectors[pool])
-        said = learner.predict_proba(texts.hybrid_test)
+        chosen = chooser.choose(labelled, truth[labelled], BATCH)
+        believed = learner.predict_proba(texts.hybrid_test)
         # Who knows nothing says the same of all texts.
-        guess = np.zeros(len(texts.test_labels), np.int64) if said is None else said.argmax(axis=1)
+        guess = np.zeros(len(texts.test_labels), np.int64) if believed is None else believed.argmax(axis=1)
         yield count, float((guess == texts.test_labels).mean())
-        labelled = np.append(labelled, pool[learner.select(vectors[pool], BATCH, rng)])
+        labelled = np.append(labelled, chosen)
 
 
 def _predicted(how: str, truth: NDArray[np.int64], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -112,14 +110,14 @@ def write(stored: Record) -> list[Goal]:
     rows = [[name, arm, *(f"{mean(name, arm, n):.3f}" for n in SHOWN)] for name in names for arm in ARMS]
     parts = [
         "## Imported predictions",
-        f"`python -m benchmarks.loop.weak_labels --data FOLDER` · {told(stored['environment'], _PACKAGES)}",
+        f"`python -m benchmarks.choosing.weak_labels --data FOLDER` · {told(stored['environment'], _PACKAGES)}",
         f"Accuracy on the test texts; pool: the first {POOL:,} training texts, each with a prediction; `auto`, batches"
         f" of {BATCH}, {stored['seeds']} seeds. Predictions are right for {RIGHT:.0%} of the texts, or these in another"
         " order (shuffled), or never right.",
         table(GOAL_HEADER, [goal.row() for goal in goals]),
         table(["set", "from", *(f"{n} labels" for n in SHOWN)], rows, 2),
     ]
-    write_section("\n\n".join(parts), "benchmarks.loop.weak_labels")
+    write_section("\n\n".join(parts), "benchmarks.choosing.weak_labels")
     return goals
 
 
