@@ -150,8 +150,10 @@ class LabelStudioInMemory:
 
     # -- what people do -----------------------------------------------------------------------------------------
 
-    def annotate(self, task: int, *choices: str, by: int = 1, skip: bool = False) -> dict[str, Any]:
-        """Submit, or skip, and return the annotation as an event carries it."""
+    def annotate(
+        self, task: int, *choices: str, by: int = 1, skip: bool = False, answers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Submit, or skip, and return the annotation as an event carries it; `answers` are those to other questions."""
         pk = self._new_id()
         self.raw_annotations[pk] = {
             "id": pk,
@@ -160,7 +162,10 @@ class LabelStudioInMemory:
             "updated_at": self._tick(),
             "was_cancelled": skip,
             "ground_truth": False,
-            "result": _result(choices),
+            "result": [
+                *_result(choices),
+                *(item for tag, said in (answers or {}).items() for item in _result([said], tag)),
+            ],
         }
         self._touch(task)
         self.drafts[task].discard(by)
@@ -293,7 +298,7 @@ class LabelStudioInMemory:
         return self._last_id
 
 
-def _result(choices: Sequence[str]) -> list[dict[str, Any]]:
+def _result(choices: Sequence[str], tag: str = "topic") -> list[dict[str, Any]]:
     if not choices:
         return []
-    return [{"from_name": "topic", "to_name": "text", "type": "choices", "value": {"choices": list(choices)}}]
+    return [{"from_name": tag, "to_name": "text", "type": "choices", "value": {"choices": list(choices)}}]

@@ -41,7 +41,6 @@ def show_status(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    accuracy, advice = report["accuracy"], report["advice"]
     rows = {
         "problem": report["problem"],
         "troubles": "\n".join(trouble["told"] for trouble in report["troubles"]),
@@ -51,11 +50,7 @@ def show_status(report: dict[str, Any]) -> None:
         "labelled": _labelled(report["labelled"], report["twins"]["labelled"]),
         "passed": _passed(report["passed"]),
         "rounds": f"{report['rounds']} ({'up to date' if report['up_to_date'] else 'another one follows'})",
-        "accuracy": accuracy
-        and f"{accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}, "
-        f"on {accuracy['audit_tasks']} audit tasks)",
-        "advice": advice and f"{advice['word']}: {advice['reason']}",
-        "suspected labels": ", ".join(map(str, report["suspected"])),
+        **_questions(report["questions"]),
         "strategy": report["strategy"],
         "next": ", ".join(map(str, report["next"])),
         "notes": "\n".join(report["notes"]),
@@ -66,6 +61,23 @@ def show_status(report: dict[str, Any]) -> None:
         if value not in (None, ""):
             table.add_row(name, str(value))
     Console().print(table)
+
+
+def _questions(questions: Sequence[dict[str, Any]]) -> dict[str, str | None]:
+    """Rows on each question; where there are several, with its name."""
+    rows: dict[str, str | None] = {}
+    for question in questions:
+        of = f"{question['question']}: " if len(questions) > 1 else ""
+        accuracy, advice = question["accuracy"], question["advice"]
+        if of:
+            rows[f"{of}labelled"] = str(question["labelled"])
+        rows[f"{of}accuracy"] = accuracy and (
+            f"{accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}, "
+            f"on {accuracy['audit_tasks']} audit tasks)"
+        )
+        rows[f"{of}advice"] = advice and f"{advice['word']}: {advice['reason']}"
+        rows[f"{of}suspected labels"] = ", ".join(map(str, question["suspected"]))
+    return rows
 
 
 def _labelled(count: int, twins: int) -> str:

@@ -83,13 +83,15 @@ def config(case: Case) -> Finding:
         found = label_config.parse(str(case.described["label_config"]))
     except PrepalError as error:
         return problem(str(error), "Change the label config in the project's Settings, Labeling Interface.")
-    return ok(" ".join([f"{found.from_name!r} is learnt, with {len(found.choices)} choices.", *found.notes]))
+    learnt = [f"{one.from_name!r} is learnt, with {len(one.choices)} choices." for one in found.questions]
+    return ok(" ".join([*learnt, *found.notes]))
 
 
 def texts(case: Case) -> Finding:
     """Tasks have the texts that the label config reads."""
-    fields = label_config.parse(str(case.described["label_config"])).fields
-    found = misfits(fields, [task.get("data") for task in next(case.label_studio.tasks(case.number), [])])
+    first = [task.get("data") for task in next(case.label_studio.tasks(case.number), [])]
+    questions = label_config.parse(str(case.described["label_config"])).questions
+    found = list(dict.fromkeys(told for question in questions for told in misfits(question.fields, first)))
     if found:
         return warning(" ".join(found), "Change the label config, or import the texts under the names that it reads.")
     return ok("The first tasks have the texts that the label config reads.")

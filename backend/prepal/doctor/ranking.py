@@ -104,7 +104,7 @@ def encoder(case: Case) -> Finding:
 
 def _embeds(case: Case, name: str, table: "vectors.VectorTable", waits: WaitingTexts) -> Finding:
     """An encoder embeds the project's texts."""
-    texts = set(case.project.task_texts()[1].astype(str).tolist())
+    texts = set(case.project.every_text()[1].astype(str).tolist())
     failures = texts & waits.all_failures().keys()
     waiting = texts & waits.ids()
     lacking = set(table.missing(sorted(texts - failures))) - waiting

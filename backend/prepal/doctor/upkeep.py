@@ -137,10 +137,11 @@ def _tables(uri: str) -> list[str]:
 
 def _used_texts(projects: list[Project]) -> NDArray[np.bytes_]:
     """(n,) S32: ids of the texts of all projects, and of the names of their choices."""
-    used = [project.task_texts()[1] for project in projects]
+    used = [project.every_text()[1] for project in projects]
     for project in projects:
         config = label_config.parse_or_none(project.info.label_config)
         if config is not None:
-            used.append(text_ids([text_id(name_text(word)) for word in config.words]))
+            names = [name_text(words) for question in config.questions for words in question.words]
+            used.append(text_ids(list(map(text_id, names))))
     texts: NDArray[np.bytes_] = np.unique(np.concatenate([np.empty(0, "S32"), *used]))
     return texts

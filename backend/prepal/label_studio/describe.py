@@ -46,11 +46,13 @@ def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig 
     before = project.info
     # A config that cannot be served has no texts: those of the one before are kept, and compared with the next one's.
     text_version = config.text_version if config else before.text_version
+    if config:
+        project.know(config.questions)
     if before.text_version not in ("", text_version):
         log.info("project %d: its texts are other ones now", project.id)
         project.clear_tasks()
-    meaning = config.meaning if config else before.meaning
-    if config and config.paths and before.meaning != meaning:
+    meaning = "".join(question.meaning for question in config.questions) if config else before.meaning
+    if config and any(question.paths for question in config.questions) and before.meaning != meaning:
         # What was heard of them before may be leaves alone, as a release before this one kept them.
         project.seen.clear()
     project.set_rules(
@@ -68,6 +70,7 @@ def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig 
             problem=problem,
             text_version=text_version,
             meaning=meaning,
+            several=bool(config.others) if config else before.several,
             task_count=int(settings.get("task_number") or 0),
             drift=_drift(project, settings) if before.connected else [],
         )
@@ -82,8 +85,9 @@ def remarks(label_studio: LabelStudio, project: int) -> list[str]:
         PrepalError: the label config cannot be served.
     """
     config = label_config.parse(str(label_studio.project(project)["label_config"]))
-    first = next(label_studio.tasks(project), [])
-    return [*config.notes, *misfits(config.fields, [task.get("data") for task in first])]
+    first = [task.get("data") for task in next(label_studio.tasks(project), [])]
+    told = [misfit for question in config.questions for misfit in misfits(question.fields, first)]
+    return [*config.notes, *dict.fromkeys(told)]
 
 
 def _drift(project: Project, settings: Mapping[str, object]) -> list[str]:

@@ -1,7 +1,7 @@
 """The order beyond the newest head: first predictions of all tasks, renewed ones, and whether it stands."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,6 @@ import numpy as np
 from prepal.label_studio.client import LabelStudio
 from prepal.label_studio.publish import Entry, Published, Publisher, stands_first
 from prepal.labels import label_config
-from prepal.labels.label_config import LabelConfig
 from prepal.project import MODEL_VERSION, Project, Ranking
 from prepal.queues.waiting import WaitingTexts
 
@@ -21,14 +20,19 @@ _FRESHENED = 512
 _FIRST_TAIL = 2000
 
 
-def entries(ranking: Ranking, count: int) -> list[Entry]:
-    """The first `count` places of a ranking, as they are published."""
+def entries(rankings: Sequence[Ranking], count: int) -> list[Entry]:
+    """The first `count` places of a ranking, as they are published.
+
+    Args:
+        rankings: the same order with what is predicted for each question.
+        count: of places.
+    """
+    ranking, *others = rankings
     hidden = np.zeros(count, bool) if ranking.hidden is None else ranking.hidden[:count]
+    tasks = ranking.task_ids[:count].tolist()
     return [
-        Entry(int(task), tuple(np.flatnonzero(chosen).tolist()), None if np.isnan(sure) else float(sure), not hides)
-        for task, chosen, sure, hides in zip(
-            ranking.task_ids[:count], ranking.chosen[:count], ranking.confidence[:count], hidden, strict=True
-        )
+        Entry(task, *ranking.said(place), not hides, tuple(other.said(place) for other in others))
+        for place, (task, hides) in enumerate(zip(tasks, hidden, strict=True))
     ]
 
 
@@ -41,11 +45,11 @@ def freshen(
 ) -> int:
     """Publish the newest ranking beyond its head, while nothing else is to do; returns the places written."""
     publisher = _publisher(project, label_studio)
-    ranking = None if publisher is None else _understood(project, publisher.config)
-    if ranking is None or publisher is None or without_prediction(project):
+    rankings = [] if publisher is None else project.rankings(publisher.config)
+    if not rankings or publisher is None or without_prediction(project):
         return 0
-    pool = set(ranking.task_ids.tolist())
-    return publisher.publish(entries(ranking, min(places, len(pool))), published, pool.__contains__, stop)
+    pool = set(rankings[0].task_ids.tolist())
+    return publisher.publish(entries(rankings, min(places, len(pool))), published, pool.__contains__, stop)
 
 
 def publish_tail(project: Project, label_studio: LabelStudio) -> int:
@@ -53,9 +57,9 @@ def publish_tail(project: Project, label_studio: LabelStudio) -> int:
     publisher = _publisher(project, label_studio)
     if publisher is None:
         return 0
-    ranking = _understood(project, publisher.config)
-    places = [] if ranking is None else entries(ranking, len(ranking.task_ids))
-    made = publisher.create_tail(places, _never_ranked(project, ranking))
+    rankings = project.rankings(publisher.config)
+    places = entries(rankings, len(rankings[0].task_ids)) if rankings else []
+    made = publisher.create_tail(places, _never_ranked(project, rankings[0] if rankings else None))
     serve(project, label_studio)
     return made
 
@@ -135,12 +139,6 @@ def _never_ranked(project: Project, ranking: Ranking | None) -> list[int]:
         return never
     tasks, texts = project.task_texts()
     return [*never, *tasks[np.isin(texts, np.array(list(refused), "S32"))].tolist()]
-
-
-def _understood(project: Project, config: LabelConfig) -> Ranking | None:
-    """The newest ranking; None where the label config has come to have other choices, until the round that follows."""
-    ranking = project.ranking()
-    return ranking if ranking is not None and config.understands(ranking.meaning, ranking.chosen.shape[1]) else None
 
 
 def _publisher(project: Project, label_studio: LabelStudio) -> Publisher | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from prepal.label_studio.api import NotFoundError
 from prepal.label_studio.client import LabelStudio
-from prepal.labels.label_config import LabelConfig
+from prepal.labels.label_config import LabelConfig, Said
 from prepal.labels.settle import weak_labels
 from prepal.project import MODEL_VERSION, Project
 
@@ -38,21 +38,26 @@ _FRONT = 1024
 class Entry:
     """One place of the ranking: a task, its predicted choices (indices), and the classifier's confidence in them.
 
-    What is predicted of an audit task is not shown, so that its label does not depend on it.
+    The same of the project's other questions, in their order, is in `others`. What is predicted of an audit task is not
+    shown, so that its label does not depend on it.
     """
 
     task: int
     chosen: tuple[int, ...]
     confidence: float | None
     shown: bool = True
+    others: tuple[Said, ...] = ()
+
+    @property
+    def said(self) -> tuple[Said, ...]:
+        """What is predicted for all questions; what they say of none is nothing."""
+        return ((self.chosen, self.confidence), *self.others)
 
     def looks_like(self, other: "Entry") -> bool:
         """Whether an annotator would see the same prediction."""
         if not (self.shown and other.shown):
             return self.shown == other.shown
-        if self.chosen != other.chosen or self.confidence is None or other.confidence is None:
-            return (self.chosen, self.confidence) == (other.chosen, other.confidence)
-        return abs(self.confidence - other.confidence) < _CONFIDENCE_STEP
+        return len(self.said) == len(other.said) and all(map(_looks_like, self.said, other.said))
 
 
 @dataclass
@@ -166,7 +171,8 @@ class Publisher:
         ours = [row for row in rows if row.get("model_version") == MODEL_VERSION]
         # What our models predict rests on labels, which nothing would be learnt from then.
         imported = [row for row in rows if not str(row.get("model_version") or "").startswith(MODEL_VERSION)]
-        self._project.set_weak_labels(weak_labels(imported, self.config))
+        for question in self.config.questions:
+            self._project.of(question).set_weak_labels(weak_labels(imported, question))
         # Those that we know come first, so that they are the ones that stay.
         for row in sorted(ours, key=lambda row: before.get(int(row["task"])) != int(row["id"])):
             task, pk = int(row["task"]), int(row["id"])
@@ -223,10 +229,17 @@ class Publisher:
         return {
             "task": entry.task,
             "project": self._project.id,
-            "result": self.config.result(entry.chosen, entry.confidence if entry.shown else None),
+            "result": self.config.results(entry.said) if entry.shown else [],
             "score": score,
             "model_version": MODEL_VERSION,
         }
+
+
+def _looks_like(now: Said, before: Said) -> bool:
+    (chosen, confidence), (was_chosen, was_sure) = now, before
+    if chosen != was_chosen or confidence is None or was_sure is None:
+        return (chosen, confidence) == (was_chosen, was_sure)
+    return abs(confidence - was_sure) < _CONFIDENCE_STEP
 
 
 def stands_first(expected: Sequence[int], scores: Mapping[int, float], pool: Iterable[int]) -> bool:

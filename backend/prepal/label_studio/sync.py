@@ -135,7 +135,7 @@ class Reader:
         self._reconcile_changed(listing, began)
         self._reconcile_some()
         project.forget_removed_tasks(began)
-        tasks, texts = project.task_texts()
+        tasks, texts = project.every_text()
         lost = [_lost(texts, table, waiting) for table, waiting in self.targets]
         lacking = tasks[np.unique(np.concatenate([*lost, np.flatnonzero(~self._terms.contains(texts))]))]
         if len(lacking):
@@ -193,18 +193,20 @@ class Reader:
         Adapted encoders have learnt what they say.
         """
         table, waiting = self.targets[0]
-        texts = {text_id(text): text for text in map(name_text, self.config.words)}
+        names = [name_text(words) for question in self.config.questions for words in question.words]
+        texts = {text_id(text): text for text in names}
         lacking = set(table.missing(list(texts))) - set(waiting.failures(texts))
         if lacking:
             waiting.add({key: texts[key] for key in lacking}, self.project.id, urgent=True)
 
     def _take(self, tasks: _Tasks, began: int) -> None:
         """Remember the texts of tasks, and let those that have no vector yet wait for the encoders."""
-        texts, unembeddable = texts_of(tasks, self.config)
-        by_id = {text_id(text): text for text in texts.values()}
+        read = [(self.project.of(question), *texts_of(tasks, question)) for question in self._reading]
+        by_id = {text_id(text): text for _, texts, _ in read for text in texts.values()}
         terms, lacking = self._terms, [table.missing(list(by_id)) for table, _ in self.targets]
         terms.append({key: by_id[key] for key in terms.missing(list(by_id))})
-        self.project.put_tasks({task: text_id(text) for task, text in texts.items()}, unembeddable, began)
+        for part, texts, unembeddable in read:
+            part.put_tasks({task: text_id(text) for task, text in texts.items()}, unembeddable, began)
         for (_, waiting), ids in zip(self.targets, lacking, strict=True):
             if ids:
                 waiting.add({key: by_id[key] for key in ids}, self.project.id)
@@ -215,13 +217,20 @@ class Reader:
 
         No event tells of such a change.
         """
-        texts, unembeddable = texts_of([task for task in tasks if int(task["id"]) <= read_until], self.config)
-        ids, reasons = self.project.texts_of(list(texts)), self.project.reasons_of(list(unembeddable))
-        edited = {task for task, text in texts.items() if ids.get(task) != text_id(text)}
-        edited |= {task for task, reason in unembeddable.items() if reasons.get(task) != reason}
+        looked_at, edited = [task for task in tasks if int(task["id"]) <= read_until], set()
+        for question in self._reading:
+            part, (texts, unembeddable) = self.project.of(question), texts_of(looked_at, question)
+            ids, reasons = part.texts_of(list(texts)), part.reasons_of(list(unembeddable))
+            edited |= {task for task, text in texts.items() if ids.get(task) != text_id(text)}
+            edited |= {task for task, reason in unembeddable.items() if reasons.get(task) != reason}
         if edited:
             log.info("project %d: the texts of %d tasks were changed", self.project.id, len(edited))
             self._take([task for task in tasks if int(task["id"]) in edited], began)
+
+    @property
+    def _reading(self) -> list[LabelConfig]:
+        """The first question, and those that read other texts."""
+        return [question for question in self.config.questions if question.is_first or question.reads]
 
     @property
     def _terms(self) -> "TermTable":
@@ -248,7 +257,7 @@ def texts_of(tasks: _Tasks, config: LabelConfig) -> tuple[dict[int, str], dict[i
 
 def is_filled(project: Project, table: "VectorTable", waiting: WaitingTexts) -> bool:
     """Whether every text of a project that can have a vector of an encoder has one."""
-    return not (len(waiting) or project.has_unread_tasks or len(_lost(project.task_texts()[1], table, waiting)))
+    return not (len(waiting) or project.has_unread_tasks or len(_lost(project.every_text()[1], table, waiting)))
 
 
 def _lost(texts: NDArray[np.bytes_], table: "VectorTable", waiting: WaitingTexts) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
-"""What is learnt in a project: from which texts, which choices there are, and whether one or several may be chosen."""
+"""What is learnt in a project: its questions, each with its choices, and the texts from which it is learnt."""
 
 import hashlib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from unicodedata import normalize
@@ -15,34 +15,27 @@ from numpy.typing import NDArray
 
 from prepal.errors import PrepalError, shortened
 from prepal.labels.choices import CHOICE_TAGS, choices_of, is_multiple, is_tree, why_unknown
+from prepal.labels.config_tree import CONTROL_TAGS, ConfigTree, named, targets
 from prepal.labels.paths import written
-from prepal.labels.text_fields import (
-    FIELD_MARK,
-    HEADING_TAGS,
-    TEXT_TAGS,
-    TextField,
-    has_variable,
-    parts_of,
-    why_unread,
-)
+from prepal.labels.text_fields import FIELD_MARK, TextField, parts_of, why_unread
 
-_CONTROL_TAGS = (
-    *("Labels", "HyperTextLabels", "ParagraphLabels", "TextArea", "Rating", "Number", "DateTime"),
-    *("Pairwise", "Ranker", "Relations", "RectangleLabels", "PolygonLabels", "KeyPointLabels", "BrushLabels"),
-    *("EllipseLabels", "TimeSeriesLabels", "VideoRectangle"),
-)
-# What else has a value that is nothing of a text.
-_OTHER_TAGS = (*TEXT_TAGS, *CHOICE_TAGS, *_CONTROL_TAGS, "Choice", "Label", "Shortcut", "Style", "View")
-_SERVED = "PRepAL serves one Choices or Taxonomy, single or multiple, over Text, HyperText, Paragraphs and Chat"
+_SERVED = "PRepAL serves Choices and Taxonomy, single or multiple, over Text, HyperText, Paragraphs and Chat"
 # Of a label config; this much takes a tenth of a second.
 _MOST_CONFIG = 1_000_000
 # Python takes the square of a name's length to tell its Unicode form.
 _MOST_COMPARED = 200
 
 
+Said = tuple[Sequence[int], float | None]
+"""What is predicted of a task for one question: indices into its choices, and how surely; None: nothing."""
+
+
 @dataclass(frozen=True)
 class LabelConfig:
-    """What is learnt in a project: `choices` of the tag `from_name`, read from `fields`."""
+    """What is learnt in a project: `choices` of the tag `from_name`, read from `fields`.
+
+    Where annotators are asked several questions that is the first one; each of the `others` is the same for another.
+    """
 
     from_name: str
     to_name: str
@@ -59,13 +52,33 @@ class LabelConfig:
     """What Label Studio calls its results: `choices` or `taxonomy`."""
     conditional: bool = False
     """Whether annotators are asked only when something else is chosen."""
+    asked_if: tuple[str, tuple[str, ...]] | None = None
+    """Another question's tag, and with which of its choices this one is asked; None: always, or that is not told."""
     notes: tuple[str, ...] = ()
     """Sentences on what of the config is not learnt, or not read."""
+    others: tuple["LabelConfig", ...] = ()
+    """The other questions that are learnt, in their order."""
+    is_first: bool = True
+    """Whether it is the first question that is learnt."""
+    reads: bool = False
+    """Whether it is learnt from other texts than the first one."""
+
+    @property
+    def questions(self) -> tuple["LabelConfig", ...]:
+        """All questions that are learnt, this one first."""
+        return (self, *self.others)
+
+    @property
+    def asked(self) -> str:
+        """The names of all questions, for people."""
+        *first, last = [repr(question.from_name) for question in self.questions]
+        return f"{', '.join(first)} and {last}" if first else last
 
     @property
     def text_version(self) -> str:
-        """Changes exactly when the text of a task may change."""
-        return hashlib.blake2b(repr(self.fields).encode(), digest_size=8).hexdigest()
+        """Changes exactly when the text of a task may change, as any question reads it."""
+        read = tuple(dict.fromkeys(question.fields for question in self.questions))
+        return hashlib.blake2b(repr(read if read[1:] else self.fields).encode(), digest_size=8).hexdigest()
 
     @cached_property
     def meaning(self) -> str:
@@ -118,6 +131,28 @@ class LabelConfig:
         """The choices of a row `(k,)`."""
         return [self.choices[place] for place in np.flatnonzero(row)]
 
+    def results(self, said: Sequence[Said]) -> list[dict[str, Any]]:
+        """Label Studio's `result` for what is predicted for each of the questions, or for the first ones.
+
+        A question that would not be asked, as what is predicted for another one has it, is left out.
+        """
+        told = dict(zip((question.from_name for question in self.questions), said, strict=False))
+        by_name = {question.from_name: question for question in self.questions}
+
+        def is_asked(question: LabelConfig) -> bool:
+            tag, choices = question.asked_if or ("", ())
+            if tag not in told or not set(choices) & set(by_name[tag].choices):
+                return True
+            chosen, confidence = told[tag]
+            return confidence is not None and any(by_name[tag].choices[at] in choices for at in chosen)
+
+        return [
+            item
+            for question, (chosen, confidence) in zip(self.questions, said, strict=False)
+            if is_asked(question)
+            for item in question.result(chosen, confidence)
+        ]
+
     def result(self, chosen: Sequence[int], confidence: float | None) -> list[dict[str, Any]]:
         """Label Studio's `result` for the chosen indices into `choices`; empty when nothing is predicted."""
         if confidence is None or (not chosen and not self.multiple):
@@ -156,7 +191,7 @@ def parse(xml: str) -> LabelConfig:
         root = fromstring(xml.strip())
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise PrepalError(f"The label config is not XML that can be read ({shortened(error)}): {_SERVED}.") from error
-    return _Config(root).read()
+    return _Questions(ConfigTree(root)).read()
 
 
 def parse_or_none(xml: str) -> LabelConfig | None:
@@ -167,18 +202,12 @@ def parse_or_none(xml: str) -> LabelConfig | None:
         return None
 
 
-class _Config:
-    """The elements of a label config, their attributes in lower case, as Label Studio's interface reads them."""
+class _Questions:
+    """What of a label config's elements can be learnt."""
 
-    def __init__(self, root: Element) -> None:
-        self._all = list(root.iter())
-        for element in self._all:
-            element.attrib = {name.lower(): value for name, value in element.attrib.items()}
-        self._parents = {child: element for element in self._all for child in element}
-        self._texts = {element.get("name"): element for element in self._all if element.tag in TEXT_TAGS}
-        self._has_text = any(TextField.of(text).variables or why_unread(text) for text in self._texts.values())
-        self._repeated = self._within("Repeater")
-        self._repeats = any(element.tag in (*TEXT_TAGS, *CHOICE_TAGS) for element in self._repeated)
+    def __init__(self, tree: ConfigTree) -> None:
+        self._tree = tree
+        self._has_text = any(TextField.of(text).variables or why_unread(text) for text in tree.texts.values())
 
     def read(self) -> LabelConfig:
         """What is learnt.
@@ -186,40 +215,46 @@ class _Config:
         Raises:
             PrepalError: nothing in it can be served.
         """
-        inner = self._within(*CHOICE_TAGS)
-        controls = [element for element in self._all if element.tag in CHOICE_TAGS and element not in inner]
-        others = list(dict.fromkeys(element.tag for element in self._all if element.tag in _CONTROL_TAGS))
+        tree = self._tree
+        inner = tree.within(*CHOICE_TAGS)
+        controls = [element for element in tree.all if element.tag in CHOICE_TAGS and element not in inner]
+        tags = list(dict.fromkeys(element.tag for element in tree.all if element.tag in CONTROL_TAGS))
         if not controls:
-            lack = f"has {', '.join(sorted(others))}, but no Choices" if others else "has no Choices"
+            lack = f"has {', '.join(sorted(tags))}, but no Choices" if tags else "has no Choices"
             raise PrepalError(f"The label config {lack}: {_SERVED}.")
         reasons = {control: self._why_not(control) for control in controls}
-        served = [control for control in controls if not reasons[control]]
+        # Of two with one name nobody could tell the answers apart: the first one is asked.
+        by_name = {control.get("name"): control for control in controls[::-1] if not reasons[control]}
+        served = list(by_name.values())[::-1]
         if not served:
-            raise PrepalError(f"{_named(controls[0])} cannot be learnt, as {reasons[controls[0]]}: {_SERVED}.")
-        control = served[0]
+            raise PrepalError(f"{named(controls[0])} cannot be learnt, as {reasons[controls[0]]}: {_SERVED}.")
+        first, *more = [self._question(control, served) for control in served]
+        left = {control: reason for control, reason in reasons.items() if reason}
+        ignored = tuple(dict.fromkeys([*(control.get("name") or control.tag for control in left), *tags]))
+        others = [replace(one, is_first=False, reads=one.fields != first.fields) for one in more]
+        config = replace(first, ignored=ignored, others=tuple(others))
+        return replace(config, notes=(*self._not_learnt(config, left), *self._reading(config), *self._unread()))
+
+    def _question(self, control: Element, served: Sequence[Element]) -> LabelConfig:
         found, tree = choices_of(control), is_tree(control)
-        names = [element.get("name") or element.tag for element in controls if element is not control]
-        ignored = tuple(dict.fromkeys([*names, *others]))
-        texts, unread = self._texts_of(control, served[1:])
-        only = f"Only {control.get('name')!r} is learnt; not {', '.join(map(repr, ignored))}."
-        front = " Move another one to the front of the label config to have that learnt." if served[1:] else ""
+        others = [other for other in served if other is not control]
         return LabelConfig(
             from_name=control.get("name") or "",
-            to_name=_targets(control)[0],
+            to_name=targets(control)[0],
             choices=tuple(map(written, found)) if tree else tuple(path[0] for path in found),
             words=tuple(found.values()),
             multiple=is_multiple(control),
-            fields=tuple(TextField.of(element) for element in texts),
-            ignored=ignored,
+            fields=tuple(TextField.of(element) for element in self._tree.texts_for(control, others)),
+            ignored=(),
             paths=tuple(found) if tree else (),
             kind=control.tag.lower(),
-            conditional=self._is_conditional(control),
-            notes=(*([f"{only}{front}"] if ignored else []), *unread),
+            conditional=self._tree.is_conditional(control),
+            asked_if=self._tree.condition(control),
         )
 
     def _why_not(self, control: Element) -> str:
         """Why a control cannot be learnt; empty where it can."""
-        if self._repeats:
+        if self._tree.repeats:
             return "a Repeater shows several items of a task, each to be imported as a task of its own"
         if any(control.get(name) == "true" for name in ("perregion", "peritem", "labeling")):
             return "it is per region or per item, and not about the whole text"
@@ -227,9 +262,9 @@ class _Config:
             return reason
         if not self._has_text:
             return 'there is no text field with a value such as "$text"'
-        target = self._texts.get(_targets(control)[0])
+        target = self._tree.texts.get(targets(control)[0])
         if target is None:
-            return f"it points to {shortened(repr(_targets(control)[0]))}, which is not a text"
+            return f"it points to {shortened(repr(targets(control)[0]))}, which is not a text"
         if reason := why_unread(target):
             return f"its {target.tag} {shortened(repr(target.get('name')))} {reason}"
         count = len(choices_of(control))
@@ -239,65 +274,26 @@ class _Config:
             return "Label Studio takes no predictions for it: with allowNested it needs another name than 'choices'"
         return ""
 
-    def _texts_of(self, control: Element, others: Sequence[Element]) -> tuple[list[Element], list[str]]:
-        """What is read for a control, headings first; and a sentence for each text that is not.
+    def _not_learnt(self, config: LabelConfig, left: Mapping[Element, str]) -> Iterator[str]:
+        """Sentences on what is learnt, where something is not."""
+        if config.ignored:
+            is_are = "are" if config.others else "is"
+            yield f"Only {config.asked} {is_are} learnt; not {', '.join(map(repr, config.ignored))}."
+        for control, reason in left.items():
+            yield f"{named(control)} is not learnt, as {reason}."
 
-        A text that another question is about belongs to that one alone, and so does the heading above it.
-        """
-        own = set(_targets(control))
-        asked = {name: other for other in others for name in _targets(other) if name not in own}
-        texts, unread = [], []
-        for name, text in self._texts.items():
-            if name in asked:
-                unread.append(f"{_named(text)} is not read, as {_named(asked[name], '')} is about it.")
-            elif reason := why_unread(text):
-                unread.append(f"{_named(text)} is not read, as it {reason}.")
-            elif TextField.of(text).variables:
-                texts.append(text)
-        foreign = {self._texts[name] for name in asked if name in self._texts}
-        foreign |= {other for other in others if set(_targets(other)) <= asked.keys()}
-        unread += [f"{_named(one)} is not read." for one in self._all if self._is_beside(one)]
-        said = {name for text in texts for name in TextField.of(text).variables}
-        headings = [one for one in self._headings(foreign) if not said.issuperset(TextField.of(one).variables)]
-        return [*headings, *texts], unread
+    def _reading(self, config: LabelConfig) -> Iterator[str]:
+        """Sentences on which question is learnt from what, where that differs."""
+        if len({question.fields for question in config.questions}) > 1:
+            for question in config.questions:
+                read = dict.fromkeys(name for field in question.fields for name in field.variables)
+                names = ", ".join(f"${shortened(name)}" for name in read)
+                yield f"{question.from_name!r} is learnt from {names} alone."
 
-    def _is_beside(self, element: Element) -> bool:
-        """Whether an element shows something of each task that is neither read nor asked."""
-        if element.tag in HEADING_TAGS:
-            return element in self._repeated and bool(TextField.of(element).variables)
-        return element.tag not in _OTHER_TAGS and has_variable(element.get("value") or "")
-
-    def _headings(self, foreign: Collection[Element]) -> list[Element]:
-        """The headings that say something of each task, but for those in or above a `foreign` text or question."""
-        found, behind = [], None
-        for element in reversed(self._all):
-            if element.tag in HEADING_TAGS and TextField.of(element).variables and element not in self._repeated:
-                parent = self._parents.get(element)
-                heads = parent if parent is not None and parent.tag in CHOICE_TAGS else behind
-                found += [] if heads in foreign else [element]
-            elif element.tag in (*TEXT_TAGS, *CHOICE_TAGS):
-                behind = element
-        return found[::-1]
-
-    def _within(self, *tags: str) -> set[Element]:
-        """The elements that stand in one of these tags, however deep."""
-        found: set[Element] = set()
-        for element in self._all:
-            parent = self._parents.get(element)
-            if parent is not None and (parent.tag in tags or parent in found):
-                found.add(element)
-        return found
-
-    def _is_conditional(self, element: Element | None) -> bool:
-        """Whether an element, or what it stands in, is shown only when something else is chosen."""
-        while element is not None and not (element.get("visiblewhen") or element.get("whenchoicevalue")):
-            element = self._parents.get(element)
-        return element is not None
-
-
-def _targets(control: Element) -> list[str]:
-    return [name.strip() for name in (control.get("toname") or "").split(",")]
-
-
-def _named(element: Element, whose: str = "The label config's ") -> str:
-    return f"{whose}{element.tag} {shortened(repr(element.get('name') or element.get('value') or ''))}"
+    def _unread(self) -> Iterator[str]:
+        """Sentences on what tasks show and nothing is learnt from."""
+        for text in self._tree.texts.values():
+            if reason := why_unread(text):
+                yield f"{named(text)} is not read, as it {reason}."
+        for element in self._tree.beside():
+            yield f"{named(element)} is not read."

@@ -1,6 +1,9 @@
-"""What a round goes by: the labels, whom other tasks can be given, and a learner that has learnt from all labels."""
+"""What a round goes by: the labels, whom other tasks can be given, and a learner that has learnt from all labels.
 
-from dataclasses import dataclass
+Of several questions each has labels and a learner of its own, on the same vectors where they read the same texts.
+"""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,13 +66,13 @@ class Labelled:
         given: NDArray[np.int64] = np.full(len(memory.task_ids), -1)
         contradicted: NDArray[np.bool_] = np.zeros(len(rows), bool)
         if memory.has_twins:
-            of_text = np.full(len(memory.vectors), -1)
-            texts = memory.rows[places]
+            of_text = np.full(memory.text_count, -1)
+            texts = memory.texts_at[places]
             of_text[texts] = numbers
             differ = np.unique(texts[(rows != rows[of_text[texts]]).any(axis=1)])
             contradicted = np.isin(texts, differ)
             of_text[differ] = -1
-            given = of_text[memory.rows]
+            given = of_text[memory.texts_at]
         given[places] = numbers
         return cls(places, rows, given, contradicted)
 
@@ -97,20 +100,22 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round goes by.
+    """What one round goes by, of one question: of the project's first one, and of each of the others.
 
     Attributes:
-        project: whose round it is.
+        project: what is remembered of the question.
         memory: what is kept of it.
-        config: its label config.
+        config: the question.
         choosing: how tasks are chosen.
         learner: the project's, which has learnt from the labels.
         labelled: the tasks that have a label.
+        answered: `(n,)` bool, which tasks have a label of their own for any of the questions.
         served: whom the others can be given.
-        labels: how many tasks have a label, also those whose vector is not there yet.
+        labels: how many tasks have a label for any question, also those whose vector is not there yet.
         new: tasks that were annotated since the last round of this process; empty in its first one.
         notes: what is to be said of the round.
         temperature: what the logits of predictions are to be divided by.
+        others: the same of the other questions, in their order.
     """
 
     project: Project
@@ -119,11 +124,18 @@ class Round:
     choosing: Choosing
     learner: ActiveLearner
     labelled: Labelled
+    answered: NDArray[np.bool_]
     served: Serving
     labels: int
     new: frozenset[int]
     notes: list[str]
     temperature: float
+    others: tuple["Round", ...] = ()
+
+    @property
+    def questions(self) -> tuple["Round", ...]:
+        """This and the others."""
+        return (self, *self.others)
 
     def probabilities(self, vectors: Rows) -> NDArray[np.float32] | None:
         """The probability `(n, k)` of each choice, as sure as is right; None while nothing can be predicted."""
@@ -132,16 +144,50 @@ class Round:
 
 
 def learn(project: Project, memory: Memory, table: VectorTable, config: LabelConfig, choosing: Choosing) -> Round:
-    """Let a project's learner learn from all labels that there are, and return what a round goes by then."""
+    """Let a project's learners learn from all labels that there are, and return what a round goes by then."""
     facts = project.facts
-    memory.refresh(project, table)
+    memory.refresh(project, table, config.others)
     annotations = project.annotations()
-    labels = settle(annotations, config)
+    labels = [settle(annotations, question) for question in config.questions]
+    answered = set().union(*labels)
+    served = serving(annotations, answered, project.rules, project.postponed())
     annotated = frozenset(annotation.task for annotation in annotations.values())
     new = annotated - memory.annotated if memory.annotated is not None else frozenset()
     memory.annotated = annotated
+
+    def learnt(question: LabelConfig, labels: dict[int, NDArray[np.bool_]]) -> Round:
+        own, of_question = project.of(question), memory.of(question)
+        learner, labelled, notes = _learnt(own, of_question, table, question, choosing, labels)
+        of_question.facts = facts
+        return Round(
+            project=own,
+            memory=of_question,
+            config=question,
+            choosing=choosing,
+            learner=learner,
+            labelled=labelled,
+            answered=of_question.among(answered),
+            served=served,
+            labels=len(answered),
+            new=new,
+            notes=[f"{question.from_name!r}: {note}" for note in notes] if config.others else notes,
+            temperature=project.temperature(table.encoder),
+        )
+
+    first, *others = [learnt(question, of_it) for question, of_it in zip(config.questions, labels, strict=True)]
+    return replace(first, others=tuple(others))
+
+
+def _learnt(
+    project: Project,
+    memory: Memory,
+    table: VectorTable,
+    config: LabelConfig,
+    choosing: Choosing,
+    labels: dict[int, NDArray[np.bool_]],
+) -> tuple[ActiveLearner, Labelled, list[str]]:
+    """Let the learner of one question learn; returns it, the tasks that have a label, and what is to be said of it."""
     labelled = Labelled.of(memory, labels, len(config.choices))
-    served = serving(annotations, labels.keys(), project.rules, project.postponed())
     learner, notes = _learner(project, memory, config, table, choosing)
     if len(memory.task_ids):
         try:
@@ -152,20 +198,7 @@ def learn(project: Project, memory: Memory, table: VectorTable, config: LabelCon
             )
         except NothingToLearn as error:
             notes.append(str(error))
-    memory.facts = facts
-    return Round(
-        project=project,
-        memory=memory,
-        config=config,
-        choosing=choosing,
-        learner=learner,
-        labelled=labelled,
-        served=served,
-        labels=len(labels),
-        new=new,
-        notes=notes,
-        temperature=project.temperature(table.encoder),
-    )
+    return learner, labelled, notes
 
 
 def _learner(

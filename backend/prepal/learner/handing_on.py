@@ -10,7 +10,7 @@ from prepal.errors import PrepalError
 from prepal.label_studio.client import LabelStudio
 from prepal.labels import label_config
 from prepal.labels.events import BELIEFS, LABEL_CONFIG, TWIN_LABEL, marked
-from prepal.learner.fitting import Choosing, learn
+from prepal.learner.fitting import Choosing, Round, learn
 from prepal.learner.memory.memory import Memory
 from prepal.project import Project
 from prepal.vectors import VectorTable
@@ -35,40 +35,59 @@ class Believer:
         self.label_config = project.info.label_config
         if not self.label_config:
             raise PrepalError(f"Project {project.id} is not connected: run `prepal connect {project.id}`.")
-        self._config = label_config.parse(self.label_config)
-        self._memory = Memory()
-        self._round = learn(project, self._memory, table, self._config, choosing)
+        config, memory = label_config.parse(self.label_config), Memory()
+        self._questions = learn(project, memory, table, config, choosing).questions
 
     @property
     def can_predict(self) -> bool:
-        """Whether it tells any two texts apart."""
-        return self._round.learner.can_predict
+        """Whether it tells any two texts apart, as any question has it."""
+        return any(question.learner.can_predict for question in self._questions)
 
-    def beliefs(self, tasks: Sequence[int]) -> dict[int, dict[str, float]]:
-        """Return the probability of each choice, by task: of those that have no label, and a vector."""
-        places = self._memory.places(tasks)
-        known = places >= 0
-        known[known] = ~self._round.labelled.mask[places[known]]
-        if not known.any():
-            return {}
-        probabilities = self._round.probabilities(self._memory.vectors_at(places[known]))
-        if probabilities is None:
-            return {}
-        rounded = np.round(probabilities.astype(float), _DIGITS).tolist()
-        return {
-            task: dict(zip(self._config.choices, row, strict=True))
-            for task, row in zip(np.asarray(tasks)[known].tolist(), rounded, strict=True)
-        }
+    def of_tasks(self, tasks: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return what is known of tasks that have no label of their own, by task, as `meta` of an export has it.
 
-    def twin_labels(self, tasks: Sequence[int]) -> dict[int, list[str]]:
-        """Return the choices, by task, of those that take them from a task with the same text."""
-        labelled = self._round.labelled
-        takes, places = labelled.takes, self._memory.places(tasks)
-        return {
-            task: self._config.names(labelled.rows[labelled.given[place]])
-            for task, place in zip(tasks, places.tolist(), strict=True)
-            if place >= 0 and takes[place]
-        }
+        That is the probability of each choice, or the choices that it takes from a task with the same text. Of several
+        questions each has its own under its name.
+        """
+        found: dict[int, dict[str, Any]] = {}
+        for question in self._questions:
+            name = question.config.from_name
+            for key, known in ((BELIEFS, _beliefs(question, tasks)), (TWIN_LABEL, _twin_labels(question, tasks))):
+                for task, what in known.items():
+                    of_task = found.setdefault(task, {})
+                    if len(self._questions) == 1:
+                        of_task[key] = what
+                    else:
+                        of_task.setdefault(key, {})[name] = what
+        return found
+
+
+def _beliefs(this: Round, tasks: Sequence[int]) -> dict[int, dict[str, float]]:
+    """The probability of each choice, by task: of those that have no label, and a vector."""
+    places = this.memory.places(tasks)
+    known = places >= 0
+    known[known] = ~(this.labelled.mask | this.answered)[places[known]]
+    if not known.any():
+        return {}
+    probabilities = this.probabilities(this.memory.vectors_at(places[known]))
+    if probabilities is None:
+        return {}
+    rounded = np.round(probabilities.astype(float), _DIGITS).tolist()
+    return {
+        task: dict(zip(this.config.choices, row, strict=True))
+        for task, row in zip(np.asarray(tasks)[known].tolist(), rounded, strict=True)
+    }
+
+
+def _twin_labels(this: Round, tasks: Sequence[int]) -> dict[int, list[str]]:
+    """The choices, by task, of those that take them from a task with the same text."""
+    labelled = this.labelled
+    takes, places = labelled.takes & ~this.answered, this.memory.places(tasks)
+    return {
+        task: this.config.names(labelled.rows[labelled.given[place]])
+        for task, place in zip(tasks, places.tolist(), strict=True)
+        if place >= 0 and takes[place]
+    }
 
 
 @dataclass
@@ -113,19 +132,16 @@ def all_tasks(
     more: dict[str, Any] = {LABEL_CONFIG: believer.label_config}
     for page in _pages(label_studio, project, annotated):
         numbers = [int(task["id"]) for task in page]
-        beliefs, twins = believer.beliefs(numbers), believer.twin_labels(numbers)
+        known = believer.of_tasks(numbers)
         for task in page:
             number = int(task["id"])
-            if number in beliefs:
-                more[BELIEFS] = beliefs[number]
-            if number in twins:
-                more[TWIN_LABEL] = twins[number]
-                counts.twins += 1
+            more |= known.get(number, {})
+            counts.twins += TWIN_LABEL in more
             if "annotations" in task:
                 counts.annotated += 1
             else:
                 counts.others += 1
-                counts.without_beliefs += number not in beliefs and number not in twins
+                counts.without_beliefs += number not in known
             yield marked({"annotations": [], **task}, audits, more)
             more = {}
 

@@ -11,6 +11,7 @@ from prepal.label_studio import connect as connecting
 from prepal.label_studio import order
 from prepal.label_studio.describe import describe
 from prepal.label_studio.sync import Reader, is_filled
+from prepal.labels import label_config
 from prepal.learner import judging
 from prepal.learner import round as rounds
 from prepal.learner.learner import Learner
@@ -49,14 +50,22 @@ def judge(learner: Learner, project: Project, _: Held) -> None:
             return
         encoder, memory = project.encoder or learner.table.encoder, learner.memories.of(project.id)
         table, more_come = learner.table_of(encoder), learner.more_come(project)
-        evidence = judging.evidence(project, memory, table, learner.choosing, more_come=more_come)
-    if evidence is None:
-        return
+        config = label_config.parse_or_none(project.info.label_config)
+        found = [
+            (
+                project.of(question),
+                judging.evidence(project, memory, table, learner.choosing, question.from_name, more_come=more_come),
+            )
+            for question in (config.questions if config else ())
+        ]
     base = learner.table_of(encoders.base_of(encoder)) if encoders.is_adapted(encoder) else None
-    figures = judging.judge(evidence, base)
-    with held(project, ORDER, "judge", learner.patience_s) as mine:
-        if mine:
-            judging.note(project, evidence, figures)
+    for question, evidence in found:
+        if evidence is None:
+            continue
+        figures = judging.judge(evidence, base)
+        with held(project, ORDER, "judge", learner.patience_s) as mine:
+            if mine:
+                judging.note(question, evidence, figures)
 
 
 @job(READING)

@@ -85,12 +85,26 @@ class Figures:
 
 
 def evidence(
-    project: Project, memory: Memory, table: VectorTable, choosing: Choosing, *, more_come: bool = False
+    project: Project,
+    memory: Memory,
+    table: VectorTable,
+    choosing: Choosing,
+    question: str | None = None,
+    *,
+    more_come: bool = False,
 ) -> Evidence | None:
     """Gather what the newest round is judged by; None when its figures are known, or there is nothing to judge.
 
     If another process ran the round, that is learnt first. As long as more texts come in, figures of the same labels
     stay.
+
+    Args:
+        project: whose round it is.
+        memory: what is kept of it.
+        table: the vectors that its ranking rests on.
+        choosing: how its tasks are chosen.
+        question: which of several questions is judged; None: the first one.
+        more_come: whether texts wait for the encoder.
     """
     config = label_config.parse_or_none(project.info.label_config)
     if config is None:
@@ -98,6 +112,8 @@ def evidence(
     last = project.round
     if last is not None and memory.facts < last.facts:
         learn(project, memory, table, config, choosing)
+    config = next((one for one in config.questions if one.from_name == question), config)
+    project, memory = project.of(config), memory.of(config)
     if memory.learner is None or memory.texts is None or not len(memory.task_ids):
         return None
     if memory.learnt[:3] != (config.meaning, config.words, table.encoder):

@@ -1,16 +1,21 @@
-"""The ranking: the strategy's picks, audit tasks drawn and put in their places, then the rest by confidence."""
+"""The ranking: the strategy's picks, audit tasks drawn and put in their places, then the rest by confidence.
+
+Where there are several questions the first one's memory tells which tasks there are, and each picks for its places.
+"""
 
 import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prepal.labels.label_config import LabelConfig
 from prepal.labels.serving import overtaken, resting
 from prepal.learner.fitting import Round
+from prepal.learning import questions
 from prepal.learning.classifiers import decisions
 from prepal.learning.quality.audit import Head, by_lot, interleave_audit
 from prepal.project import Ranking
@@ -25,7 +30,7 @@ _MEDIAN_OF = 1000
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What the classifier believes of the pool: the tasks without a label that somebody can be given.
+    """What the classifier of a question believes of the pool: the tasks without a label that somebody can be given.
 
     Attributes:
         mask: `(n,)` bool, which of the memory's tasks they are.
@@ -33,6 +38,7 @@ class Beliefs:
         chosen: `(p, k)` bool in Fortran order, what is predicted.
         confidence: `(p,)` float32, how surely; NaN without a classifier.
         probabilities: `(p, k)` float32; None without a classifier.
+        others: the same of the other questions, in their order. One that reads other texts knows of fewer tasks.
     """
 
     mask: NDArray[np.bool_]
@@ -40,6 +46,12 @@ class Beliefs:
     chosen: NDArray[np.bool_]
     confidence: NDArray[np.float32]
     probabilities: NDArray[np.float32] | None
+    others: tuple["Beliefs", ...] = ()
+
+    @property
+    def questions(self) -> tuple["Beliefs", ...]:
+        """This and the others."""
+        return (self, *self.others)
 
 
 @dataclass(frozen=True)
@@ -47,19 +59,28 @@ class Ranked:
     """A ranking, and how its head came about.
 
     Attributes:
-        ranking: of the whole pool.
+        ranking: of the whole pool, with what is predicted for the first question.
+        others: the same order with what is predicted for each of the others.
         is_audit: `(h,)` bool, which places of its head are audit tasks.
         drawn: labelled tasks that were drawn as audit tasks besides, or have the text of one.
     """
 
     ranking: Ranking
+    others: list[Ranking]
     is_audit: NDArray[np.bool_]
     drawn: list[int]
 
 
 def predict(this: Round) -> Beliefs:
-    """Return what the classifier believes of all tasks that somebody can be given."""
-    mask = ~this.labelled.mask & ~this.memory.among(this.served.closed)
+    """Return what the classifiers believe of all tasks that somebody can be given."""
+    waits = ~(this.labelled.mask | this.answered) & ~this.memory.among(this.served.closed)
+    tasks = this.memory.task_ids[waits]
+    others = (_predict(other, other.memory.among(tasks) if other.config.reads else waits) for other in this.others)
+    return replace(_predict(this, waits), others=tuple(others))
+
+
+def _predict(this: Round, mask: NDArray[np.bool_]) -> Beliefs:
+    """Return what the classifier of one question believes of some tasks `(n,)`."""
     pool, k = np.flatnonzero(mask), len(this.config.choices)
     # Where most texts are in the pool, scoring all takes less than gathering the vectors of these.
     asked = slice(None) if 2 * len(pool) > len(mask) else pool
@@ -87,9 +108,38 @@ def rank(this: Round, beliefs: Beliefs) -> Ranked:
         chosen = threads.submit(beliefs.chosen.T.take, order, axis=1)
         places, confidence = pool.take(order), beliefs.confidence.take(order)
         tasks, hides = memory.task_ids.take(places), hidden.take(places)
-        twins = memory.task_ids[this.labelled.takes]
+        twins = memory.task_ids[this.labelled.takes & ~this.answered]
         ranking = Ranking(tasks, chosen.result().T, confidence, hides, this.config.meaning, twins)
-    return Ranked(ranking, head.is_audit, drawn)
+    others = []
+    for other, believed in zip(this.others, beliefs.others, strict=True):
+        said, sure = _of_pool(this, beliefs, other, believed)
+        columns = said.T.take(order, axis=1).T
+        others.append(replace(ranking, chosen=columns, confidence=sure.take(order), meaning=other.config.meaning))
+    return Ranked(ranking, others, head.is_audit, drawn)
+
+
+def _of_pool(
+    this: Round, beliefs: Beliefs, other: Round, believed: Beliefs
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """What another question's classifier predicts `(p, k)` of the pool of the first one, and how surely `(p,)`."""
+    if not other.config.reads:
+        return believed.chosen, believed.confidence
+    places = other.memory.places(this.memory.task_ids[beliefs.pool])
+    known = np.isin(places, believed.pool)
+    at = np.searchsorted(believed.pool, places[known])
+    chosen, confidence = np.zeros((len(known), believed.chosen.shape[1]), bool), np.full(len(known), np.nan, np.float32)
+    chosen[known], confidence[known] = believed.chosen[at], believed.confidence[at]
+    return np.asfortranarray(chosen), confidence
+
+
+def _asked(this: Round, beliefs: Beliefs, question: LabelConfig) -> NDArray[np.bool_]:
+    """Of which tasks of the pool `(p,)` a question is asked, as far as what is predicted for the others tells."""
+    tag, choices = question.asked_if or ("", ())
+    for other, believed in zip(this.questions, beliefs.questions, strict=True):
+        meant = [place for choice in choices if (place := other.config.place(choice)) is not None]
+        if other.config.from_name == tag and meant and believed.probabilities is not None:
+            return np.asarray(_of_pool(this, beliefs, other, believed)[0][:, meant].any(axis=1))
+    return np.ones(len(beliefs.pool), bool)
 
 
 def _open(this: Round, beliefs: Beliefs) -> NDArray[np.bool_]:
@@ -113,17 +163,38 @@ def _pick(this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_]) -> NDArray[
     size = min(max(_SMALLEST_HEAD, 2 * this.served.at_work), len(eligible))
     if not size:
         return eligible
+    if not this.others:
+        return _picks(this, beliefs, is_open, size)
+    tasks, picks, needs = this.memory.task_ids, [], []
+    for one, believed in zip(this.questions, beliefs.questions, strict=True):
+        asked = _asked(this, beliefs, one.config)
+        needs.append(questions.need(_of_pool(this, beliefs, one, believed)[1], asked))
+        may_come = is_open.copy()
+        may_come[beliefs.pool] &= asked
+        of_it = one.memory.among(tasks[may_come]) if one.config.reads else may_come
+        picked = _picks(one, believed, of_it & believed.mask, size)
+        picks.append(this.memory.places(one.memory.task_ids[picked]))
+    turns = questions.turns(needs, int(this.answered.sum()), size)
+    picked = questions.merged(picks, turns)
+    return picked if len(picked) else _picks(this, beliefs, is_open, size)
+
+
+def _picks(this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
+    """The places of up to `size` tasks that one question's strategy wants to be labelled next."""
+    eligible = np.flatnonzero(is_open)
+    if not len(eligible):
+        return eligible
     seen = beliefs.probabilities
     if seen is not None and len(eligible) < len(beliefs.pool):
         seen = seen.T.compress(is_open[beliefs.pool], axis=1).T
     # The seed is the project's own, so that the same labels always give the same ranking.
     rng = np.random.default_rng(this.project.id)
-    return eligible[this.learner.select(this.memory.vectors_at(eligible), size, rng, seen)]
+    return eligible[this.learner.select(this.memory.vectors_at(eligible), min(size, len(eligible)), rng, seen)]
 
 
 def _with_audits(this: Round, is_open: NDArray[np.bool_], picked: NDArray[np.int64]) -> tuple[Head, list[int]]:
     """The head, and labelled tasks that were drawn on the way; places are those in `task_ids`."""
-    memory, own, count = this.memory, this.labelled.own, len(this.labelled.places)
+    memory, own, count = this.memory, this.answered, int(this.answered.sum())
     were_drawn = memory.among(this.project.audits())
     is_audit = memory.with_twins(were_drawn)
     lot = _lot(this, is_audit, is_open, own, 2 * len(picked))
@@ -180,14 +251,27 @@ def _rest(
     rest = np.ones(len(beliefs.pool), bool)
     rest[first] = False
     last = (_passed(this) | (this.memory.with_twins(is_open) & ~is_open)).take(beliefs.pool)
-    if beliefs.probabilities is None:
+    confidence = _confidence(this, beliefs)
+    if not len(confidence) or np.isnan(confidence[0]):
         doubt = this.memory.priority[beliefs.pool]
         parts = np.flatnonzero(rest & ~last), np.flatnonzero(rest & last)
         return [part[np.argsort(doubt[part], kind="stable")] for part in parts]
     # Two halves, for two cores.
-    sure = beliefs.confidence > np.median(beliefs.confidence[:: 1 + len(rest) // _MEDIAN_OF])
+    sure = confidence > np.median(confidence[:: 1 + len(rest) // _MEDIAN_OF])
     masks = rest & ~last & ~sure, rest & ~last & sure, rest & last
-    return threads.map(lambda mask: by_confidence(beliefs.confidence, np.flatnonzero(mask)), masks)
+    return threads.map(lambda mask: by_confidence(confidence, np.flatnonzero(mask)), masks)
+
+
+def _confidence(this: Round, beliefs: Beliefs) -> NDArray[np.float32]:
+    """How sure of each task of the pool `(p,)` the least sure classifier is whose question is asked; all NaN: none."""
+    if not this.others:
+        return beliefs.confidence
+    each = [
+        np.where(_asked(this, beliefs, one.config), _of_pool(this, beliefs, one, believed)[1], np.nan)
+        for one, believed in zip(this.questions, beliefs.questions, strict=True)
+    ]
+    least: NDArray[np.float32] = np.fmin.reduce(each)
+    return least if np.isnan(least).all() else np.nan_to_num(least, nan=0.0).astype(np.float32)
 
 
 def by_confidence(confidence: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.int64]:

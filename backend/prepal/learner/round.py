@@ -55,7 +55,7 @@ def run(
     if project.encoder != table.encoder:
         # Before its vectors are read: those that come later are told as news of this encoder.
         project.encoder = table.encoder
-    memory.refresh(project, table)
+    memory.refresh(project, table, config.others)
     moments.append(time.perf_counter())
     this = learn(project, memory, table, config, choosing)
     project.labels_before(this.labels)
@@ -65,21 +65,25 @@ def run(
     moments.append(time.perf_counter())
 
     check()
-    head = entries(ranked.ranking, len(ranked.is_audit))
+    head = entries([ranked.ranking, *ranked.others], len(ranked.is_audit))
     audits = [entry.task for entry, is_audit in zip(head, ranked.is_audit, strict=True) if is_audit]
     _note_shown(this)
     project.add_audits([*ranked.drawn, *audits])
     with ThreadPoolExecutor(1) as beside:
         # Redis is busy with the ranking of many tasks for about as long as Label Studio is with the head.
-        stored = beside.submit(project.put_ranking, ranked.ranking)
+        stored = beside.submit(_put_rankings, this, ranked)
         written = _publish(this, beliefs, ranked, head, Publisher(project, label_studio, config), check)
-        differing = _changed(memory, beliefs)
+        differing = [_changed(*each) for each in zip(this.questions, beliefs.questions, strict=True)]
         stored.result()
     moments.append(time.perf_counter())
 
-    record = _record(this, beliefs, ranked, differing, facts, moments)
+    stability = [_stability(*each) for each in zip(this.questions, beliefs.questions, strict=True)]
+    moments.append(time.perf_counter())
     check()
-    project.finish_round(record)
+    # That of the project comes last: who sees it sees all.
+    for of_it in reversed(list(zip(this.questions, beliefs.questions, differing, stability, strict=True))):
+        record = _record(*of_it, ranked, facts, moments)
+        of_it[0].project.finish_round(record)
     log.info(
         "project %d: round %d: %d labels, %d in the pool, %d predictions written, %.0f ms",
         project.id,
@@ -97,15 +101,23 @@ def _note_shown(this: Round) -> None:
     published = this.memory.published
     if not this.new or published.config is None or not published.is_newest(this.project):
         return
-    new = this.new & set(this.memory.task_ids[this.labelled.places].tolist())
-    choices = published.config.choices
-    this.project.note_shown(
-        {
-            entry.task: ([choices[chosen] for chosen in entry.chosen], entry.confidence, not entry.shown)
-            for entry in published.front
-            if entry.confidence is not None and entry.task in new
-        }
-    )
+    for place, (asked, question) in enumerate(zip(this.questions, published.config.questions, strict=False)):
+        new = this.new & set(asked.memory.task_ids[asked.labelled.places].tolist())
+        choices = question.choices
+        asked.project.note_shown(
+            {
+                entry.task: ([choices[at] for at in chosen], confidence, not entry.shown)
+                for entry in published.front
+                if entry.task in new
+                for chosen, confidence in entry.said[place : place + 1]
+                if confidence is not None
+            }
+        )
+
+
+def _put_rankings(this: Round, ranked: Ranked) -> None:
+    for asked, ranking in zip(this.questions, [ranked.ranking, *ranked.others], strict=True):
+        asked.project.put_ranking(ranking)
 
 
 def _publish(
@@ -137,19 +149,23 @@ def _publish(
 
 
 def _record(
-    this: Round, beliefs: Beliefs, ranked: Ranked, differing: float | None, facts: int, moments: list[float]
+    this: Round,
+    beliefs: Beliefs,
+    differing: float | None,
+    stability: Stability,
+    ranked: Ranked,
+    facts: int,
+    moments: list[float],
 ) -> RoundRecord:
-    """What is told of the round, whose last part this is; the others ended at these moments."""
+    """What is told of the round, and of a question, when all its parts ended at these moments."""
     project, learner, ranking = this.project, this.learner, ranked.ranking
     previous, count, head = project.round, len(this.labelled.places), len(ranked.is_audit)
-    if learner.can_predict and len(ranking.confidence):
-        project.expect(count, float(ranking.confidence.mean()))
-    stability = _stability(this, beliefs, previous)
+    if learner.can_predict and len(beliefs.confidence):
+        project.expect(count, float(beliefs.confidence.mean()))
     weak_weight, name_weight = None, learner.name_weight
     if isinstance(learner, WeaklyTaught):
         weak_weight, of_names = learner.weights
         name_weight = None if this.memory.names is None else of_names
-    moments.append(time.perf_counter())
     return RoundRecord(
         number=(previous.number if previous else 0) + 1,
         facts=facts,
@@ -181,12 +197,13 @@ def _contradicted(this: Round) -> list[list[int]]:
     by_text: dict[int, dict[bytes, int]] = {}
     for number in np.flatnonzero(labelled.contradicted):
         place, label = labelled.places[number], labelled.rows[number].tobytes()
-        by_text.setdefault(int(memory.rows[place]), {}).setdefault(label, int(memory.task_ids[place]))
+        by_text.setdefault(int(memory.texts_at[place]), {}).setdefault(label, int(memory.task_ids[place]))
     return [sorted(tasks.values()) for tasks in by_text.values()]
 
 
-def _changed(memory: Memory, beliefs: Beliefs) -> float | None:
+def _changed(this: Round, beliefs: Beliefs) -> float | None:
     """Return the share of the tasks in the pool both now and before whose predicted label is another one."""
+    memory = this.memory
     before = memory.predicted
     if beliefs.probabilities is None:
         memory.predicted = None
@@ -200,8 +217,9 @@ def _changed(memory: Memory, beliefs: Beliefs) -> float | None:
     return float((then != now).any(axis=0).mean()) if now.size else None
 
 
-def _stability(this: Round, beliefs: Beliefs, previous: RoundRecord | None) -> Stability:
+def _stability(this: Round, beliefs: Beliefs) -> Stability:
     """Return how well successive classifiers agree on tasks that both saw without a label."""
+    previous = this.project.round
     known = (records.fill(Stability, previous.stability) if previous else None) or Stability()
     memory, project, config, rows = this.memory, this.project, this.config, this.labelled.rows
     labelled, count = memory.task_ids[this.labelled.places], len(rows)

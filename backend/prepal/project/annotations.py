@@ -69,8 +69,8 @@ return changed
 class Annotations(Part):
     """A project's annotations, by their ids in Label Studio."""
 
-    def __init__(self, connection: redis.Redis, project_id: int) -> None:
-        super().__init__(connection, project_id)
+    def __init__(self, connection: redis.Redis, project_id: int, question: str = "", *, reads: bool = False) -> None:
+        super().__init__(connection, project_id, question, reads=reads)
         self.seen = IdMap(connection, self.key("seen"), "<i8")
         """When each task had been changed last as it was read as a whole; the next comparison reads all others so."""
         self._hear, self._forget, self._take = map(connection.register_script, (_HEAR, _FORGET, _TAKE))

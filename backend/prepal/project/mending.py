@@ -94,6 +94,7 @@ _READERS: dict[tuple[str, ...], Reader] = {
     ("overtaken",): lambda p: [(float(count), float(until)) for count, until in p.overtaken().values()],
     ("postponed",): lambda p: [sorted(people) for people in p.postponed().values()],
     ("predictions",): lambda p: _id_map(p.predictions),
+    ("questions",): lambda p: p.beside(),
     ("ranking",): lambda p: p.ranking(),
     ("read-until",): lambda p: p.read_until,
     ("round", "fresh"): lambda p: (_round(p), p.fresh_round),
@@ -136,23 +137,43 @@ def readable(project: Project) -> Iterator[None]:
 
 def mend(project: Project) -> list[str]:
     """Drop what cannot be read, and let all that Label Studio can tell be compared anew; returns its names."""
-    names = unreadable(project)
-    if names:
+    found = _unreadable(project)
+    if found:
         keys: list[str | bytes] = []
-        for name in names:
+        for part, name in found:
             # An `IdMap` keeps its values in strings of longer names.
-            keys += [project.key(name), *project.connection.scan_iter(project.key(f"{name}:*"), count=1000)]
+            keys += [part.key(name), *project.connection.scan_iter(f"{part.key(name)}:*", count=1000)]
         project.connection.delete(*keys)
         project.seen.clear()
         # Nor does anybody know any more which order is the one that was published.
         project.begin_publication()
         project.add_fact()
-    return names
+    return _names(found)
 
 
 def unreadable(project: Project) -> list[str]:
     """Names of what cannot be read."""
-    return [name for names in sorted(_READERS) if not _is_readable(project, _READERS[names]) for name in names]
+    return _names(_unreadable(project))
+
+
+def _names(found: list[tuple[Project, str]]) -> list[str]:
+    return [f"{name} of {part.question!r}" if part.question else name for part, name in found]
+
+
+def _unreadable(project: Project) -> list[tuple[Project, str]]:
+    """Names of what cannot be read, with that of the project and of its questions that it is of."""
+    found = [
+        (project, name)
+        for names, read in sorted(_READERS.items(), key=lambda pair: pair[0])
+        if not _is_readable(project, read)
+        for name in names
+    ]
+    if (project, "questions") in found:
+        return found
+    for part in project.beside():
+        own = [names for names in sorted(_READERS) if part.key(names[0]) != project.key(names[0])]
+        found += [(part, name) for names in own if not _is_readable(part, _READERS[names]) for name in names]
+    return found
 
 
 def _is_readable(project: Project, read: Reader) -> bool:

@@ -1,6 +1,7 @@
 """What all parts of a project's copy share: Redis, names of keys, the count of facts, and when reading began."""
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Generic, TypeVar, cast
 
 import redis
@@ -38,20 +39,39 @@ class Value(Stored[T]):
             part.connection.set(part.key(self._name), int(value) if isinstance(value, bool) else str(value))
 
 
+# What is kept of each question; of the first one under the project's own keys, as while a project had but one.
+_OF_A_QUESTION = frozenset(
+    ("accuracies", "compared", "expected", "judged", "ranking", "round", "shown", "weak-labels", "weak-version")
+)
+# What is kept of a question, too, that reads other texts than the first one.
+_OF_A_READING = frozenset(("texts", "unembeddable"))
+
+
 class Part:
-    """Keys of one project."""
+    """Keys of one project, or those of one of its questions, who share what is not of a question alone.
+
+    Args:
+        connection: to Redis.
+        project_id: its number in Label Studio.
+        question: the name of the question; "": the first one.
+        reads: whether that has texts of its own.
+    """
 
     facts = Stored("facts", int, 0)
     """How many facts have been written so far."""
 
-    def __init__(self, connection: redis.Redis, project_id: int) -> None:
+    def __init__(self, connection: redis.Redis, project_id: int, question: str = "", *, reads: bool = False) -> None:
         self.id = project_id
         self.connection = connection
+        self.question, self.reads = question, reads
         self._prefix = f"prepal:project:{project_id}:"
+        # A name may have whatever Redis takes for a pattern.
+        self._of_question = f"question:{blake2b(question.encode('utf-8', 'replace'), digest_size=8).hexdigest()}:"
+        self._own = (_OF_A_QUESTION | _OF_A_READING if reads else _OF_A_QUESTION) if question else frozenset[str]()
 
     def key(self, name: str) -> str:
         """Redis key of one part of the copy."""
-        return self._prefix + name
+        return f"{self._prefix}{self._of_question}{name}" if name in self._own else self._prefix + name
 
     def _get(self, name: str) -> bytes | None:
         return cast(bytes | None, self.connection.get(self.key(name)))

@@ -1,7 +1,7 @@
 """One project: what it is, and the parts of what is remembered of it."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from prepal import records
 from prepal.labels.events import unix_time
+from prepal.labels.label_config import LabelConfig
 from prepal.learning.adapting import is_due
 from prepal.project.part import Stored, Value
 from prepal.project.rounds import Rounds
-from prepal.project.states import Adaptation, Info
+from prepal.project.states import Adaptation, Info, Ranking
 from prepal.vectors import encoders
 
 _PROJECTS = "prepal:projects"
@@ -57,7 +58,7 @@ class Project(Rounds):
 
     def forget(self) -> None:
         """Drop what can be read again from Label Studio; the rest expires, unless the project comes back."""
-        kept = {self.key(name) for name in _IRREPLACEABLE}
+        kept = {*self._irreplaceable, self.key("questions")}
         keys = {key.decode() for key in self.connection.scan_iter(self._prefix + "*", count=1000)}
         self.connection.srem(_PROJECTS, self.id)
         with self.connection.pipeline() as pipe:
@@ -83,16 +84,56 @@ class Project(Rounds):
         """
         before = (self._get("created") or b"").decode()
         if created_at and before and (unix_time(before) or before) != (unix_time(created_at) or created_at):
-            self.connection.delete(*(self.key(name) for name in _IRREPLACEABLE))
+            self.connection.delete(*self._irreplaceable)
             self.forget()
             self.register()
         with self.connection.pipeline() as pipe:
             pipe.delete(self.key("gone"))
-            for name in _IRREPLACEABLE:
-                pipe.persist(self.key(name))
+            for key in (*self._irreplaceable, self.key("questions")):
+                pipe.persist(key)
             if created_at:
                 pipe.set(self.key("created"), created_at)
             pipe.execute()
+
+    @property
+    def _irreplaceable(self) -> list[str]:
+        return list(dict.fromkeys(part.key(name) for part in (self, *self.beside()) for name in _IRREPLACEABLE))
+
+    def of(self, question: LabelConfig) -> "Project":
+        """What is remembered of one of the questions of the project's label config."""
+        name = "" if question.is_first else question.from_name
+        return Project(self.connection, self.id, name, reads=question.reads)
+
+    def rankings(self, config: LabelConfig) -> list[Ranking]:
+        """The newest order, with what is predicted for each question.
+
+        Nothing where the label config has come to have other choices, or while another round is being stored.
+        """
+        found = []
+        for question in config.questions:
+            ranking = self.of(question).ranking()
+            if ranking is None or not question.understands(ranking.meaning, ranking.chosen.shape[1]):
+                return []
+            found.append(ranking)
+        return found if all(np.array_equal(one.task_ids, found[0].task_ids) for one in found[1:]) else []
+
+    def know(self, questions: Iterable[LabelConfig]) -> None:
+        """Remember for which questions there is something to remember, besides the first one."""
+        flags: dict[Any, Any] = {one.from_name: int(one.reads) for one in questions if not one.is_first}
+        if flags:
+            self.connection.hset(self.key("questions"), mapping=flags)
+
+    def beside(self) -> "list[Project]":
+        """What is remembered of all questions that there ever were but the first one."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("questions")))
+        return [
+            Project(self.connection, self.id, name.decode(), reads=bool(int(reads)))
+            for name, reads in sorted(raw.items())
+        ]
+
+    def readings(self) -> "list[Project]":
+        """This copy, and those of questions that read texts of their own."""
+        return [self, *(part for part in self.beside() if part.reads)]
 
     def set_info(self, info: Info) -> None:
         """Remember what the project is."""
@@ -126,6 +167,7 @@ class Project(Rounds):
             adapts: whether adapted encoders are wanted at all.
         """
         adapted = self.adapted
+        adapts = adapts and not self.info.several
         return adapted if adapts and adapted and encoders.base_of(adapted) == base else base
 
     def adapted_encoders(self) -> list[str]:
@@ -140,7 +182,7 @@ class Project(Rounds):
     def is_to_be_adapted(self, labels: int) -> bool:
         """Whether an encoder is to be trained on so many labels, by how many there were the last time."""
         last = self.adaptation
-        return is_due(labels, last.labels, time.time() - last.finished_at, last.seconds)
+        return not self.info.several and is_due(labels, last.labels, time.time() - last.finished_at, last.seconds)
 
     def temperature(self, encoder: str) -> float:
         """What the logits of a classifier on an encoder's vectors are to be divided by."""

@@ -31,6 +31,8 @@ class Info:
     """Of its choices; see `LabelConfig.meaning`."""
     task_count: int = 0
     """How many tasks Label Studio has."""
+    several: bool = False
+    """Whether several questions are learnt; they share the encoder, which is adapted to none of them then."""
     drift: list[str] = field(default_factory=list)
     """Settings in Label Studio that keep the ranking from being served."""
 
@@ -146,7 +148,12 @@ class Ranking:
     twins: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """(t,): tasks that are in no pool, because they take the label of a task with the same text."""
 
+    def said(self, place: int) -> tuple[tuple[int, ...], float | None]:
+        """The choices that are predicted at a place, and how surely; None: nothing is predicted."""
+        sure = float(self.confidence[place])
+        return tuple(np.flatnonzero(self.chosen[place]).tolist()), None if np.isnan(sure) else sure
+
     @property
     def predicts(self) -> bool:
         """Whether a classifier made it."""
-        return bool(len(self.confidence)) and not np.isnan(self.confidence[0])
+        return not np.isnan(self.confidence).all()

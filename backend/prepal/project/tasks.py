@@ -27,12 +27,16 @@ class Tasks(Annotations):
     tasks_version = Stored("tasks-version", int, 0)
     """Changes whenever a task or a text id does."""
 
-    def __init__(self, connection: redis.Redis, project_id: int) -> None:
-        super().__init__(connection, project_id)
+    def __init__(self, connection: redis.Redis, project_id: int, question: str = "", *, reads: bool = False) -> None:
+        super().__init__(connection, project_id, question, reads=reads)
         self.texts = IdMap(connection, self.key("texts"), "S32")
         """The id of each task's text."""
         self.predictions = IdMap(connection, self.key("predictions"), "<i8")
         """The id of the prediction in Label Studio that belongs to each task."""
+
+    def readings(self) -> Sequence["Tasks"]:
+        """This copy, and those of questions that read texts of their own."""
+        return [self]
 
     def put_tasks(self, text_ids: Mapping[int, str], unembeddable: Mapping[int, str], began: int | None = None) -> None:
         """Remember tasks by the id of their text, or by the reason why they have none.
@@ -71,10 +75,11 @@ class Tasks(Annotations):
         before = self.task_count()
         stamp = self.begin_reading()
         with self.connection.pipeline() as pipe:
-            self.texts.delete(gone, pipe)
+            for reading in self.readings():
+                reading.texts.delete(gone, pipe)
+                pipe.hdel(reading.key("unembeddable"), *map(str, gone))
             self.predictions.delete(gone, pipe)
             self.seen.delete(gone, pipe)
-            pipe.hdel(self.key("unembeddable"), *map(str, gone))
             pipe.hset(self.key("removed-tasks"), mapping={str(task): stamp for task in gone})
             pipe.incr(self.key("facts"))
             pipe.incr(self.key("tasks-version"))
@@ -95,9 +100,11 @@ class Tasks(Annotations):
     def clear_tasks(self) -> None:
         """Forget which text each task has, because the label config reads another one."""
         with self.connection.pipeline() as pipe:
-            self.texts.clear(pipe)
+            for reading in self.readings():
+                reading.texts.clear(pipe)
+                pipe.delete(reading.key("unembeddable"))
             self.seen.clear(pipe)
-            pipe.delete(self.key("unembeddable"), self.key("last-task"), self.key("read-until"))
+            pipe.delete(self.key("last-task"), self.key("read-until"))
             pipe.incr(self.key("tasks-version"))
             pipe.incr(self.key("facts"))
             pipe.execute()
@@ -153,6 +160,11 @@ class Tasks(Annotations):
     def task_texts(self) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
         """(n,) int64: the tasks that have a text, ascending; (n,) S32: their text ids."""
         return self.texts.all()
+
+    def every_text(self) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
+        """(n,) int64 and (n,) S32: tasks and text ids, once more for each question that reads texts of its own."""
+        tasks, texts = zip(*(reading.task_texts() for reading in self.readings()), strict=True)
+        return np.concatenate(tasks), np.concatenate(texts)
 
     def texts_of(self, tasks: Sequence[int]) -> dict[int, str]:
         """Text id by task, for those of the given tasks that have a text."""

@@ -55,6 +55,8 @@ class Adapting:
     def notes(self) -> Iterator[str]:
         """What people should know of it, a sentence each."""
         project, wanted, tried = self.project, self.wanted, self.project.adaptation
+        if project.info.several:
+            yield "The encoder is adapted to no labels, as several questions share its vectors."
         if training := project.adapting:
             yield f"An encoder is trained on the labels: {training}."
         ranked_by = project.encoder or wanted

@@ -40,6 +40,7 @@ class _Collector(Collector):
         """All metrics of all projects, and of the queues."""
         projects = all_projects(self._connection)
         yield from _of_projects(projects)
+        yield from _of_questions(projects)
         texts = len(self._waiting) + sum(map(_waiting_for_adapted, projects))
         yield GaugeMetricFamily("prepal_waiting_texts", "Texts that wait for an encoder.", texts)
         yield from self._of_queues()
@@ -79,6 +80,24 @@ def _waiting_for_adapted(project: Project) -> int:
     with suppress(PrepalError), readable(project):
         return sum(len(WaitingTexts(project.connection, name)) for name in project.adapted_encoders())
     return 0
+
+
+def _of_questions(projects: list[Project]) -> Iterator[Metric]:
+    """What is told of each question where a project asks several."""
+    of = ["project", "question"]
+    labels = GaugeMetricFamily("prepal_question_labels", "Labels that a question's classifier learnt from.", labels=of)
+    accuracy = GaugeMetricFamily(
+        "prepal_question_accuracy", "Accuracy of a question's classifier, estimated on audit tasks.", labels=of
+    )
+    for project in projects:
+        # That it cannot be read is told with the project.
+        with suppress(PrepalError), readable(project):
+            for view in View(project).questions if project.info.several else ():
+                if view.config is not None and view.record is not None:
+                    labels.add_metric([str(project.id), view.config.from_name], view.record.labels)
+                    if view.record.accuracy is not None:
+                        accuracy.add_metric([str(project.id), view.config.from_name], view.record.accuracy["estimate"])
+    yield from (labels, accuracy)
 
 
 def _of_projects(projects: list[Project]) -> Iterator[Metric]:

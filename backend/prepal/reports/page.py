@@ -36,22 +36,30 @@ def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> 
 
     with readable(project):
         view = View(project)
-        state, config, labels = report_of(view, waiting), view.config, view.labels
+        state = report_of(view, waiting)
+        questions = [
+            {
+                **told_of_it,
+                "choices": _balance(one),
+                "suspected": [
+                    entry(task, choices=one.config.names(one.labels[task]))
+                    for task in told_of_it["suspected"]
+                    if one.config is not None and task in one.labels
+                ],
+                "disputed": [entry(task, votes=votes) for task, votes in _disputed(one)],
+            }
+            for one, told_of_it in zip(view.questions, state["questions"], strict=True)
+        ]
         return {
             **state,
             "label_studio_url": tasks_url,
             "facts_behind": view.facts_behind,
             "accuracies": _newest(view.accuracies),
             "expected": project.expected,
-            "choices": _balance(view),
             "next": [entry(task, **what) for task, what in _next(view, state["next"])],
-            "suspected": [
-                entry(task, choices=config.names(labels[task]))
-                for task in state["suspected"]
-                if config is not None and task in labels
-            ],
             "contradicted": [[entry(task) for task in tasks] for tasks in state["twins"]["contradicted"]],
-            "disputed": [entry(task, votes=votes) for task, votes in _disputed(view)],
+            "questions": questions,
+            **{name: questions[0][name] for name in ("choices", "suspected", "disputed")},
         }
 
 
@@ -116,19 +124,23 @@ def _balance(view: View) -> list[dict[str, Any]]:
 
 def _next(view: View, tasks: list[int]) -> list[tuple[int, dict[str, Any]]]:
     """The first tasks of the ranking with what is predicted for them, and why they come next."""
-    config, record, predictions = view.config, view.record, view.predictions
+    record, of_each = view.record, [(one.config, one.predictions) for one in view.questions]
     audits, head = (set(record.head_audit), set(record.head)) if record else (set(), set())
     found = []
     for place, task in enumerate(tasks):
-        choices, confidence, reason = [], None, "random"
-        if config is not None and predictions is not None:
-            choices, reason = config.names(predictions.chosen[place]), "unsure"
-            confidence = float(predictions.confidence[place])
+        said, reason = [], "random"
+        for config, predictions in of_each:
+            chosen, confidence = ((), None) if predictions is None else predictions.said(place)
+            if config is not None and confidence is not None:
+                reason = "unsure"
+            choices = [config.choices[at] for at in chosen] if config else []
+            said.append({"question": config and config.from_name, "choices": choices, "confidence": confidence})
         if task in audits:
             reason = "audit"
         elif task in head:
             reason = "strategy"
-        found.append((task, {"choices": choices, "confidence": confidence, "reason": reason}))
+        first = {name: said[0][name] for name in ("choices", "confidence")}
+        found.append((task, {**first, "said": said, "reason": reason}))
     return found
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +24,8 @@ from prepal.vectors import text_ids
 
 # `next` lists this many places of the ranking.
 _NEXT = 10
+# What is told of the first question as that of the project, too.
+_OF_EACH = ("accuracy", "acceptance", "advice", "suspected")
 
 
 def report(project: Project, waiting: WaitingTexts) -> dict[str, Any]:
@@ -53,13 +55,13 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
     adapting = Adapting(project, waiting.encoder, embedded, len(tasks))
     reasons = Counter(unembeddable.values())
     reasons.update(failures[key] for key in texts[is_failed].astype(str).tolist())
-    accepts = acceptance_of(view)
+    questions = [_question(one) for one in view.questions]
     return {
         "project": project.id,
         "title": info.title,
         "problem": view.problem or None,
         "troubles": [{**asdict(trouble), "told": told(trouble)} for trouble in view.troubles],
-        "notes": [*_notes(view, accepts), *adapting.notes()],
+        "notes": [*_notes(view, questions), *adapting.notes()],
         "connected": info.connected,
         "encoder": waiting.encoder,
         "adaptation": adapting.told(),
@@ -70,7 +72,7 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
         "texts_per_s": waiting.rate,
         "waiting": len(np.unique(texts[waits])),
         "not_embeddable": dict(reasons),
-        "labelled": len(view.labels),
+        "labelled": len(view.answered),
         "twins": {
             "labelled": record.twins if record else 0,
             "contradicted": record.contradicted if record else [],
@@ -91,13 +93,25 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
             "name_weight": record.name_weight,
             "weak_labels": {"tasks": record.weak_labels, "weight": record.weak_weight},
         },
-        "accuracy": record.accuracy if record else None,
-        "acceptance": accepts,
-        "advice": _advice(view),
-        "suspected": record.suspected if record else [],
+        **{name: told for name, told in questions[0].items() if name in _OF_EACH},
+        "questions": questions,
         "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
         "next_audit": record.head_audit if record else [],
         "queues": {name: len(queue(project.connection, name)) for name in (LEARN, SYNC, EMBED, ADAPT)},
+    }
+
+
+def _question(view: View) -> dict[str, Any]:
+    """What is told of one question."""
+    config, record = view.config, view.record
+    return {
+        "question": config.from_name if config else None,
+        "labelled": len(view.labels),
+        "classifier": record is not None and record.classifier,
+        "accuracy": record.accuracy if record else None,
+        "acceptance": acceptance_of(view),
+        "advice": _advice(view),
+        "suspected": record.suspected if record else [],
     }
 
 
@@ -127,8 +141,8 @@ def told(trouble: Trouble) -> str:
 def _passed(view: View) -> dict[str, int]:
     """How many tasks without a label were skipped, postponed or submitted empty, and what that means for them."""
     project = view.project
-    found = serving(view.annotations, view.labels.keys(), project.rules, project.postponed())
-    without_label = {a.task for a in view.annotations.values() if a.task not in view.labels}
+    found = serving(view.annotations, view.answered, project.rules, project.postponed())
+    without_label = {a.task for a in view.annotations.values() if a.task not in view.answered}
     passed = without_label | found.passed | found.closed
     return {
         "tasks": len(passed),
@@ -150,12 +164,19 @@ def acceptance_of(view: View) -> dict[str, Any] | None:
     return None if found is None else asdict(found)
 
 
-def _notes(view: View, accepts: dict[str, Any] | None) -> Iterator[str]:
+def _notes(view: View, questions: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What people should know of a project that is no fault, a sentence each."""
-    config, record = view.config, view.record
     yield from view.info.drift
-    yield from record.notes if record else []
-    yield from config.notes if config else []
+    yield from view.config.notes if view.config else []
+    for one, told_of_it in zip(view.questions, questions, strict=True):
+        yield from one.record.notes if one.record else []
+        lead = f"{told_of_it['question']!r}: " if len(questions) > 1 else ""
+        yield from (f"{lead}{note}" for note in _notes_of(one, told_of_it["acceptance"]))
+
+
+def _notes_of(view: View, accepts: dict[str, Any] | None) -> Iterator[str]:
+    """What people should know of one question."""
+    record = view.record
     if record is not None and record.weak_weight is not None:
         yield (
             f"The classifier began from {record.weak_labels:,} predictions that somebody imported; by the labels so "

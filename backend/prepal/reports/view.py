@@ -13,10 +13,16 @@ from prepal.project import Project, Ranking
 
 
 class View:
-    """What every report tells from; what takes long at a large project is read when it is first asked for."""
+    """What every report tells from; what takes long at a large project is read when it is first asked for.
 
-    def __init__(self, project: Project) -> None:
+    Args:
+        project: what is remembered of it, or of one of its questions.
+        question: that question; None: the first one.
+    """
+
+    def __init__(self, project: Project, question: LabelConfig | None = None) -> None:
         self.project = project
+        self._question = question
         # The facts first: what came while the rest was read is then seen to be news.
         self.facts, self.info = project.facts, project.info
         # Of the newest finished round.
@@ -33,7 +39,23 @@ class View:
     @cached_property
     def config(self) -> LabelConfig | None:
         """The label config; None where it cannot be served."""
-        return label_config.parse_or_none(self.info.label_config)
+        return self._question or label_config.parse_or_none(self.info.label_config)
+
+    @cached_property
+    def questions(self) -> "list[View]":
+        """The same of each question, this one first."""
+        others = self.config.others if self.config else ()
+        return [self, *(self._of(question) for question in others)]
+
+    def _of(self, question: LabelConfig) -> "View":
+        view = View(self.project.of(question), question)
+        view.annotations = self.annotations
+        return view
+
+    @cached_property
+    def answered(self) -> set[int]:
+        """The tasks that have a label for any of the questions."""
+        return {task for view in self.questions for task in view.labels}
 
     @cached_property
     def annotations(self) -> dict[int, Annotation]:

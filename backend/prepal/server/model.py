@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from prepal.labels import label_config
 from prepal.labels.events import as_list, number, read_annotation
 from prepal.project import MODEL_VERSION, Project
@@ -42,16 +40,16 @@ class PrepalModel(LabelStudioMLBase):  # type: ignore[misc]
 
     def predict(self, tasks: Sequence[Mapping[str, Any]], *_: object, **__: object) -> list[dict[str, Any]]:
         """One prediction per task, in their order, empty where the newest round knows none."""
-        config, ranking = label_config.parse_or_none(self.project.info.label_config), self.project.ranking()
+        config = label_config.parse_or_none(self.project.info.label_config)
+        rankings = [] if config is None else self.project.rankings(config)
         results: list[list[dict[str, Any]]] = [[] for _ in tasks]
-        if config and ranking and config.understands(ranking.meaning, ranking.chosen.shape[1]):
+        if config and rankings:
+            ranking = rankings[0]
             places = {task: place for place, task in enumerate(ranking.task_ids.tolist())}
             for result, task in zip(results, tasks, strict=True):
                 at = places.get(number(task.get("id")) or 0)
-                hidden = at is not None and ranking.hidden is not None and ranking.hidden[at]
-                if at is not None and not hidden and not np.isnan(ranking.confidence[at]):
-                    chosen = np.flatnonzero(ranking.chosen[at]).tolist()
-                    result += config.result(chosen, float(ranking.confidence[at]))
+                if at is not None and not (ranking.hidden is not None and ranking.hidden[at]):
+                    result += config.results([one.said(at) for one in rankings])
         return [{"result": result, "score": _UNPLACED, "model_version": MODEL_VERSION} for result in results]
 
     def fit(self, event: str, data: Mapping[str, Any], **_: object) -> bool:

@@ -1,5 +1,7 @@
 """Whatever choices look like, the interface marks what is predicted, and what is submitted so is learnt as the same."""
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.helpers import ROOT
@@ -38,6 +40,57 @@ def sign_in(page: Page, url: str, fields: dict[str, str]) -> None:
     page.wait_for_url(lambda url: "login" not in url)
 
 
+SEVERAL = """<Choices name="topic" toName="text"><Choice value="Shipping"/><Choice value="Billing"/></Choices>
+<Choices name="urgent" toName="text" choice="multiple"><Choice value="today"/><Choice value="angry"/></Choices>
+<Taxonomy name="area" toName="text" maxUsages="1" leafsOnly="true"><Choice value="Post"><Choice value="Parcel"/>
+<Choice value="Letter"/></Choice></Taxonomy>
+<Choices name="refund" toName="text" visibleWhen="choice-selected" whenTagName="topic" whenChoiceValue="Billing">
+<Choice value="yes"/><Choice value="no"/></Choices>"""
+
+
+def answers(config: LabelConfig, number: int) -> list[dict[str, Any]]:
+    """What somebody says who answers all questions that are asked."""
+    return config.results([([number % len(question.choices)], 1.0) for question in config.questions])
+
+
+def test_all_questions_are_marked_and_submitted_and_the_next_task_comes(
+    installation: Installation, label_studio: LabelStudioApi, browser: Browser, signed_in: dict[str, str]
+) -> None:
+    xml = f'<View><Text name="text" value="$text"/>{SEVERAL}</View>'
+    config = parse(xml)
+    texts, _ = tickets(30, mark="several questions")
+    loop = Loop.of(installation, label_studio, [{"text": text} for text in texts], xml)
+    loop.wait_until_ranked(len(texts))
+    first = first_shown(loop, config)
+    (predicted,) = label_studio.call("GET", "/api/predictions/", params={"task": first})
+    by_tag = {item["from_name"]: item for item in predicted["result"]}
+    is_asked = by_tag["topic"]["value"]["choices"] == ["Billing"]
+    assert set(by_tag) == {"topic", "urgent", "area", *(["refund"] if is_asked else [])}
+
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(90_000)
+    sign_in(page, installation.label_studio_url, signed_in)
+    page.goto(f"{installation.label_studio_url}/projects/{loop.id}/data")
+    page.get_by_role("button", name="Label All Tasks").click()
+    text = page.locator(".lsf-richtext, .htx-richtext").first
+    expect(text).to_be_visible()
+    shown = text.inner_text()
+    submit = page.get_by_role("button", name="Submit current annotation")
+    expect(submit).to_be_enabled()
+    page.screenshot(path=OUTPUT / "choices-several-questions.png")
+    submit.click()
+    expect(text).not_to_have_text(shown)
+    page.close()
+
+    (submitted,) = wait_until(lambda: label_studio.call("GET", f"/api/tasks/{first}/annotations/"))
+    said = {item["from_name"]: item["value"] for item in submitted["result"]}
+    for tag, item in by_tag.items():
+        kind = item["type"]
+        assert said.get(tag, {}).get(kind, []) == item["value"][kind], tag
+    loop.wait_for_round()
+    assert [one["labelled"] for one in loop.status()["questions"]][:3] == [LABELS + 1] * 3
+
+
 def first_shown(loop: Loop, config: LabelConfig) -> int:
     """Label tasks until the first one in the order is no audit task, whose predictions nobody sees; returns it."""
     labels = 0
@@ -49,7 +102,7 @@ def first_shown(loop: Loop, config: LabelConfig) -> int:
             return record.head[0]
         task = loop.api.next(loop.id)
         assert task is not None
-        result = config.result([labels % len(config.choices)], 1.0)
+        result = answers(config, labels)
         loop.api.call("POST", f"/api/tasks/{task['id']}/annotations/", json={"result": result})
         labels += 1
 

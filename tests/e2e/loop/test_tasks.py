@@ -155,7 +155,7 @@ def test_what_cannot_be_served_is_refused_in_one_sentence(
     loop = Loop(installation, label_studio, project)
     refused = loop.prepal("connect", str(project), check=False)
     sentence = (
-        "Error: The label config has Labels, but no Choices: PRepAL serves one Choices or Taxonomy, single or "
+        "Error: The label config has Labels, but no Choices: PRepAL serves Choices and Taxonomy, single or "
         "multiple, over Text, HyperText, Paragraphs and Chat.\n"
     )
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", sentence)

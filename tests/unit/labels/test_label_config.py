@@ -103,7 +103,7 @@ def test_what_cannot_be_served_is_refused_with_the_tags_that_can(xml: str, words
         parse(xml)
     assert words in str(error.value)
     assert str(error.value).endswith(
-        "PRepAL serves one Choices or Taxonomy, single or multiple, over Text, HyperText, Paragraphs and Chat."
+        "PRepAL serves Choices and Taxonomy, single or multiple, over Text, HyperText, Paragraphs and Chat."
     )
 
 

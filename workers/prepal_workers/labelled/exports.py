@@ -86,8 +86,10 @@ def config_of(xml: str, choice: str | None) -> LabelConfig | None:
         PrepalError: it cannot be served.
     """
     config = label_config.parse(xml)
-    if choice in (None, config.from_name):
-        return config
+    for question in config.questions:
+        if choice in (None, question.from_name):
+            return question
+    # Whatever else there is cannot be learnt; without the others it is said why.
     root = fromstring(xml.strip())
     controls = [(parent, child) for parent in root.iter() for child in parent if child.tag in CHOICE_TAGS]
     if not any(child.get("name") == choice for _, child in controls):

@@ -99,9 +99,16 @@ def _of_export(
         choice=tag,
         disagreements=sum(len(different) > 1 for different in said),
         left_out=left_out,
-        unlabelled=[text for task in export.tasks if task.id not in labels and (text := fields.text(task.data))],
+        unlabelled=[
+            text
+            for task in export.tasks
+            # Whoever answered another question was not asked this one.
+            if task.id not in labels
+            and not (settling.conditional and task.annotations)
+            and (text := fields.text(task.data))
+        ],
         votes=None if settling.multiple else _by_annotator(of_texts, settling),
-        notes=_rejected(export.tasks),
+        notes=(*_rejected(export.tasks), *_others(settling)),
     )
     return data, settling.multiple
 
@@ -109,6 +116,15 @@ def _of_export(
 def _rejected(tasks: Sequence[ExportedTask]) -> tuple[str, ...]:
     rejected = sum(task.rejected for task in tasks)
     return (f"{rejected} annotations do not count, as a review rejected them.",) if rejected else ()
+
+
+def _others(learnt: LabelConfig) -> tuple[str, ...]:
+    others = ", ".join(repr(question.from_name) for question in learnt.others)
+    return (
+        (f"Of several questions {learnt.from_name!r} is learnt; name another one with --choice: {others}.",)
+        if others
+        else ()
+    )
 
 
 def _tag(export: Export, wanted: str | None, name: str) -> str:

@@ -2,13 +2,14 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.label_studio.publish import Published
+from prepal.labels.label_config import LabelConfig
 from prepal.learner.memory.words import Words
 from prepal.learning import lexical
 from prepal.learning.active_learner import ActiveLearner
@@ -61,11 +62,24 @@ class Memory:
     published: Published = field(default_factory=Published)
     annotated: frozenset[int] | None = None
     """The tasks that had an annotation in the last round; None before the first one."""
+    same: NDArray[np.int64] | None = None
+    """(n,): numbers of the tasks' texts, the same for twins, where other questions read other texts; None: `rows`."""
+    twins_of: list[tuple[str, int, int]] = field(default_factory=list)
+    """Of which states of this and other memories twins are known."""
+    space: int = 0
+    """Changes whenever what was learnt of the vectors before holds no longer."""
+    others: dict[str, "Memory"] = field(default_factory=dict)
+    """What is kept of the project's other questions, by their names."""
+
+    def of(self, question: LabelConfig) -> "Memory":
+        """What is kept of one of the questions."""
+        return self if question.is_first else self.others.setdefault(question.from_name, Memory())
 
     @property
     def nbytes(self) -> int:
         """How much memory vectors and words take; nothing where they were let go."""
-        return self.vectors.nbytes and self.vectors.nbytes + self.words.nbytes
+        own = self.vectors.nbytes and self.vectors.nbytes + self.words.nbytes
+        return own + sum(other.nbytes for other in self.others.values() if other.matrix is not self.matrix)
 
     @property
     def vectors(self) -> NDArray[np.float16]:
@@ -95,9 +109,19 @@ class Memory:
         """Which tasks (n,) have the text of one of those in a mask (n,): these, and their twins."""
         if not self.has_twins:
             return mask
-        found = np.zeros(len(self.vectors), bool)
-        found[self.rows[mask]] = True
-        return found[self.rows]
+        found = np.zeros(self.text_count, bool)
+        found[self.texts_at[mask]] = True
+        return found[self.texts_at]
+
+    @property
+    def texts_at(self) -> NDArray[np.int64]:
+        """(n,): numbers of the tasks' texts, the same for twins and for no others."""
+        return self.rows if self.same is None else self.same
+
+    @property
+    def text_count(self) -> int:
+        """Above all these numbers."""
+        return len(self.vectors) if self.same is None else len(self.same)
 
     def one_each(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Of the tasks in a mask (n,) the first one of each text."""
@@ -106,20 +130,50 @@ class Memory:
     def _first(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The first place in a mask (n,) of each task's text (n,); what has no text of one there has any."""
         places = np.flatnonzero(mask)[::-1]
-        first = np.zeros(len(self.vectors), np.int64)
-        # Of several values for one row the last one stays.
-        first[self.rows[places]] = places
-        return first[self.rows]
+        first = np.zeros(self.text_count, np.int64)
+        # Of several values for one text the last one stays.
+        first[self.texts_at[places]] = places
+        return first[self.texts_at]
 
-    def refresh(self, project: Project, table: VectorTable) -> None:
-        """Follow the project's tasks and the vector cache, reading only what is new."""
+    def refresh(self, project: Project, table: VectorTable, questions: Sequence[LabelConfig] = ()) -> None:
+        """Follow the project's tasks and the vector cache, reading only what is new.
+
+        Args:
+            project: whose memory it is.
+            table: of the vectors.
+            questions: the project's other ones. Where they read other texts, twins are tasks all of whose texts are the
+                same.
+        """
+        self._follow(project, table)
+        self.others = {question.from_name: self.of(question) for question in questions}
+        reading = [question for question in questions if question.reads]
+        for question in reading:
+            other = self.of(question)
+            other._follow(project.of(question), table)
+            other._see_twins(project.id, [])
+        self._see_twins(project.id, [self.of(question) for question in reading])
+        for question in questions:
+            if not question.reads:
+                self.of(question)._share(self)
+
+    def _share(self, other: "Memory") -> None:
+        """Go by the texts and vectors of another memory."""
+        if self.matrix is not other.matrix or self.space != other.space:
+            self.learner = self.names = self.predicted = None
+        self.matrix, self.words, self.space = other.matrix, other.words, other.space
+        self.table, self.versions, self.content, self.texts = other.table, other.versions, other.content, other.texts
+        self.task_ids, self.rows, self.same, self.has_twins = other.task_ids, other.rows, other.same, other.has_twins
+        self.lot, self.priority = other.lot, other.priority
+
+    def _follow(self, project: Project, table: VectorTable) -> None:
+        """Follow what one question reads."""
         left = None
         if table.name != self.table:
             # The vectors of two encoders have nothing to do with each other, but the lexical ones are of the texts.
             left = self.words.leave(self.matrix)
             self.matrix = VectorMatrix(lexical.DIMENSION)
             self.versions, self.table = (-1, -1), table.name
-            self.learner = self.names = None
+            self._begin_anew()
         tasks_then, vectors_then = self.versions
         tasks_now, (vectors_now, arrived) = project.tasks_version, project.arrived_since(vectors_then)
         terms = TermTable(table.uri)
@@ -130,7 +184,7 @@ class Memory:
             before, self.texts = self.texts, project.task_texts()
             if before is not None and _was_edited(before, self.texts):
                 # What was measured of the old texts holds no longer.
-                self.learner = None
+                self._begin_anew()
         tasks, texts = self.texts
         known = vectors_then >= 0 and arrived is not None
         self.matrix.load(table, text_ids(arrived or []) if known else texts)
@@ -143,11 +197,29 @@ class Memory:
         self.learner = learner
         self.task_ids, self.rows = tasks[rows >= 0], rows[rows >= 0]
         self.content = ""
+        self.versions = (tasks_now, vectors_now)
+
+    def _begin_anew(self) -> None:
+        self.learner = self.names = None
+        self.space += 1
+
+    def _see_twins(self, project: int, reading: "Sequence[Memory]") -> None:
+        """Find the tasks that have the same texts, those of other memories too, and draw the lot among them."""
+        state = [(one.table, *one.versions) for one in (self, *reading)]
+        if state == self.twins_of:
+            return
+        self.same = None
+        if reading:
+            columns = [self.rows]
+            for other in reading:
+                at = other.places(self.task_ids)
+                columns.append(np.where(at < 0, -1, other.rows[at]))
+            self.same = np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1].ravel()
         first = self._first(np.ones(len(self.rows), bool))
         self.has_twins = not np.array_equal(first, np.arange(len(first)))
-        self.priority = audit_priority(self.task_ids[first], project.id)
+        self.priority = audit_priority(self.task_ids[first], project)
         self.lot = np.argsort(self.priority, kind="stable")
-        self.versions = (tasks_now, vectors_now)
+        self.twins_of = state
 
 
 class Memories:

@@ -60,6 +60,12 @@ function link(entry) {
   return made;
 }
 
+function lines(texts) {
+  const made = document.createDocumentFragment();
+  texts.forEach((text, place) => made.append(...(place ? [document.createElement("br")] : []), text));
+  return made;
+}
+
 function bar(value, total, kind, what) {
   const cell = make("td", "", kind);
   if (value === null) {
@@ -118,16 +124,26 @@ function showTables(told) {
     ...[known.estimate, known.low, known.high].map((share) => make("td", percent(share, 1), "number")))));
   for (const head of at("accuracies").querySelectorAll("th")) head.className = "number";
   const unlabelled = told.round ? told.round.ranked : 0;
-  rows("choices", told.choices.map((one) => row(one.choice,
-    bar(one.labelled, told.labelled, "", `labelled ${one.choice}`),
-    bar(one.predicted, unlabelled, "predicted", `predicted ${one.choice}`))));
+  const { questions } = told;
+  at("questions-section").hidden = questions.length < 2;
+  rows("questions", questions.map((one) => row(one.question,
+    make("td", count(one.labelled), "number"),
+    make("td", one.accuracy ? percent(one.accuracy.estimate) : "–", "number"),
+    make("td", one.accuracy ? `${percent(one.accuracy.low)} to ${percent(one.accuracy.high)}, on ${one.accuracy.audit_tasks} random tasks` : "not enough random tasks yet"),
+    make("td", one.advice ? `${ADVICE[one.advice.word] || one.advice.word}: ${one.advice.reason}` : "–"))));
+  // With several questions each choice, label and answer is told with the one that it is of.
+  const of = (question, text) => (questions.length < 2 ? text : `${question.question}: ${text}`);
+  const each = (name, make) => questions.flatMap((question) => question[name].map((entry) => make(question, entry)));
+  rows("choices", each("choices", (question, one) => row(of(question, one.choice),
+    bar(one.labelled, question.labelled, "", `labelled ${of(question, one.choice)}`),
+    bar(one.predicted, unlabelled, "predicted", `predicted ${of(question, one.choice)}`))));
   rows("next", told.next.map((entry) => row(link(entry),
-    make("td", entry.choices.join(", ") || (entry.confidence === null ? "–" : "none of the choices")),
-    make("td", entry.confidence === null ? "–" : percent(entry.confidence), "number"),
+    make("td", lines(entry.said.map((said) => of(said, said.choices.join(", ") || (said.confidence === null ? "–" : "none of the choices"))))),
+    make("td", lines(entry.said.map((said) => (said.confidence === null ? "–" : percent(said.confidence)))), "number"),
     make("td", why(entry)))));
-  rows("suspected", told.suspected.map((entry) => row(link(entry), make("td", entry.choices.join(", ") || "none of the choices"))));
-  rows("disputed", told.disputed.map((entry) => row(link(entry),
-    make("td", entry.votes.map((vote) => vote.join(" + ") || "none of the choices").join(" or ")))));
+  rows("suspected", each("suspected", (question, entry) => row(link(entry), make("td", of(question, entry.choices.join(", ") || "none of the choices")))));
+  rows("disputed", each("disputed", (question, entry) => row(link(entry),
+    make("td", of(question, entry.votes.map((vote) => vote.join(" + ") || "none of the choices").join(" or "))))));
   rows("contradicted", told.contradicted.map(([first, ...others]) => row(link(first), ...others.map((entry) => make("td", link(entry))))));
 }
 
