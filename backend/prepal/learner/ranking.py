@@ -74,8 +74,11 @@ class Ranked:
 def predict(this: Round) -> Beliefs:
     """Return what the classifiers believe of all tasks that somebody can be given."""
     waits = ~(this.labelled.mask | this.answered) & ~this.memory.among(this.served.closed)
-    tasks = this.memory.task_ids[waits]
-    others = (_predict(other, other.memory.among(tasks) if other.config.reads else waits) for other in this.others)
+
+    def of(other: Round) -> NDArray[np.bool_]:
+        return other.memory.among(this.memory.task_ids[waits]) if other.config.reads else waits
+
+    others = (_predict(other, of(other)) for other in this.others)
     return replace(_predict(this, waits), others=tuple(others))
 
 
