@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import redis
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from prepal import records
 from prepal.labels.events import unix_time
-from prepal.labels.label_config import LabelConfig
 from prepal.learning.adapting import is_due
 from prepal.project.part import Stored, Value
 from prepal.project.rounds import Rounds
 from prepal.project.states import Adaptation, Info, Ranking
 from prepal.vectors import encoders
+
+if TYPE_CHECKING:
+    from prepal.labels.label_config import LabelConfig
 
 _PROJECTS = "prepal:projects"
 # What Label Studio cannot tell again, and how long it is kept of a project that Label Studio no longer has.
@@ -99,12 +101,12 @@ class Project(Rounds):
     def _irreplaceable(self) -> list[str]:
         return list(dict.fromkeys(part.key(name) for part in (self, *self.beside()) for name in _IRREPLACEABLE))
 
-    def of(self, question: LabelConfig) -> "Project":
+    def of(self, question: "LabelConfig") -> "Project":
         """What is remembered of one of the questions of the project's label config."""
         name = "" if question.is_first else question.from_name
         return Project(self.connection, self.id, name, reads=question.reads)
 
-    def rankings(self, config: LabelConfig) -> list[Ranking]:
+    def rankings(self, config: "LabelConfig") -> list[Ranking]:
         """The newest order, with what is predicted for each question.
 
         Nothing where the label config has come to have other choices, or while another round is being stored.
@@ -117,7 +119,7 @@ class Project(Rounds):
             found.append(ranking)
         return found if all(np.array_equal(one.task_ids, found[0].task_ids) for one in found[1:]) else []
 
-    def know(self, questions: Iterable[LabelConfig]) -> None:
+    def know(self, questions: "Iterable[LabelConfig]") -> None:
         """Remember for which questions there is something to remember, besides the first one."""
         flags: dict[Any, Any] = {one.from_name: int(one.reads) for one in questions if not one.is_first}
         if flags:
