@@ -121,7 +121,7 @@ def test_a_config_that_cannot_be_served_is_refused_in_the_status_line(client: Fl
     }
     answer = client.post("/setup", json=body)
     assert answer.status_code == 422
-    assert "has RectangleLabels, but no Choices: PRepAL serves one Choices or Taxonomy" in answer.status
+    assert "has RectangleLabels, but no Choices: PRepAL serves Choices and Taxonomy" in answer.status
 
 
 def test_predictions_come_in_the_order_of_the_tasks(client: FlaskClient, redis: redis.Redis) -> None:
