@@ -193,9 +193,11 @@ class _Everything:
 
 def _number_of(name: str, args: Any, kwargs: Any) -> int:
     """Which project a call is about; ids of tasks and predictions tell it, too."""
+    if name == "save_tab":
+        return int(args[1])
     if name in ("create_prediction", "save_backend", "save_webhook"):
         return int(args[-1]["project"])
-    if name in ("update_prediction", "delete_prediction"):
+    if name in ("update_prediction", "delete_prediction", "delete_tab"):
         return int(args[0]) // 10_000
     if name == "postponed":
         return min(args[0]) // 10_000

@@ -36,6 +36,7 @@ class LabelStudioInMemory:
         self.drafts: dict[int, set[int]] = defaultdict(set)
         self.backend_list: list[dict[str, Any]] = [{"id": 1, "url": BACKEND_URL, "title": "PRepAL backend"}]
         self.hooks: list[dict[str, Any]] = []
+        self.tab_list: list[dict[str, Any]] = []
         self.before_call: Callable[[str], None] = lambda _: None
         """Told what is asked for, before it is done; whatever it raises is what happens instead."""
         self.unlisted: set[int] = set()
@@ -148,6 +149,34 @@ class LabelStudioInMemory:
         self._asked("delete_predictions", project)
         self._predictions = {pk: p for pk, p in self._predictions.items() if p["model_version"] != model_version}
 
+    def tabs(self, project: int) -> list[dict[str, Any]]:
+        self._asked("tabs", project)
+        return copy.deepcopy(self.tab_list)
+
+    def columns(self, project: int) -> list[dict[str, Any]]:
+        self._asked("columns", project)
+        rare = {"visibility_defaults": {"explore": False, "labeling": False}}
+        return [
+            {"id": "text", "parent": "data", "visibility_defaults": {"explore": True, "labeling": True}},
+            *({"id": name} for name in ("id", "annotators", "data")),
+            *({"id": name, **rare} for name in ("annotations_results", "predictions_results", "predictions_score")),
+        ]
+
+    def save_tab(self, tab: int | None, project: int, data: Mapping[str, Any]) -> int:
+        self._asked("save_tab", project)
+        if tab is None:
+            self.tab_list.append({"id": self._new_id(), "data": {}})
+            tab = self.tab_list[-1]["id"]
+        found = next((one for one in self.tab_list if one["id"] == tab), None)
+        if found is None:
+            raise NotFoundError(f"Tab {tab} does not exist.")
+        found["data"] = copy.deepcopy(dict(data))
+        return int(found["id"])
+
+    def delete_tab(self, tab: int) -> None:
+        self._asked("delete_tab")
+        self.tab_list = [one for one in self.tab_list if one["id"] != tab]
+
     # -- what people do -----------------------------------------------------------------------------------------
 
     def annotate(
@@ -204,7 +233,8 @@ class LabelStudioInMemory:
 
     def backup(self) -> dict[str, Any]:
         """The database as it is."""
-        names = ("settings", "data", "raw_annotations", "drafts", "_changed_at", "_predictions", "_last_id", "_clock")
+        names = ["settings", "data", "raw_annotations", "drafts", "tab_list"]
+        names += ["_changed_at", "_predictions", "_last_id", "_clock"]
         return {name: copy.deepcopy(getattr(self, name)) for name in names}
 
     def restore(self, backup: Mapping[str, Any]) -> None:

@@ -193,6 +193,24 @@ class LabelStudio(Api):
         """Delete a prediction."""
         self._call("DELETE", f"api/predictions/{prediction}/")
 
+    def tabs(self, project: int) -> list[dict[str, Any]]:
+        """The tabs of a project's Data Manager, each with its `id` and `data`: title, filters, ordering, columns."""
+        tabs = self._call("GET", "api/dm/views/", params={"project": project})
+        return [{**tab, "data": dict(tab.get("data") or {})} for tab in tabs]
+
+    def columns(self, project: int) -> list[dict[str, Any]]:
+        """The columns that such a tab can show."""
+        return list(self._call("GET", "api/dm/columns/", params={"project": project})["columns"])
+
+    def save_tab(self, tab: int | None, project: int, data: Mapping[str, Any]) -> int:
+        """Make a tab, or change one, whose data are then these; returns its id. NotFoundError when it is gone."""
+        method, path = ("POST", "api/dm/views/") if tab is None else ("PATCH", f"api/dm/views/{tab}/")
+        return int(self._call(method, path, json={"project": project, "data": dict(data)})["id"])
+
+    def delete_tab(self, tab: int) -> None:
+        """Delete a tab."""
+        self._call("DELETE", f"api/dm/views/{tab}/")
+
     def _import(
         self, project: int, what: str, rows: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prepal.errors import PrepalError
+from prepal.label_studio import tabs
 from prepal.label_studio.client import UNCERTAINTY_SAMPLING, LabelStudio
 from prepal.label_studio.describe import take_settings
 from prepal.labels import label_config
@@ -87,6 +88,7 @@ def connect(
     project.register()
     project.left, project.is_serving, project.backend_url = "", bool(version), url
     project.end_trouble()
+    tabs.want_again(project)
     project.set_info(replace(project.info, connected=True))
     take_settings(project, {**settings, **missing})
     return changes
@@ -139,6 +141,7 @@ def disconnect(project: Project, label_studio: LabelStudio, backend_url: str, *,
     if predictions and label_studio.has_predictions(project.id, MODEL_VERSION):
         label_studio.delete_predictions(project.id, MODEL_VERSION)
         changes.append(f"Deleted the predictions of version {MODEL_VERSION!r}.")
+    changes += tabs.remove(project, label_studio)
     changes += _restore(project, label_studio, settings, before)
     project.forget()
     return changes

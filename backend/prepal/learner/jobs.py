@@ -5,10 +5,11 @@ RQ calls each with a project's number, by the name that `requests.function` give
 
 import logging
 import time
+from collections.abc import Callable
 
 from prepal.errors import PrepalError
 from prepal.label_studio import connect as connecting
-from prepal.label_studio import order
+from prepal.label_studio import order, tabs
 from prepal.label_studio.describe import describe
 from prepal.label_studio.sync import Reader, is_filled
 from prepal.labels import label_config
@@ -39,6 +40,8 @@ def round(learner: Learner, project: Project, mine: Held) -> None:
         return
     if order.tail_is_due(project, record.ranked, more_come=learner.more_come(project)):
         request(learner.connection, "tail", project.id)
+    # A label that was corrected leaves the tabs at once, what is suspected now comes when it is judged.
+    request(learner.connection, "second_looks", project.id)
     request(learner.connection, "judge", project.id)
 
 
@@ -66,6 +69,7 @@ def judge(learner: Learner, project: Project, _: Held) -> None:
         with held(project, ORDER, "judge", learner.patience_s) as mine:
             if mine:
                 judging.note(question, evidence, figures)
+    request(learner.connection, "second_looks", project.id)
 
 
 @job(READING)
@@ -120,6 +124,18 @@ def verify(learner: Learner, project: Project, _: Held) -> None:
         request_round(learner.connection, project.id)
     if order.without_prediction(project):
         request(learner.connection, "tail", project.id)
+    tabs.look_after(project, learner.label_studio)
+    request(learner.connection, "second_looks", project.id)
+
+
+@job(ORDER)
+def second_looks(learner: Learner, project: Project, mine: Held) -> None:
+    """Bring the tabs of what is worth a second look up to date; another such job follows when a round came first."""
+    if project.left or not project.info.connected:
+        return
+    published, stop = learner.memories.published(project.id), _stop(learner, project, mine)
+    if not tabs.refresh(project, published, learner.label_studio, stop):
+        request(learner.connection, "second_looks", project.id)
 
 
 @job(ORDER, is_patient=True)
@@ -143,20 +159,27 @@ def tail(learner: Learner, project: Project, _: Held) -> None:
 def freshen(learner: Learner, project: Project, mine: Held) -> None:
     """Publish the ranking beyond its head; ends at once when something else is to be done."""
     connection, last = learner.connection, project.round
-    queues = [requests.queue(connection, name) for name in (requests.LEARN, requests.SYNC)]
     if last is None or project.left:
         return
+    stop = _stop(learner, project, mine)
+    if project.overtaken() and order.look_for_postponed(project, learner.label_studio):
+        request_round(connection, project.id)
+    order.freshen(project, learner.memories.published(project.id), learner.label_studio, stop)
+    if not stop():
+        project.fresh_round = last.number
+
+
+def _stop(learner: Learner, project: Project, mine: Held) -> Callable[[], bool]:
+    """Return what tells whether something else is to be done than what nobody waits for."""
+    connection = learner.connection
+    queues = [requests.queue(connection, name) for name in (requests.LEARN, requests.SYNC)]
 
     def stop() -> bool:
         mine.check()
         # A round of this very project is begun at once, and has to wait for the lock.
         return bool(connection.exists(missed_key(project, ORDER))) or any(len(queue) for queue in queues)
 
-    if project.overtaken() and order.look_for_postponed(project, learner.label_studio):
-        request_round(connection, project.id)
-    order.freshen(project, learner.memories.published(project.id), learner.label_studio, stop)
-    if not stop():
-        project.fresh_round = last.number
+    return stop
 
 
 def _connect(learner: Learner, project: Project) -> None:

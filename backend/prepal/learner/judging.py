@@ -14,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal.labels import label_config
+from prepal.labels.second_looks import MOST, Opinions
 from prepal.labels.settle import settle
 from prepal.learner.fitting import Choosing, Labelled, learn, weak_labels
 from prepal.learner.memory.memory import Memory
 from prepal.learning.active_learner import prior_of
+from prepal.learning.classifiers import decisions
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
 from prepal.learning.classifiers.weak_labels import WeakLabels
 from prepal.learning.lexical import DIMENSION
 from prepal.learning.quality.accuracy import Accuracy, estimate_accuracy
 from prepal.learning.quality.folds import alike
-from prepal.learning.quality.label_issues import suspected
+from prepal.learning.quality.label_issues import second_opinion
 from prepal.learning.weakly_taught import with_teaching
 from prepal.project import Project
 from prepal.vectors import VectorTable, encoders, text_id, text_ids
 from prepal.vectors.matrix import VectorMatrix
 
-# Of the labels that may be wrong only the most suspicious ones are worth a second look.
-_SUSPECTED = 20
 # Of larger pools so many texts tell what is believed before any label.
 _POOL = 50_000
 
@@ -42,6 +42,7 @@ class Evidence:
 
     Attributes:
         content: changes whenever a label, a text, or what is judged by does.
+        meaning: what the choices' numbers mean; see `LabelConfig.meaning`.
         tasks: `(m,)`, in the order in which they were labelled.
         vectors: `(m, d)` float32.
         labels: `(m,)` int64, or `(m, k)` bool where a text may have several choices.
@@ -57,6 +58,7 @@ class Evidence:
     """
 
     content: str
+    meaning: str
     tasks: NDArray[np.int64]
     vectors: NDArray[np.float32]
     labels: Labels
@@ -78,10 +80,12 @@ class Figures:
     Attributes:
         accuracy: None while audit tasks are too few.
         suspected: tasks whose label is probably wrong, most suspicious first.
+        opinions: what a classifier of the other labels thinks of each.
     """
 
     accuracy: Accuracy | None
     suspected: list[int]
+    opinions: Opinions
 
 
 def evidence(
@@ -136,6 +140,7 @@ def evidence(
     names = [name_text(words) for words in config.words]
     return Evidence(
         content=content,
+        meaning=config.meaning,
         tasks=tasks,
         vectors=vectors,
         labels=labelled.targets(config),
@@ -208,10 +213,24 @@ def judge(found: Evidence, base: VectorTable | None = None) -> Figures:
         prior=prior,
         groups=groups,
     )
-    wrong = suspected(
+    found_again = second_opinion(
         before.vectors, before.labels, before.choices, multilabel=several, prior=prior_before, groups=before.groups
     )
-    return Figures(accuracy, before.tasks[wrong[:_SUSPECTED]].tolist())
+    suspected = before.tasks[found_again.suspected[:MOST]].tolist()
+    return Figures(accuracy, suspected, _opinions(before, found_again.probabilities))
+
+
+def _opinions(found: Evidence, probabilities: NDArray[np.float64]) -> Opinions:
+    """What is thought of the labels by the probabilities `(m, k)` of a classifier of the others."""
+    judged = np.flatnonzero(~np.isnan(probabilities[:, 0]))
+    judged = judged[np.argsort(found.tasks[judged])]
+    believed, each = probabilities[judged], decisions.how_many(found.labels)
+    labels, thinks = decisions.marks(found.labels, found.choices)[judged], decisions.decide(believed, each)
+    of_label = np.where(labels, believed, 1 - believed if found.labels.ndim == 2 else 1.0).prod(axis=1)
+    sure = decisions.confidences(believed, each)
+    return Opinions(
+        found.meaning, found.tasks[judged], labels, thinks, sure.astype(np.float32), of_label.astype(np.float32)
+    )
 
 
 def _before_adapting(found: Evidence, base: VectorTable) -> Evidence:
@@ -250,5 +269,6 @@ def note(project: Project, found: Evidence, figures: Figures) -> None:
     accuracy = None if figures.accuracy is None else asdict(figures.accuracy)
     if accuracy is not None:
         project.add_accuracy(len(found.tasks), accuracy)
+    project.put_opinions(figures.opinions)
     project.finish_round(replace(record, accuracy=accuracy, suspected=figures.suspected))
     project.judged = found.content

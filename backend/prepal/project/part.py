@@ -41,7 +41,10 @@ class Value(Stored[T]):
 
 # What is kept of each question; of the first one under the project's own keys, as while a project had but one.
 _OF_A_QUESTION = frozenset(
-    ("accuracies", "compared", "expected", "judged", "ranking", "round", "shown", "weak-labels", "weak-version")
+    (
+        *("accuracies", "compared", "confirmed", "expected", "judged", "opinions", "ranking", "round", "shown"),
+        *("weak-labels", "weak-version"),
+    )
 )
 # What is kept of a question, too, that reads other texts than the first one.
 _OF_A_READING = frozenset(("texts", "unembeddable"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PROJECTS = "prepal:projects"
 # What Label Studio cannot tell again, and how long it is kept of a project that Label Studio no longer has.
-_IRREPLACEABLE = ("accuracies", "audits", "created", "expected", "labels-before", "shown")
+_IRREPLACEABLE = ("accuracies", "audits", "confirmed", "created", "expected", "labels-before", "shown")
 _KEPT_S = 90 * 24 * 3600
 # Label Studio must say that a project is gone so often, over so long, before it is believed.
 _SAYINGS, _SAID_FOR_S = 3, 300.0

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from prepal import records
 from prepal.project.part import Stored, Value
 from prepal.project.predictions import Predictions
 from prepal.project.states import Compared, Ranking, RoundRecord, Trouble
+
+if TYPE_CHECKING:
+    from prepal.labels.second_looks import Opinions
 
 # The newest estimate, and before it one for each twentieth more labels: a thousand are more than anyone looks back on.
 _ACCURACIES, _NEXT_ACCURACY = 1000, 1.05
@@ -32,6 +35,8 @@ class Rounds(Predictions):
     """How many seconds the last full comparison with Label Studio took."""
     round = Stored("round", lambda raw: records.read(RoundRecord, raw), None)
     """The newest finished round."""
+    tabs = Stored[dict[str, Any]]("tabs", lambda raw: dict(records.loads(raw)), {})
+    """What was made of second looks in Label Studio, as `label_studio/tabs.py` keeps it."""
     expected = Stored[dict[str, float] | None]("expected", lambda raw: dict(records.loads(raw)), None)
     """How many `labels` the first classifier had, and the `accuracy` that it expected of itself; None before it."""
 
@@ -89,6 +94,45 @@ class Rounds(Predictions):
     def expect(self, labels: int, accuracy: float) -> None:
         """Remember how accurate the first classifier, of so many labels, expects to be; later calls change nothing."""
         self.connection.setnx(self.key("expected"), records.dumps({"labels": labels, "accuracy": accuracy}))
+
+    def put_opinions(self, opinions: "Opinions") -> None:
+        """Remember what is thought of all labels."""
+        value = {
+            "meaning": opinions.meaning,
+            "tasks": opinions.tasks.tobytes(),
+            "labels": np.packbits(opinions.labels, axis=1).tobytes(),
+            "thinks": np.packbits(opinions.thinks, axis=1).tobytes(),
+            "choices": str(opinions.labels.shape[1]),
+            "sure": opinions.sure.tobytes(),
+            "likely": opinions.likely.tobytes(),
+        }
+        self.connection.hset(self.key("opinions"), mapping=cast(Any, value))
+
+    def opinions(self) -> "Opinions | None":
+        """What is thought of all labels, as of the newest figures; None before there are any."""
+        # A server, which needs none of it, does without what reads label configs.
+        from prepal.labels.second_looks import Opinions
+
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("opinions")))
+        if not raw:
+            return None
+        tasks, k = np.frombuffer(raw[b"tasks"], np.int64), int(raw[b"choices"])
+        labels, thinks = (_rows(raw[name], len(tasks), k) for name in (b"labels", b"thinks"))
+        sure, likely = (np.frombuffer(raw[name], np.float32) for name in (b"sure", b"likely"))
+        return Opinions(raw[b"meaning"].decode(), tasks, labels, thinks, sure, likely)
+
+    def confirm(self, task: int, label: list[str]) -> None:
+        """Remember that somebody looked at a label again, and let it be."""
+        self.connection.hset(self.key("confirmed"), str(task), records.dumps(label))
+
+    def confirmed(self) -> dict[int, list[str]]:
+        """Labels that somebody looked at again and let be, by task."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("confirmed")))
+        return {int(task): list(records.loads(label)) for task, label in raw.items()}
+
+    def set_tabs(self, tabs: Mapping[str, Any]) -> None:
+        """Remember what was made of second looks in Label Studio."""
+        self.connection.set(self.key("tabs"), records.dumps(dict(tabs)))
 
     def compared(self) -> Compared | None:
         """The classifier that the next ones are compared with; None where there is none."""
@@ -161,6 +205,11 @@ class Rounds(Predictions):
     def end_job(self, job: str) -> None:
         """Note that a job ended, well or not."""
         self.connection.hdel(self.key("begun"), job)
+
+
+def _rows(packed: bytes, n: int, k: int) -> NDArray[np.bool_]:
+    """(n, k): what `numpy.packbits` made of each row."""
+    return np.unpackbits(np.frombuffer(packed, np.uint8).reshape(n, -(-k // 8)), axis=1, count=k).astype(bool)
 
 
 def _packed(chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -18,7 +18,12 @@ LEARN, SYNC = "learn", "sync"
 ADAPT = "adapt"
 ADAPT_JOB = "prepal_workers.adapt.adapt"
 # Which job waits on which queue.
-QUEUES = {"round": LEARN, **dict.fromkeys(("read", "reconcile", "verify", "judge", "tail", "freshen"), SYNC)}
+QUEUES = {
+    "round": LEARN,
+    **dict.fromkeys(("read", "reconcile", "verify", "judge", "second_looks", "tail", "freshen"), SYNC),
+}
+# Somebody looks at what comes of it, and it takes a moment: it does not wait behind what takes seconds.
+_QUICK = {"second_looks"}
 _JOB_TIMEOUT_S = 3600
 # A request for a job outlives a lost queue by this much at most.
 _REQUEST_S = 30
@@ -64,6 +69,7 @@ def request(connection: redis.Redis, job: str, number: int) -> None:
             result_ttl=0,
             failure_ttl=3600,
             description=f"{job} of project {number}",
+            at_front=job in _QUICK,
         )
 
 

@@ -53,6 +53,7 @@ def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> 
         return {
             **state,
             "label_studio_url": tasks_url,
+            "tabs": {kind: f"{tasks_url}?tab={tab}" for kind, tab in state["tabs"].items()},
             "facts_behind": view.facts_behind,
             "accuracies": _newest(view.accuracies),
             "expected": project.expected,

@@ -26,6 +26,8 @@ from prepal.vectors import text_ids
 _NEXT = 10
 # What is told of the first question as that of the project, too.
 _OF_EACH = ("accuracy", "acceptance", "advice", "suspected")
+# Of the labels that may be wrong so many; Label Studio's tab has more of them.
+_SUSPECTED = 20
 
 
 def report(project: Project, waiting: WaitingTexts) -> dict[str, Any]:
@@ -95,6 +97,7 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
         },
         **{name: told for name, told in questions[0].items() if name in _OF_EACH},
         "questions": questions,
+        "tabs": {kind: tab for kind, (tab, _) in project.tabs.get("tabs", {}).items() if tab},
         "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
         "next_audit": record.head_audit if record else [],
         "queues": {name: len(queue(project.connection, name)) for name in (LEARN, SYNC, EMBED, ADAPT)},
@@ -111,7 +114,7 @@ def _question(view: View) -> dict[str, Any]:
         "accuracy": record.accuracy if record else None,
         "acceptance": acceptance_of(view),
         "advice": _advice(view),
-        "suspected": record.suspected if record else [],
+        "suspected": record.suspected[:_SUSPECTED] if record else [],
     }
 
 

@@ -1,5 +1,7 @@
 """Finds labels that are probably wrong."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,20 @@ LEAST_PER_CLASS = 2  # different texts: one to learn from and one to hold back
 _RANKING = "self_confidence"
 
 
-def suspected(
+@dataclass(frozen=True)
+class SecondOpinion:
+    """What a classifier of the other labels makes of each of n labels.
+
+    Attributes:
+        suspected: `(m,)` int64, places of labels that are probably wrong, most suspicious first.
+        probabilities: `(n, k)` float64, of each choice; NaN for labels that were not judged.
+    """
+
+    suspected: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+
+def second_opinion(
     vectors: NDArray[np.float32],
     labels: Labels,
     n_classes: int,
@@ -24,8 +39,8 @@ def suspected(
     groups: NDArray[np.int64] | None = None,
     folds: int = 5,
     seed: int = 0,
-) -> NDArray[np.int64]:
-    """Return places of labels that a classifier of the other labels is too sure to be wrong.
+) -> SecondOpinion:
+    """Return what a classifier of the other labels believes, and which labels it is too sure to be wrong.
 
     Northcutt, Jiang & Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels (2021), by cleanlab. Labels
     of choices that cannot be cross-validated, because fewer than `LEAST_PER_CLASS` labels have them, are never
@@ -41,8 +56,7 @@ def suspected(
         folds: into how many parts the labels are split; at least 2.
         seed: of the split.
 
-    Returns:
-        `(m,)` places in `labels`, most suspicious first; none with fewer than `LEAST_LABELS` labels.
+    With fewer than `LEAST_LABELS` labels none is judged.
     """
     truth = decisions.marks(labels, n_classes)
     groups = np.arange(len(labels)) if groups is None else groups
@@ -50,13 +64,16 @@ def suspected(
     if multilabel:
         known &= _apart(~truth, groups) >= LEAST_PER_CLASS
     places = np.arange(len(labels)) if multilabel else np.flatnonzero(truth[:, known].any(axis=1))
+    believed: NDArray[np.float64] = np.full(truth.shape, np.nan)
     if len(places) < LEAST_LABELS or known.sum() < (1 if multilabel else 2):
-        return np.empty(0, np.int64)
+        return SecondOpinion(np.empty(0, np.int64), believed)
 
     classifier = LogisticRegression(n_classes, multilabel=multilabel, prior=prior)
     fold = deal(truth[places][:, known], groups[places], folds, np.random.default_rng(seed))
     probabilities = _held_out(classifier, vectors[places], labels[places], fold)
-    return places[_contradicted(truth[places][:, known], probabilities[:, known], multilabel=multilabel)]
+    believed[places] = probabilities
+    contradicted = _contradicted(truth[places][:, known], probabilities[:, known], multilabel=multilabel)
+    return SecondOpinion(places[contradicted], believed)
 
 
 def _held_out(

@@ -141,6 +141,10 @@ function showTables(told) {
     make("td", lines(entry.said.map((said) => of(said, said.choices.join(", ") || (said.confidence === null ? "–" : "none of the choices"))))),
     make("td", lines(entry.said.map((said) => (said.confidence === null ? "–" : percent(said.confidence)))), "number"),
     make("td", why(entry)))));
+  for (const kind of ["suspected", "disputed", "twins", "passed"]) {
+    at(`tab-${kind}`).hidden = !told.tabs[kind];
+    if (told.tabs[kind]) at(`tab-${kind}`).href = told.tabs[kind];
+  }
   rows("suspected", each("suspected", (question, entry) => row(link(entry), make("td", of(question, entry.choices.join(", ") || "none of the choices")))));
   rows("disputed", each("disputed", (question, entry) => row(link(entry),
     make("td", of(question, entry.votes.map((vote) => vote.join(" + ") || "none of the choices").join(" or "))))));
