@@ -1,12 +1,13 @@
 """Finds labels that are probably wrong."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prepal.learning.classifiers import decisions
-from prepal.learning.classifiers.labels import Labels
+from prepal.learning.classifiers.labels import Labels, NothingToLearn
 from prepal.learning.classifiers.logistic import LogisticRegression
 from prepal.learning.classifiers.prior import Prior
 from prepal.learning.quality.folds import deal
@@ -40,11 +41,13 @@ def second_opinion(
     folds: int = 5,
     seed: int = 0,
 ) -> SecondOpinion:
-    """Return what a classifier of the other labels believes, and which labels it is too sure to be wrong.
+    """Return what a classifier of the other labels believes, and which labels are probably wrong.
 
-    Northcutt, Jiang & Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels (2021), by cleanlab. Labels
-    of choices that cannot be cross-validated, because fewer than `LEAST_PER_CLASS` labels have them, are never
-    suspected; if multilabel, nor is the absence of such a choice, nor a choice that almost all labels have.
+    Of single labels those that it contradicts, and another one, too, which learns from none that it contradicts, so
+    that wrong labels do not stand up for each other; the least likely to both first (self-confidence, of Northcutt,
+    Jiang & Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, 2021). Of several labels what cleanlab
+    finds. Labels of choices that cannot be cross-validated, because fewer than `LEAST_PER_CLASS` labels have them, are
+    never suspected; if multilabel, nor is the absence of such a choice, nor a choice that almost all labels have.
 
     Args:
         vectors: `(n, d)`, in the order in which they were labelled.
@@ -70,42 +73,60 @@ def second_opinion(
 
     classifier = LogisticRegression(n_classes, multilabel=multilabel, prior=prior)
     fold = deal(truth[places][:, known], groups[places], folds, np.random.default_rng(seed))
-    probabilities = _held_out(classifier, vectors[places], labels[places], fold)
-    believed[places] = probabilities
-    contradicted = _contradicted(truth[places][:, known], probabilities[:, known], multilabel=multilabel)
-    return SecondOpinion(places[contradicted], believed)
+    learnt: NDArray[np.bool_] = np.ones(len(places), bool)
+    believed[places] = _held_out(classifier, vectors[places], labels[places], fold, learnt)
+    if multilabel:
+        return SecondOpinion(_found_by_cleanlab(truth[:, known], believed[:, known]), believed)
+    given = np.asarray(labels[places], np.int64)
+    contradicted, likely = _contradicted(given, np.where(known, believed[places], 0.0))
+    # Where most labels of a choice are contradicted, too few would be left to learn from.
+    of_each, lost = (np.bincount(of, minlength=n_classes) for of in (given, given[contradicted]))
+    learnt = ~contradicted | (2 * lost >= of_each)[given]
+    with suppress(NothingToLearn):
+        again = _held_out(classifier, vectors[places], given, fold, learnt)
+        by_another, likely_to_it = _contradicted(given, np.where(known, again, 0.0))
+        contradicted, likely = contradicted & by_another, likely * likely_to_it
+    found = np.flatnonzero(contradicted)
+    return SecondOpinion(places[found[np.argsort(likely[found], kind="stable")]], believed)
 
 
 def _held_out(
-    classifier: LogisticRegression, vectors: NDArray[np.float32], labels: Labels, fold: NDArray[np.int64]
+    classifier: LogisticRegression,
+    vectors: NDArray[np.float32],
+    labels: Labels,
+    fold: NDArray[np.int64],
+    learnt: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return the probabilities `(n, k)` that the classifier of the other folds gives each of the texts."""
+    """Return the probabilities `(n, k)` that the classifier of what is `learnt` of the other folds gives each text."""
     probabilities = np.empty((len(labels), classifier.n_classes))
     for held_back in np.unique(fold):
         test = fold == held_back
-        classifier.fit(vectors[~test], labels[~test])
+        classifier.fit(vectors[~test & learnt], labels[~test & learnt])
         probabilities[test] = classifier.predict_proba(vectors[test])
     return probabilities
 
 
 def _contradicted(
-    truth: NDArray[np.bool_], probabilities: NDArray[np.float64], *, multilabel: bool
-) -> NDArray[np.int64]:
-    """Return places `(m,)` of texts whose label is probably wrong, most suspicious first; both are `(n, k)`."""
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which labels `(n,)` are not the likeliest by the probabilities `(n, k)`, and how likely each is."""
+    likely = probabilities[np.arange(len(labels)), labels]
+    return likely < probabilities.max(axis=1), likely
+
+
+def _found_by_cleanlab(truth: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return places `(m,)` of texts whose several labels are probably wrong, most suspicious first; both `(n, k)`."""
     # It brings scikit-learn and pandas, which whoever learns needs not have loaded before there are labels.
     from cleanlab.filter import find_label_issues
     from cleanlab.multilabel_classification.filter import find_label_issues as find_multilabel_issues
 
-    if truth.shape[1] == 1:  # cleanlab knows this as a choice between two
-        truth, probabilities = np.hstack([~truth, truth]), np.hstack([1 - probabilities, probabilities])
-    elif multilabel:
+    if truth.shape[1] > 1:
         given = [np.flatnonzero(row).tolist() for row in truth]
         found = find_multilabel_issues(given, probabilities, return_indices_ranked_by=_RANKING, n_jobs=1)
         return np.asarray(found, np.int64)
-    probabilities = probabilities + np.finfo(np.float32).tiny  # a row of zeros has no share
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    found = find_label_issues(truth.argmax(axis=1), probabilities, return_indices_ranked_by=_RANKING, n_jobs=1)
-    return np.asarray(found, np.int64)
+    # cleanlab knows this as a choice between two
+    given_one, both = truth[:, 0].astype(np.int64), np.hstack([1 - probabilities, probabilities])
+    return np.asarray(find_label_issues(given_one, both, return_indices_ranked_by=_RANKING, n_jobs=1), np.int64)
 
 
 def _apart(truth: NDArray[np.bool_], groups: NDArray[np.int64]) -> NDArray[np.int64]:
