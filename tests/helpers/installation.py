@@ -185,6 +185,9 @@ class _Everything:
         self._subjects = subjects
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name == "users":
+            return next(iter(self._subjects.values())).label_studio.users
+
         def call(*args: Any, **kwargs: Any) -> Any:
             return getattr(self._subjects[_number_of(name, args, kwargs)].label_studio, name)(*args, **kwargs)
 

@@ -99,6 +99,10 @@ class LabelStudioInMemory:
         for page in self._pages(project, 0):
             yield [self._state(task) for task in page]
 
+    def users(self) -> dict[int, str]:
+        self._asked("users")
+        return {1: "Anna", 2: "ben@example.com"}
+
     def whole_tasks(self, project: int, tasks: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
         self._asked("whole_tasks", project)
         found = [task for task in tasks if task in self.data]
@@ -295,8 +299,7 @@ class LabelStudioInMemory:
     def _pages(self, project: int, after: int) -> Iterator[list[int]]:
         self._asked("tasks", project)
         ids = sorted(task for task in self.data if task > after and task not in self.unlisted)
-        for begin in range(0, len(ids), _PAGE):
-            yield ids[begin : begin + _PAGE]
+        yield from (ids[begin : begin + _PAGE] for begin in range(0, len(ids), _PAGE))
 
     def _state(self, task: int) -> dict[str, Any]:
         seen = [bool(a.get("was_cancelled")) for a in self._annotations_of(task)]

@@ -1,6 +1,6 @@
 """What people see of a command; rich is loaded when there is something to show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ def show_status(report: dict[str, Any]) -> None:
         "passed": _passed(report["passed"]),
         "rounds": f"{report['rounds']} ({'up to date' if report['up_to_date'] else 'another one follows'})",
         **_questions(report["questions"]),
+        "people": "\n".join(_people(report["people"])),
         "strategy": report["strategy"],
         "next": ", ".join(map(str, report["next"])),
         "notes": "\n".join(report["notes"]),
@@ -78,6 +79,20 @@ def _questions(questions: Sequence[dict[str, Any]]) -> dict[str, str | None]:
         rows[f"{of}advice"] = advice and f"{advice['word']}: {advice['reason']}"
         rows[f"{of}suspected labels"] = ", ".join(map(str, question["suspected"]))
     return rows
+
+
+def _people(people: dict[str, Any]) -> Iterator[str]:
+    """A line for each annotator, and one for every two whose agreement is known."""
+    names = {one["annotator"]: one["name"] or f"annotator {one['annotator']}" for one in people["annotators"]}
+    for one in people["annotators"]:
+        took = "" if one["seconds"] is None else f", {one['seconds']:.1f} s each"
+        kinds = {"shown": "what is shown", "hidden": "what is hidden", "truth": "ground truth"}
+        agrees = [f"{one[kind]['agreed']:.0%} as {name}" for kind, name in kinds.items() if one[kind]]
+        yield f"{names[one['annotator']]}: {', '.join([str(one['annotations']) + ' labels' + took, *agrees])}"
+    for pair in people["agreement"]:
+        kappa = "" if pair["kappa"] is None else f", kappa {pair['kappa']:.2f}"
+        both = " and ".join(names[of] for of in pair["people"])
+        yield f"{both}: {pair['agreed']:.0%} of {pair['tasks']} the same{kappa}"
 
 
 def _labelled(count: int, twins: int) -> str:

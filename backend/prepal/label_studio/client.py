@@ -19,7 +19,7 @@ _PAGE = 1000
 _CHOSEN = 100
 # Fields of a task that tell whether anything has happened to it, and those of an annotation that bear on a label.
 _STATE = ["id", "updated_at", "total_annotations", "cancelled_annotations"]
-_ANNOTATION = ["annotations", "result", "completed_by", "was_cancelled", "ground_truth", "created_at"]
+_ANNOTATION = ["annotations", "result", "completed_by", "was_cancelled", "ground_truth", "created_at", "lead_time"]
 # What Label Studio does for all tasks of a project takes it up to 12 ms a task (import/predictions, in small calls) on
 # two busy cores; a small project must not be waited for as long as a large one.
 _TASK_TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.02, 1800.0
@@ -118,6 +118,14 @@ class LabelStudio(Api):
             if _NO_TASKS in str(error):
                 return None
             raise
+
+    def users(self) -> dict[int, str]:
+        """All users that the token may see: their names, or else their addresses, by id."""
+        return {
+            int(user["id"]): f"{user.get('first_name') or ''} {user.get('last_name') or ''}".strip()
+            or str(user.get("email") or user.get("username") or "")
+            for user in self._call("GET", "api/users/")
+        }
 
     def create_annotation(self, task: int, annotation: Mapping[str, Any]) -> None:
         """Submit an annotation of a task; Label Studio calls its webhooks while we wait."""

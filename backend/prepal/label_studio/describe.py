@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from prepal.errors import PrepalError
-from prepal.label_studio.api import NotFoundError
+from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.label_studio.client import UNCERTAINTY_SAMPLING, LabelStudio
 from prepal.labels import label_config
 from prepal.labels.events import number
@@ -31,6 +31,21 @@ def describe(project: Project, label_studio: LabelStudio) -> LabelConfig | None:
             log.warning("project %d: Label Studio says that it is gone; it is asked again for some minutes", project.id)
         return None
     return take_settings(project, settings)
+
+
+def name_people(project: Project, label_studio: LabelStudio) -> None:
+    """Learn the names of those who annotated, as far as the token may read them."""
+    unknown = {annotation.annotator for annotation in project.annotations().values()} - project.people().keys()
+    if not unknown:
+        return
+    try:
+        names = label_studio.users()
+    except UnavailableError:
+        raise
+    except PrepalError as error:
+        log.info("project %d: annotators have numbers and no names: %s", project.id, error)
+        names = {}
+    project.name_people({person: readable(names.get(person, "")) for person in unknown})
 
 
 def take_settings(project: Project, settings: Mapping[str, Any]) -> LabelConfig | None:

@@ -28,6 +28,8 @@ class Annotation:
     ground_truth: bool
     choices: dict[str, list[str]]
     """Chosen values by control tag; a path has one name, as `paths.written` has it."""
+    lead_time: float | None = None
+    """How many seconds it took, as Label Studio has it; None where that is not known, as before this was kept."""
 
 
 def number(value: object) -> int | None:
@@ -74,6 +76,7 @@ def read_annotation(raw: Mapping[str, Any], task: int) -> Annotation:
         skipped=bool(raw.get("was_cancelled")),
         ground_truth=bool(raw.get("ground_truth")),
         choices={tag: list(chosen) for tag, chosen in _choices(raw.get("result")).items()},
+        lead_time=_seconds(raw.get("lead_time")),
     )
 
 
@@ -96,6 +99,12 @@ def is_of_part(item: Mapping[str, Any]) -> bool:
     value = item.get("value")
     is_of_region = isinstance(value, Mapping) and any(key in value for key in _OF_A_REGION)
     return is_of_region or item.get("item_index") is not None
+
+
+def _seconds(value: object) -> float | None:
+    """A length of time, or None when it is none."""
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_real and 0 <= value <= _LARGEST_ID else None  # type: ignore[arg-type, operator]
 
 
 def _moment(value: object) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from prepal.errors import PrepalError
 from prepal.label_studio import connect as connecting
 from prepal.label_studio import order, tabs
-from prepal.label_studio.describe import describe
+from prepal.label_studio.describe import describe, name_people
 from prepal.label_studio.sync import Reader, is_filled
 from prepal.labels import label_config
 from prepal.learner import judging
@@ -106,6 +106,7 @@ def reconcile(learner: Learner, project: Project, _: Held) -> None:
             if mine:
                 learner.let_go(project, kept)
     Reader(project, config, learner.label_studio, targets).reconcile()
+    name_people(project, learner.label_studio)
     project.reading_s = time.monotonic() - began
     request(learner.connection, "verify", project.id)
     request(learner.connection, "judge", project.id)

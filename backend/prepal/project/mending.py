@@ -94,6 +94,7 @@ _READERS: dict[tuple[str, ...], Reader] = {
     ("learnt-by",): lambda p: [np.frombuffer(ids, "S32") for ids in _hash(p, "learnt-by").values()],
     ("opinions",): lambda p: p.opinions(),
     ("overtaken",): lambda p: [(float(count), float(until)) for count, until in p.overtaken().values()],
+    ("people",): lambda p: p.people(),
     ("postponed",): lambda p: [sorted(people) for people in p.postponed().values()],
     ("predictions",): lambda p: _id_map(p.predictions),
     ("questions",): lambda p: p.beside(),

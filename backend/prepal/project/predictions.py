@@ -114,6 +114,15 @@ class Predictions(Tasks):
         self.add_fact()
         return True
 
+    def people(self) -> dict[int, str]:
+        """The names of those who annotated; "" of one whose name is not known."""
+        raw = cast(dict[bytes, bytes], self.connection.hgetall(self.key("people")))
+        return {int(person): name.decode() for person, name in raw.items()}
+
+    def name_people(self, names: Mapping[int, str]) -> None:
+        """Remember names of those who annotated."""
+        self.connection.hset(self.key("people"), mapping={str(person): name for person, name in names.items()})
+
     def overtaken(self) -> dict[int, list[float]]:
         """How often tasks of the head were not given to people who should have got them, and until when they rest."""
         return self._by_task("overtaken")

@@ -19,6 +19,7 @@ from prepal.queues.requests import ADAPT, LEARN, SYNC, queue
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.queues.waiting import WaitingTexts
 from prepal.reports.adaptation import Adapting
+from prepal.reports.people import people_of
 from prepal.reports.view import View
 from prepal.vectors import text_ids
 
@@ -97,6 +98,7 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
         },
         **{name: told for name, told in questions[0].items() if name in _OF_EACH},
         "questions": questions,
+        "people": people_of(view),
         "tabs": {kind: tab for kind, (tab, _) in project.tabs.get("tabs", {}).items() if tab},
         "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
         "next_audit": record.head_audit if record else [],

@@ -22,7 +22,7 @@ from prepal.server.app import create_app
 KEYS = """
     accuracies annotations arrived audits backend-url before begun clock compared confirmed created encoder expected
     facts fresh gone info judged labels-before last-task left looked-until missed missed:figures missed:reading opinions
-    overtaken postponed predictions:0 predictions:count predictions:pages publications ranking read-annotations
+    overtaken people postponed predictions:0 predictions:count predictions:pages publications ranking read-annotations
     read-until reading-s removed-annotations removed-tasks round rules score-floor seen:0 seen:count seen:pages shown
     tabs tasks-version texts:0 texts:count texts:pages touched-annotations troubles unembeddable vectors-version
 """

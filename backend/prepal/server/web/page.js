@@ -151,6 +151,18 @@ function showTables(told) {
   rows("contradicted", told.contradicted.map(([first, ...others]) => row(link(first), ...others.map((entry) => make("td", link(entry))))));
 }
 
+function showPeople({ annotators, agreement }) {
+  const names = new Map(annotators.map((one) => [one.annotator, one.name || `Annotator ${one.annotator}`]));
+  const cells = (...values) => values.map((value) => make("td", value, "number"));
+  const beside = (what) => (what ? `${percent(what.agreed)} (${percent(what.expected)}) of ${count(what.tasks)}` : "–");
+  const kappa = (how) => (how.kappa === null ? "–" : how.kappa.toFixed(2));
+  rows("people", annotators.map((one) => row(names.get(one.annotator), ...cells(
+    count(one.annotations), count(one.passed), one.seconds === null ? "–" : seconds(one.seconds), beside(one.shown), beside(one.hidden),
+    one.truth ? `${percent(one.truth.agreed)} of ${count(one.truth.tasks)}, kappa ${kappa(one.truth)}` : "–"))));
+  rows("pairs", agreement.map((pair) => row(pair.people.map((person) => names.get(person)).join(" and "),
+    ...cells(count(pair.tasks), percent(pair.agreed), kappa(pair)))));
+}
+
 function showWork(told) {
   const { round } = told;
   const lines = [];
@@ -219,6 +231,7 @@ function show(told) {
   at("notes").replaceChildren(...told.notes.map((note) => make("li", note)));
   showAdvice(told);
   showTables(told);
+  showPeople(told.people);
   showWork(told);
   showChart(told);
 }
