@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prepal.labels.events import Annotation
-from prepal.project import Info, RoundRecord
+from prepal.project import Focus, Info, RoundRecord
 from prepal.records import dumps, fill, loads, read, readable
 
-RECORDS: list[type[Any]] = [Annotation, Info, RoundRecord]
+RECORDS: list[type[Any]] = [Annotation, Focus, Info, RoundRecord]
 ROUND = RoundRecord(3, 9, 2, 8, 1.5, {"fit": 0.1}, [4, 5], [5], {"estimate": 0.5}, "auto", True, suspected=[7])
 
 any_text = st.text(st.characters(exclude_categories=()))

@@ -21,6 +21,7 @@ import redis
 from prepal import logs
 from prepal import settings as settings_table
 from prepal.cli import models, processes, projects
+from prepal.cli.focus import focus
 from prepal.errors import PrepalError
 
 _SETTINGS_HELP = "Settings come from the environment:\n\n\b\n" + "\n".join(
@@ -58,7 +59,8 @@ def main() -> None:
 
 for command in (
     *(processes.up, processes.demo),
-    *(projects.connect, projects.disconnect, projects.status, projects.doctor, projects.vectors, projects.export),
+    *(projects.connect, projects.disconnect, projects.status, focus),
+    *(projects.doctor, projects.vectors, projects.export),
     *(models.simulate, models.finetune, models.predict),
     *_SERVICES,
 ):

@@ -40,6 +40,7 @@ def show_status(report: dict[str, Any]) -> None:
     """Show a project's report as a table."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     rows = {
         "problem": report["problem"],
@@ -53,14 +54,16 @@ def show_status(report: dict[str, Any]) -> None:
         **_questions(report["questions"]),
         "people": "\n".join(_people(report["people"])),
         "strategy": report["strategy"],
-        "next": ", ".join(map(str, report["next"])),
+        "focus": report["focus"] and report["focus"]["told"],
+        "next": "\n".join(f"{one['task']}: {one['why']}" for one in report["next_why"]),
         "notes": "\n".join(report["notes"]),
     }
     title = f"Project {report['project']}: {report['title']}"
     table = Table(title=title, show_header=False, title_justify="left")
     for name, value in rows.items():
         if value not in (None, ""):
-            table.add_row(name, str(value))
+            # Names of choices and words of people may look like markup.
+            table.add_row(name, Text(str(value)))
     Console().print(table)
 
 

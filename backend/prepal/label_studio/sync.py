@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepal import vectors
+from prepal.label_studio import matching
 from prepal.label_studio.client import LabelStudio
 from prepal.labels.events import Annotation, as_list, number, read_annotation, unix_time
 from prepal.labels.label_config import LabelConfig
@@ -106,6 +107,7 @@ class Reader:
         if page is None:
             return False
         self._take(page, began)
+        matching.look_at(project, page)
         # Tasks may be imported with annotations, of which no event tells; the others are known by now.
         annotated = [int(task["id"]) for task in page if _annotation_count(task)]
         if after == known_until:
@@ -217,6 +219,7 @@ class Reader:
 
         No event tells of such a change.
         """
+        matching.look_at(self.project, tasks)
         looked_at, edited = [task for task in tasks if int(task["id"]) <= read_until], set()
         for question in self._reading:
             part, (texts, unembeddable) = self.project.of(question), texts_of(looked_at, question)

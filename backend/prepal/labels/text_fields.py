@@ -139,7 +139,7 @@ def misfits(fields: Sequence[TextField], tasks: Sequence[object]) -> list[str]:
 def _why_unknown(name: str, data: object) -> str:
     """Why a variable is none of a task's fields; empty where it is one."""
     try:
-        _value(name, data if isinstance(data, Mapping) else {})
+        value_of(name, data if isinstance(data, Mapping) else {})
     except UnembeddableError as reason:
         return str(reason)
     return ""
@@ -148,15 +148,19 @@ def _why_unknown(name: str, data: object) -> str:
 def _said(field: TextField, data: Mapping[str, Any], most_markup: int) -> str:
     parts = []
     for name in field.variables:
-        value = _value(name, data)
+        value = value_of(name, data)
         if value is None:
             raise UnembeddableError(f"the field {shortened(repr(name))} is null")
         parts.append(_words(field, value, most_markup))
     return " ".join(part for part in parts if part)[:MOST_CHARS].strip()
 
 
-def _value(name: str, data: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """The value of a variable: a field of this very name, or one inside of others, as in `turns[0].text`."""
+def value_of(name: str, data: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """The value of a variable: a field of this very name, or one inside of others, as in `turns[0].text`.
+
+    Raises:
+        UnembeddableError: there is no such field; the message is the reason.
+    """
     value: Any = data
     for key in _STEP.findall(name) if name not in data and _IS_PATH.fullmatch(name) else [name]:
         if isinstance(value, Mapping) and key in value:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from prepal.errors import PrepalError
 from prepal.label_studio import connect as connecting
-from prepal.label_studio import order, tabs
+from prepal.label_studio import matching, order, tabs
 from prepal.label_studio.describe import describe, name_people
 from prepal.label_studio.sync import Reader, is_filled
 from prepal.labels import label_config
@@ -81,7 +81,8 @@ def read(learner: Learner, project: Project, _: Held) -> None:
     if not project.info.connected:
         _connect(learner, project)
         request_sync(learner.connection, project.id, full=True)
-    if Reader(project, config, learner.label_studio, learner.targets(project)).read_new_tasks():
+    more = Reader(project, config, learner.label_studio, learner.targets(project)).read_new_tasks()
+    if matching.look_on(project, learner.label_studio) or more:
         request_sync(learner.connection, project.id)
     request_round(learner.connection, project.id)
 

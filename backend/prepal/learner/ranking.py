@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from prepal.labels.label_config import LabelConfig
 from prepal.labels.serving import overtaken, resting
+from prepal.learner import focusing
 from prepal.learner.fitting import Round
-from prepal.learning import questions
+from prepal.learning import questions, strategies
 from prepal.learning.classifiers import decisions
 from prepal.learning.quality.audit import Head, by_lot, interleave_audit
 from prepal.project import Ranking
+from prepal.vectors import VectorTable
 
 # Places that are exact after every round: two for each annotator, who may ask before the next one, at least these.
 _SMALLEST_HEAD = 4
@@ -63,12 +65,16 @@ class Ranked:
         others: the same order with what is predicted for each of the others.
         is_audit: `(h,)` bool, which places of its head are audit tasks.
         drawn: labelled tasks that were drawn as audit tasks besides, or have the text of one.
+        slots: what put each task of the head there; see `RoundRecord`.
+        likely: the two most likely choices of each; see `RoundRecord`.
     """
 
     ranking: Ranking
     others: list[Ranking]
     is_audit: NDArray[np.bool_]
     drawn: list[int]
+    slots: list[str]
+    likely: list[dict[str, float]]
 
 
 def predict(this: Round) -> Beliefs:
@@ -97,11 +103,11 @@ def _predict(this: Round, mask: NDArray[np.bool_]) -> Beliefs:
     return Beliefs(mask, pool, decisions.decide(probabilities, each), confidence, probabilities)
 
 
-def rank(this: Round, beliefs: Beliefs) -> Ranked:
-    """Rank the pool."""
+def rank(this: Round, beliefs: Beliefs, table: VectorTable) -> Ranked:
+    """Rank the pool; `table` has the vectors that the round rests on."""
     memory, pool = this.memory, beliefs.pool
     is_open = _open(this, beliefs)
-    picked = _pick(this, beliefs, is_open)
+    picked, reasons = _pick(this, beliefs, is_open, table)
     head, drawn = _with_audits(this, is_open, picked)
     first = np.searchsorted(pool, np.concatenate([head.places, picked[~np.isin(picked, head.places)]]))
     hidden = by_lot(memory.priority, this.choosing.audit_fraction)
@@ -118,7 +124,10 @@ def rank(this: Round, beliefs: Beliefs) -> Ranked:
         said, sure = _of_pool(this, beliefs, other, believed)
         columns = said.T.take(order, axis=1).T
         others.append(replace(ranking, chosen=columns, confidence=sure.take(order), meaning=other.config.meaning))
-    return Ranked(ranking, others, head.is_audit, drawn)
+    why = dict(zip(picked.tolist(), reasons, strict=False))
+    is_drawn = zip(head.places.tolist(), head.is_audit, strict=True)
+    slots = ["audit" if is_audit else why[place] for place, is_audit in is_drawn]
+    return Ranked(ranking, others, head.is_audit, drawn, slots, _likely(this, beliefs, order[: len(slots)]))
 
 
 def _of_pool(
@@ -160,12 +169,33 @@ def _passed(this: Round) -> NDArray[np.bool_]:
     return this.memory.with_twins(this.memory.among(this.served.passed | this.served.closed))
 
 
-def _pick(this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The places in `task_ids` of what the strategy wants to be labelled next, as many as the head has."""
+def _pick(
+    this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_], table: VectorTable
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The places in `task_ids` of what is to be labelled next, as many as the head has, and what put each there.
+
+    What the focus asks for comes before what the strategy wants.
+    """
     eligible = np.flatnonzero(is_open)
     size = min(max(_SMALLEST_HEAD, 2 * this.served.at_work), len(eligible))
     if not size:
-        return eligible
+        return eligible, []
+    asked, slot = focusing.first(this, table, eligible, size, _seen(beliefs, is_open))
+    left = size - len(asked)
+    if not left:
+        return asked, [slot] * size
+    others = is_open.copy()
+    others[asked] = False
+    reasons = ["strategy"] * left
+    if not this.others:
+        has_classifier = beliefs.probabilities is not None
+        labels = len(this.labelled.places)
+        reasons = strategies.reasons(this.learner.strategy, labels, left, has_classifier=has_classifier)
+    return np.concatenate([asked, _wanted(this, beliefs, others, left)]), [slot] * len(asked) + reasons
+
+
+def _wanted(this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
+    """The places in `task_ids` of what the strategy wants to be labelled next, for whichever question."""
     if not this.others:
         return _picks(this, beliefs, is_open, size)
     tasks, picks, needs = this.memory.task_ids, [], []
@@ -187,12 +217,27 @@ def _picks(this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_], size: int)
     eligible = np.flatnonzero(is_open)
     if not len(eligible):
         return eligible
-    seen = beliefs.probabilities
-    if seen is not None and len(eligible) < len(beliefs.pool):
-        seen = seen.T.compress(is_open[beliefs.pool], axis=1).T
+    seen = _seen(beliefs, is_open)
     # The seed is the project's own, so that the same labels always give the same ranking.
     rng = np.random.default_rng(this.project.id)
     return eligible[this.learner.select(this.memory.vectors_at(eligible), min(size, len(eligible)), rng, seen)]
+
+
+def _seen(beliefs: Beliefs, is_open: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    """What the classifier believes of the tasks `(n,)` of the pool that may come."""
+    seen = beliefs.probabilities
+    if seen is None or is_open[beliefs.pool].all():
+        return seen
+    return seen.T.compress(is_open[beliefs.pool], axis=1).T
+
+
+def _likely(this: Round, beliefs: Beliefs, order: NDArray[np.int64]) -> list[dict[str, float]]:
+    """How likely two choices of each place in the pool are, by name; empty without a classifier."""
+    if beliefs.probabilities is None:
+        return []
+    rows, choices = beliefs.probabilities[order], this.config.choices
+    two = np.argsort(np.abs(rows - 0.5) if this.config.multiple else -rows, axis=1, kind="stable")[:, :2]
+    return [{choices[at]: float(row[at]) for at in best} for row, best in zip(rows, two.tolist(), strict=True)]
 
 
 def _with_audits(this: Round, is_open: NDArray[np.bool_], picked: NDArray[np.int64]) -> tuple[Head, list[int]]:

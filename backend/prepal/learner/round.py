@@ -61,7 +61,7 @@ def run(
     project.labels_before(this.labels)
     moments.append(time.perf_counter())
     beliefs = predict(this)
-    ranked = rank(this, beliefs)
+    ranked = rank(this, beliefs, table)
     moments.append(time.perf_counter())
 
     check()
@@ -188,6 +188,8 @@ def _record(
         stability=asdict(stability),
         suspected=previous.suspected if previous else [],
         notes=this.notes,
+        slots=ranked.slots,
+        likely=ranked.likely,
     )
 
 

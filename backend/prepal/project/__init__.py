@@ -1,5 +1,6 @@
 """All that is remembered of one Label Studio project: a copy, in Redis, that Label Studio can always rebuild."""
 
+from prepal.project.focus import Focus
 from prepal.project.mending import mend, readable
 from prepal.project.project import Project, all_projects
 from prepal.project.states import MODEL_VERSION, Adaptation, Compared, Info, Ranking, RoundRecord, Trouble
@@ -8,6 +9,7 @@ __all__ = [
     "MODEL_VERSION",
     "Adaptation",
     "Compared",
+    "Focus",
     "Info",
     "Project",
     "Ranking",

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from prepal import records
 from prepal.labels.events import unix_time
 from prepal.learning.adapting import is_due
+from prepal.project.focus import Focused
 from prepal.project.part import Stored, Value
-from prepal.project.rounds import Rounds
 from prepal.project.states import Adaptation, Info, Ranking
 from prepal.vectors import encoders
 
@@ -28,7 +28,7 @@ _KEPT_S = 90 * 24 * 3600
 _SAYINGS, _SAID_FOR_S = 3, 300.0
 
 
-class Project(Rounds):
+class Project(Focused):
     """Redis' copy of one project. Every write that a round must know of also counts one more fact."""
 
     adapting = Stored("adapting", bytes.decode, "")

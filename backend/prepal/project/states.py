@@ -107,6 +107,11 @@ class RoundRecord:
     contradicted: list[list[int]] = field(default_factory=list)
     """Tasks with the same text and different labels, one with each label, a list for each text; of many texts some."""
     notes: list[str] = field(default_factory=list)
+    slots: list[str] = field(default_factory=list)
+    """What put each task of the head there: `audit`, `focus: …` in words, or what `strategies.reasons` has."""
+    likely: list[dict[str, float]] = field(default_factory=list)
+    """Of each task of the head, how likely its two most likely choices are, by name, or, where a text may have several,
+    those of which it is least sure; empty without a classifier."""
 
 
 @dataclass(frozen=True)

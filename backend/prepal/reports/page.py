@@ -57,7 +57,7 @@ def document(project: Project, waiting: WaitingTexts, label_studio_url: str) -> 
             "facts_behind": view.facts_behind,
             "accuracies": _newest(view.accuracies),
             "expected": project.expected,
-            "next": [entry(task, **what) for task, what in _next(view, state["next"])],
+            "next": [entry(**what) for what in _next(view, state["next_why"])],
             "contradicted": [[entry(task) for task in tasks] for tasks in state["twins"]["contradicted"]],
             "questions": questions,
             **{name: questions[0][name] for name in ("choices", "suspected", "disputed")},
@@ -123,25 +123,17 @@ def _balance(view: View) -> list[dict[str, Any]]:
     ]
 
 
-def _next(view: View, tasks: list[int]) -> list[tuple[int, dict[str, Any]]]:
+def _next(view: View, reasons: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first tasks of the ranking with what is predicted for them, and why they come next."""
-    record, of_each = view.record, [(one.config, one.predictions) for one in view.questions]
-    audits, head = (set(record.head_audit), set(record.head)) if record else (set(), set())
-    found = []
-    for place, task in enumerate(tasks):
-        said, reason = [], "random"
+    of_each, found = [(one.config, one.predictions) for one in view.questions], []
+    for place, reason in enumerate(reasons):
+        said = []
         for config, predictions in of_each:
             chosen, confidence = ((), None) if predictions is None else predictions.said(place)
-            if config is not None and confidence is not None:
-                reason = "unsure"
             choices = [config.choices[at] for at in chosen] if config else []
             said.append({"question": config and config.from_name, "choices": choices, "confidence": confidence})
-        if task in audits:
-            reason = "audit"
-        elif task in head:
-            reason = "strategy"
         first = {name: said[0][name] for name in ("choices", "confidence")}
-        found.append((task, {**first, "said": said, "reason": reason}))
+        found.append({**reason, **first, "said": said})
     return found
 
 

@@ -20,6 +20,7 @@ from prepal.queues.waiting import QUEUE as EMBED
 from prepal.queues.waiting import WaitingTexts
 from prepal.reports.adaptation import Adapting
 from prepal.reports.people import people_of
+from prepal.reports.steering import focus_told, reasons_of
 from prepal.reports.view import View
 from prepal.vectors import text_ids
 
@@ -59,6 +60,7 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
     reasons = Counter(unembeddable.values())
     reasons.update(failures[key] for key in texts[is_failed].astype(str).tolist())
     questions = [_question(one) for one in view.questions]
+    first = [] if ranking is None else ranking.task_ids[:_NEXT].tolist()
     return {
         "project": project.id,
         "title": info.title,
@@ -100,7 +102,9 @@ def report_of(view: View, waiting: WaitingTexts) -> dict[str, Any]:
         "questions": questions,
         "people": people_of(view),
         "tabs": {kind: tab for kind, (tab, _) in project.tabs.get("tabs", {}).items() if tab},
-        "next": [] if ranking is None else ranking.task_ids[:_NEXT].tolist(),
+        "focus": focus_told(view),
+        "next": first,
+        "next_why": reasons_of(view, first),
         "next_audit": record.head_audit if record else [],
         "queues": {name: len(queue(project.connection, name)) for name in (LEARN, SYNC, EMBED, ADAPT)},
     }

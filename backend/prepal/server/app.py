@@ -30,6 +30,7 @@ def create_app(settings: Settings) -> Flask:
     app.add_url_rule("/", "index", lambda: pages.index() if _prefers_html() else answers.health(), methods=["GET"])
     app.add_url_rule("/projects/<int:number>", "project", pages.project, methods=["GET"])
     app.add_url_rule("/projects/<int:number>.json", "document", pages.document, methods=["GET"])
+    app.add_url_rule("/projects/<int:number>/focus", "focus", pages.focus, methods=["POST"])
     app.add_url_rule("/projects/<int:number>/accuracy.svg", "accuracy", pages.accuracy, methods=["GET"])
     app.add_url_rule("/static/<any('page.css', 'page.js', 'icon.svg'):name>", "static", pages.static, methods=["GET"])
     app.add_url_rule("/metrics", "metrics", pages.metrics, methods=["GET"])

@@ -1,15 +1,16 @@
 """Routes of the pages in `web/`, their data, and metrics, all read from Redis alone."""
 
 from contextlib import suppress
+from typing import Any, get_args
 
 import redis
 from flask import Response, render_template, request, send_from_directory
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 
 from prepal.errors import PrepalError
 from prepal.project import Project, all_projects, readable
 from prepal.queues.waiting import WaitingTexts
-from prepal.server.http import json_response
+from prepal.server.http import json_body, json_response
 from prepal.settings import Settings
 
 FOLDER = "web"
@@ -22,6 +23,8 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# More labels than any project has are no end either.
+_MOST_LABELS = 10**9
 # A drawing brings its own style; it is shown as an image, which runs no script.
 _SVG_HEADERS = {**_PAGE_HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
@@ -60,6 +63,25 @@ class Pages:
         with readable(project):
             waiting = WaitingTexts.wanted(project, settings)
         return json_response(page.document(project, waiting, label_studio), headers=_PAGE_HEADERS)
+
+    def focus(self, number: int) -> Response:
+        """Take a focus from whoever is signed in; a wrong one is answered by what is wrong."""
+        from prepal.project.focus import Kind
+        from prepal.queues.asking import ask
+
+        project, body = self._project(number), json_body()
+        kind: Any = body.get("kind")
+        value, labels = body.get("value"), body.get("labels")
+        if kind not in get_args(Kind) or not isinstance(value, str) or type(labels) is not int or labels < 0:
+            raise BadRequest("A focus has a kind, a value, and a number of labels, 0 for no end.")
+        # Who is asked for credentials has signed in with these.
+        by = self._settings.basic_auth_user or "the project page"
+        with readable(project):
+            try:
+                ask(project, kind, value, by, min(labels, _MOST_LABELS))
+            except PrepalError as error:
+                return json_response({"error": str(error)}, "400 BAD REQUEST")
+        return json_response({"status": "ok"})
 
     def accuracy(self, number: int) -> Response:
         """The chart of that page, as SVG."""

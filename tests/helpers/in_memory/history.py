@@ -1,15 +1,19 @@
 """A project to which anything happens, with real parts around it, but for Label Studio."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 import redis
 
+from prepal.errors import PrepalError
 from prepal.label_studio.api import NotFoundError, UnavailableError
 from prepal.learner import jobs
 from prepal.learner.learner import Learner
 from prepal.project import Project
+from prepal.project.focus import Kind
+from prepal.queues.asking import ask
 from prepal.queues.requests import QUEUES, mark, request_sync
 from prepal.queues.waiting import WaitingTexts
 from prepal.server.model import PrepalModel
@@ -138,6 +142,13 @@ class History:
     def change_rules(self) -> None:
         queues = ["REQUEUE_FOR_OTHERS", "REQUEUE_FOR_ME", "IGNORE_SKIPPED"]
         self.label_studio.settings["skip_queue"] = self.random.choice(queues)
+
+    def change_focus(self) -> None:
+        wanted: list[tuple[Kind, str]] = [("choice", "A"), ("words", TEXTS[1]), ("filter", f"title={TEXTS[0]}")]
+        wanted += [("task", str(self._any_task())), ("doubt", ""), ("", "")]
+        # Neither a project that cannot be served nor a task without a text has a focus.
+        with suppress(PrepalError):
+            ask(self.project, *self.random.choice(wanted), "the lead", self.random.choice([0, 2]))
 
     def write_scores(self) -> None:
         for row in self.label_studio.predictions(project=PROJECT)[: self.random.randint(1, 5)]:

@@ -25,6 +25,7 @@ KEYS = """
     overtaken people postponed predictions:0 predictions:count predictions:pages publications ranking read-annotations
     read-until reading-s removed-annotations removed-tasks round rules score-floor seen:0 seen:count seen:pages shown
     tabs tasks-version texts:0 texts:count texts:pages touched-annotations troubles unembeddable vectors-version
+    focus matched-until matching:0 matching:count matching:pages
 """
 NAMES = KEYS.split()
 # Of these only whether they are there is asked, and they end by themselves.

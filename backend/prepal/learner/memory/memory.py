@@ -57,6 +57,8 @@ class Memory:
     """What the learner is of: choices, their names' vectors, single or multiple, encoder, strategy, words."""
     names: tuple[tuple[object, ...], NDArray[np.float32]] | None = None
     """Which names, of which encoder, and their vectors (k, d)."""
+    asked: tuple[tuple[object, ...], NDArray[np.float32]] | None = None
+    """Which words others are to be like, by which encoder, and their vector (d,)."""
     predicted: tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]] | None = None
     """Of the last round: `task_ids`, which of them were the pool (n,), and what was predicted of it (p, k)."""
     published: Published = field(default_factory=Published)

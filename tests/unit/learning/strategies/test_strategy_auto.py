@@ -8,7 +8,7 @@ import pytest
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.pool import Pool
-from prepal.learning.strategies import get
+from prepal.learning.strategies import get, reasons
 
 
 def blobs(count: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +53,30 @@ def test_every_fourth_text_is_chosen_for_what_it_covers_whatever_is_doubted() ->
     pool = Pool(vectors[40:], probabilities[40:], labelled, np.arange(40) % 2, multilabel=False)
     picks = get("auto").select(pool, 5, np.random.default_rng(0))
     assert kind[40:][picks].tolist() == [1, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("labels", range(0, 9))
+def test_what_is_said_of_a_pick_is_what_chose_it(labels: int) -> None:
+    vectors, kind = blobs(2, 60)
+    picked = []
+    for doubted in (0, 1):
+        probabilities = np.tile(np.float32([0.98, 0.02]), (len(vectors), 1))
+        probabilities[kind == doubted] = 0.5
+        pool = Pool(
+            vectors, probabilities, np.full((labels, 8), 50, np.float32), np.arange(labels) % 2, multilabel=False
+        )
+        picked.append(kind[get("auto").select(pool, 1, np.random.default_rng(0))[0]])
+    (reason,) = reasons(get("auto"), labels, 1, has_classifier=True)
+    assert reason == ("doubt" if picked == [0, 1] else "coverage")
+
+
+@pytest.mark.parametrize(("labels", "reason"), [(0, "coverage"), (1, "random"), (4, "random")])
+def test_without_a_classifier_it_covers_before_any_label_and_draws_after_the_first(labels: int, reason: str) -> None:
+    vectors, _ = blobs(5, 60)
+    pool = Pool(vectors, None, vectors[:labels], np.zeros(labels, np.int64), multilabel=False)
+    one, other = (get("auto").select(pool, 5, np.random.default_rng(seed)).tolist() for seed in (0, 1))
+    assert (one == other) == (reason == "coverage")
+    assert reasons(get("auto"), labels, 5, has_classifier=False) == [reason] * 5
 
 
 def test_with_names_doubtful_texts_come_from_the_start() -> None:
