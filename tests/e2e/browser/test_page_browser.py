@@ -120,3 +120,37 @@ def test_the_project_page_tells_without_explanation_and_follows_each_label(
     expect(page.get_by_role("link", name=TITLE)).to_be_visible()
     page.screenshot(path=OUTPUT / "page-index.png")
     page.context.close()
+
+
+def test_the_lead_says_on_the_page_what_comes_first_and_ends_it_by_keyboard_alone(loop: Loop, browser: Browser) -> None:
+    loop.wait_for_round()
+    for size in SIZES:
+        page, _ = open_page(browser, loop, size, "dark" if size == "phone" else "light")
+        page.locator("#asking summary").focus()
+        page.keyboard.press("Enter")
+        words = page.get_by_role("textbox", name="Words")
+        words.focus()
+        page.keyboard.type("the invoice <b>is wrong</b>")
+        expect(page.get_by_role("radio", name="texts like these words")).to_be_checked()
+        page.get_by_role("spinbutton", name="for so many labels").focus()
+        page.keyboard.type("12")
+        page.screenshot(path=OUTPUT / f"focus-{size}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert not [found for found in page.evaluate(CONTRASTS) if found[0] < LEAST_CONTRAST]
+        page.keyboard.press("Enter")
+        expect(page.locator("#focus-said")).to_have_text(re.compile("Asked for"))
+        expect(page.locator("#focus")).to_have_text(
+            re.compile(rf"like 'the invoice <b>is wrong</b>', as asked for by {loop.installation.backend_user} at ")
+        )
+        loop.wait_for_round()
+        expect(page.locator("#next td").filter(has_text="asked for: texts like").first).to_be_visible()
+        page.get_by_role("button", name="End the focus").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#focus")).to_have_text(re.compile("The ordinary order is served: the focus was ended"))
+        expect(page.locator("#asking summary")).to_be_focused()
+        expect(page.get_by_role("button", name="End the focus")).to_be_hidden()
+        page.get_by_role("radio", name="tasks with").check()
+        page.get_by_role("textbox", name="Field and its value").fill("nothing")
+        page.get_by_role("button", name="Serve these first").click()
+        expect(page.locator("#focus-said")).to_have_text(re.compile("write it as 'field=value'"))
+        page.context.close()

@@ -82,15 +82,6 @@ function bar(value, total, kind, what) {
   return cell;
 }
 
-function why(entry) {
-  return {
-    audit: "drawn at random, to measure accuracy",
-    strategy: "teaches the classifier most",
-    unsure: "the classifier is unsure",
-    random: "no prediction yet: random order",
-  }[entry.reason];
-}
-
 function showAdvice(told) {
   const advice = told.advice;
   at("advice").className = advice && advice.word === "you can stop" ? "stop" : "";
@@ -140,7 +131,7 @@ function showTables(told) {
   rows("next", told.next.map((entry) => row(link(entry),
     make("td", lines(entry.said.map((said) => of(said, said.choices.join(", ") || (said.confidence === null ? "–" : "none of the choices"))))),
     make("td", lines(entry.said.map((said) => (said.confidence === null ? "–" : percent(said.confidence)))), "number"),
-    make("td", why(entry)))));
+    make("td", entry.why))));
   for (const kind of ["suspected", "disputed", "twins", "passed"]) {
     at(`tab-${kind}`).hidden = !told.tabs[kind];
     if (told.tabs[kind]) at(`tab-${kind}`).href = told.tabs[kind];
@@ -185,6 +176,35 @@ function showWork(told) {
   for (const [reason, tasks] of Object.entries(told.not_embeddable)) lines.push(["Tasks without a usable text", `${count(tasks)}: ${reason}`]);
   lines.push(["Encoder", told.encoder]);
   rows("work", lines.map(([name, value]) => row(name, make("td", value))));
+}
+
+function showFocus(told) {
+  const { focus } = told;
+  put("focus", focus ? focus.told : "The ordinary order is served.");
+  at("focus-end").hidden = !(focus && focus.is_on);
+  const select = at("focus-form").elements.choice;
+  const names = told.choices.map((one) => one.choice);
+  // What somebody is choosing stays chosen.
+  if (JSON.stringify([...select.options].map((option) => option.value)) === JSON.stringify(names)) return;
+  const before = select.value;
+  select.replaceChildren(...names.map((name) => new Option(name, name, false, name === before)));
+}
+
+async function ask(kind, value, labels) {
+  let said = kind ? "Asked for: the next round serves by it." : "Ended: the next round serves the ordinary order.";
+  try {
+    const answer = await fetch(`${project}/focus`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ kind, value, labels }),
+      signal: AbortSignal.timeout(GIVEN_UP_MS),
+    });
+    if (!answer.ok) said = (await answer.json()).error;
+  } catch {
+    said = "The backend does not answer: try again.";
+  }
+  put("focus-said", said);
+  await refresh();
 }
 
 function expectation({ labels, accuracy }) {
@@ -232,6 +252,7 @@ function show(told) {
   showAdvice(told);
   showTables(told);
   showPeople(told.people);
+  showFocus(told);
   showWork(told);
   showChart(told);
 }
@@ -264,5 +285,21 @@ async function follow() {
   }
 }
 
+at("focus-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { elements } = event.target;
+  const kind = elements.kind.value;
+  ask(kind, kind === "doubt" ? "" : elements[kind].value, Number(elements.labels.value));
+});
+at("focus-end").addEventListener("click", () => {
+  // The button is about to go, and with it the place of whoever uses a keyboard.
+  at("asking").querySelector("summary").focus();
+  ask("", "", 0);
+});
+// Who fills in a field means it.
+at("focus-form").addEventListener("input", ({ target }) => {
+  const means = [...at("focus-form").elements.kind].find((radio) => radio.value === target.name);
+  if (means) means.checked = true;
+});
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 follow();
