@@ -1,17 +1,19 @@
-"""How often the accuracy's 95 % interval holds the truth: many projects, labelled by the live loop's own code.
+"""How often what is told of the accuracy, and of labels needed, holds: many projects, labelled by the live loop's code.
 
 Each is a project in a Redis of its own, with rounds as the learner runs them; only Label Studio is left out, because
 nothing is published before there is a tail. The truth is the accuracy on texts that the project might have had as well:
-those of the set's training texts that it was not given. Its test texts may be of another kind, as trec6's are.
+those of the set's training texts that it was not given. Its test texts may be of another kind, as trec6's are. Beside
+the interval stands the one that the audit tasks have by themselves: exact, of the share of them that was right.
 """
 
 import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from xml.sax.saxutils import quoteattr
 
 import click
@@ -34,21 +36,28 @@ from prepal.learner import round as rounds
 from prepal.learner.fitting import Choosing
 from prepal.learner.memory.memory import Memory
 from prepal.learning.classifiers.label_names import name_text
+from prepal.learning.quality.interval import share_interval
 from prepal.project import Info, Project
 from prepal.vectors import TermTable, VectorTable, text_id
 
-SETS = ("ag_news", "trec6", "banking77", "sms_spam")
+SETS = ("ag_news", "trec6", "sst2_sentences", "tweeteval_emotion", "banking77", "sms_spam")
 COUNTS = (100, 200, 300)
-POOL = 2000
+POOL, _OTHERS = 2000, 3000
 ROWS = Lines(storage.FOLDER / "coverage.jsonl", ("set", "names", "labels", "run"))
 _LEAST, _MOST = 0.93, 0.98
+# At so many labels the interval is to have this part of the width that audit tasks have by themselves.
+_NARROWER, _NARROWER_AT = 0.6, (100, 300)
+# At so many labels it is foretold how many this part of the last accuracy takes; so often it is to be in the band.
+_MOST_OF_IT, _FORETOLD_AT, _OFTEN = 0.95, 100, 0.8
 _FILE = "coverage.json"
 # What a project's labels and figures rest on.
 _CODE = (
     "ActiveLearner",
     "auto.STRATEGY",
     "alike",
+    "Curve",
     "estimate_accuracy",
+    "looking_back",
     "audit_priority",
     "by_lot",
     "interleave_audit",
@@ -113,19 +122,27 @@ def label(folder: Path, cache: str, names: bool, number: int, code: str) -> list
         project, table, truth = _project(connection, vectors, texts, names, places[:POOL], rng)
         memory, choosing = Memory(), Choosing("auto", 0.1)
         records: list[Record] = []
+        accuracies: dict[int, float] = {}
+        others = _Others(texts, places[POOL:])
         while True:
             record = rounds.run(project, memory, table, cast(LabelStudio, None), choosing)
             assert record is not None
+            if (true := others.accuracy(memory)) is not None:
+                accuracies[record.labels] = true
             if record.labels in COUNTS:
                 evidence = judging.evidence(project, memory, table, choosing)
                 assert evidence is not None
-                records.append({**_figures(evidence, memory, texts, places[POOL:]), "labels": record.labels})
+                records.append({"labels": record.labels, "true": true, **_figures(evidence)})
                 if record.labels == COUNTS[-1]:
                     break
             # As many as are served before the next round, but no count is passed over.
             room = next(count for count in COUNTS if count > record.labels) - record.labels
             project.put_annotations({task: _annotation(task, truth[task]) for task in record.head[:room]})
-    return [{"set": folder.name, "names": names, "run": number, "code": code, **record} for record in records]
+    needed = _needed(accuracies)
+    return [
+        {"set": folder.name, "names": names, "run": number, "code": code, "needed": needed, **record}
+        for record in records
+    ]
 
 
 def _project(
@@ -161,15 +178,45 @@ def _annotation(task: int, choice: str) -> Annotation:
     return Annotation(task, 1, "2026-01-01T00:00:00+00:00", False, False, {"topic": [choice]})
 
 
-def _figures(evidence: judging.Evidence, memory: Memory, texts: TextSet, others: NDArray[np.int64]) -> Record:
-    """The accuracy that the project page would tell, and the true one on the other texts."""
-    assert memory.learner is not None
-    figures = judging.judge(evidence)
-    words = memory.words.of_texts([texts.texts[place] for place in others.tolist()])
-    predicted = memory.learner.predict_proba(np.hstack([texts.train.vectors[others], words]).astype(np.float32))
-    true = None if predicted is None else round(float((predicted.argmax(1) == texts.train_labels[others]).mean()), 4)
-    accuracy: dict[str, Any] = {} if figures.accuracy is None else asdict(figures.accuracy)
-    return {"true": true, **{name: round(accuracy[name], 4) for name in accuracy}}
+class _Others:
+    """Texts that the project was not given, as its memory sees them."""
+
+    def __init__(self, texts: TextSet, places: NDArray[np.int64]) -> None:
+        self._texts, self._places = texts, places[:_OTHERS]
+        self._seen: tuple[object, NDArray[np.float32]] = (None, texts.train.vectors[:0].astype(np.float32))
+
+    def accuracy(self, memory: Memory) -> float | None:
+        """The classifier's accuracy on them; None while it predicts nothing."""
+        assert memory.learner is not None
+        # The space of words is seldom another one.
+        if self._seen[0] != memory.words.state:
+            words = memory.words.of_texts([self._texts.texts[place] for place in self._places.tolist()])
+            vectors = np.hstack([self._texts.train.vectors[self._places], words]).astype(np.float32)
+            self._seen = (memory.words.state, vectors)
+        predicted = memory.learner.predict_proba(self._seen[1])
+        if predicted is None:
+            return None
+        return round(float((predicted.argmax(axis=1) == self._texts.train_labels[self._places]).mean()), 4)
+
+
+def _figures(evidence: judging.Evidence) -> Record:
+    """What the project page would tell of the accuracy, and how many labels most of the last one takes."""
+    accuracy = judging.judge(evidence).accuracy
+    if accuracy is None:
+        return {}
+    alone = share_interval(accuracy.audit_right * accuracy.audit_tasks, accuracy.audit_tasks)
+    found = {**asdict(accuracy), "alone_low": alone[0], "alone_high": alone[1]}
+    curve = judging.curve(evidence, judging.prior_before_labels(evidence))
+    band = {f"needed_{name}": value for name, value in asdict(curve.until_part(_MOST_OF_IT, COUNTS[-1])).items()}
+    return {name: round(value, 4) for name, value in {**found, **band}.items()}
+
+
+def _needed(accuracies: dict[int, float]) -> float:
+    """How many labels most of the last accuracy took, interpolated."""
+    counts, reached = np.array(list(accuracies)), np.array(list(accuracies.values()))
+    wanted = _MOST_OF_IT * reached[-1]
+    at = int(np.flatnonzero(reached >= wanted)[0])
+    return float(np.interp(wanted, reached[at - 1 : at + 1], counts[at - 1 : at + 1]) if at else counts[0])
 
 
 def write() -> list[Goal]:
@@ -178,58 +225,87 @@ def write() -> list[Goal]:
     stored = storage.read_json(_FILE)
     if not rows or stored is None:
         return []
-    cells, goals = [], []
-    for name in SETS:
-        for names in (True, False):
-            of = [row for row in rows if row["set"] == name and row["names"] == names]
-            if not of:
-                continue
-            title = f"{name}, {'names' if names else 'no names'}"
-            share = _covered(of)
-            goals += [
-                Goal(f"{title}: holds the truth", share, _LEAST, at_least=True, digits=3),
-                Goal(f"{title}: holds the truth", share, _MOST, at_least=False, digits=3),
-            ]
-            for labels in COUNTS:
-                cells.append(
-                    [name, "yes" if names else "no", str(labels), *_cell([r for r in of if r["labels"] == labels])]
-                )
-    header = ["set", "names", "labels", "projects", "audit tasks", "true", "estimated", "holds the truth", "± 95 %"]
+    sets = [name for name in SETS if any(row["set"] == name for row in rows)]
+    goals = [goal for of in [None, *sets] for goal in _goals(of, [r for r in rows if of in (None, r["set"])])]
+    told_early = [row for row in rows if row["labels"] == _FORETOLD_AT]
+    foretold = [_foretold(name, [row for row in told_early if row["set"] == name]) for name in sets]
+    in_band = float(np.mean([_in_band(row) for row in told_early]))
+    goals.append(Goal(f"labels needed are in the band of {_FORETOLD_AT} labels", in_band, _OFTEN, at_least=True))
+    cells = []
+    for name, names, labels in product(sets, (True, False), COUNTS):
+        of = [row for row in rows if (row["set"], row["names"], row["labels"]) == (name, names, labels)]
+        if of:
+            cells.append([name, "yes" if names else "no", str(labels), *_cell(of)])
+    header = ["set", "names", "labels", "projects", "audit tasks", "true", "estimated"]
+    header += ["holds the truth", "± 95 %", "width", "alone: holds", "alone: width"]
     text = "\n\n".join(
         [
             "## The accuracy's interval",
             f"`python -m benchmarks.loop.coverage run --data FOLDER --runs {stored['runs']}` · "
             f"{told(stored['environment'], _PACKAGES)}",
             f"Projects of {POOL:,} texts, labelled by the live loop's own rounds (auto, a tenth of audit tasks). "
-            "Estimated is what the project page says of the classifier, true its accuracy on the set's other training "
-            "texts; the interval is the page's 95 % interval.",
+            "Estimated is what the project page says of the classifier, true its accuracy on up to "
+            f"{_OTHERS:,} of the set's other training texts; the interval is the page's 95 % interval. Alone: the "
+            "exact interval of the share of the audit tasks that was right, which the page told before. Narrower: the "
+            "mean width, as a part of that one's.",
             table(GOAL_HEADER, [goal.row() for goal in goals]),
             table(header, cells, text_columns=2),
+            "### Labels needed, foretold",
+            f"With {_FORETOLD_AT} labels of the same projects: how many it takes for {100 * _MOST_OF_IT:.0f} % of the "
+            f"accuracy that there is with {COUNTS[-1]}, and its 90 % band; means over the projects.",
+            table(["set", "projects", "low", "about", "high", "true", "in the band"], foretold),
         ]
     )
     write_section(text, "benchmarks.loop.coverage")
     return goals
 
 
+def _goals(name: str | None, rows: list[Record]) -> list[Goal]:
+    """How often the interval holds the truth, and its width, on a set or on all."""
+    share, title = _covered(rows), name or "all sets"
+    goals = [
+        Goal(f"{title}: holds the truth", share, _LEAST, at_least=True, digits=3),
+        Goal(f"{title}: holds the truth", share, _MOST, at_least=False, digits=3),
+    ]
+    for labels in _NARROWER_AT:
+        of = [row for row in rows if row["labels"] == labels]
+        part = _width(of) / _width(of, "alone_")
+        goals.append(Goal(f"{title}, {labels} labels: narrower", part, _NARROWER, at_least=False))
+    return goals
+
+
 def _cell(rows: list[Record]) -> list[str]:
-    if not rows:
-        return ["0", *[""] * 5]
-    holds = [row["low"] <= row["true"] <= row["high"] for row in rows]
-    interval = binomtest(sum(holds), len(holds)).proportion_ci(method="wilson")
+    held = round(_covered(rows) * len(rows))
+    interval = binomtest(held, len(rows)).proportion_ci(method="wilson")
     mean = {name: float(np.mean([row[name] for row in rows])) for name in ("true", "estimate", "audit_tasks")}
     return [
         str(len(rows)),
         f"{mean['audit_tasks']:.1f}",
         f"{mean['true']:.3f}",
         f"{mean['estimate']:.3f}",
-        f"{np.mean(holds):.3f}",
+        f"{_covered(rows):.3f}",
         f"{interval.low:.3f} … {interval.high:.3f}",
+        f"{_width(rows):.3f}",
+        f"{_covered(rows, 'alone_'):.3f}",
+        f"{_width(rows, 'alone_'):.3f}",
     ]
 
 
-def _covered(rows: list[Record]) -> float:
-    held: NDArray[np.bool_] = np.array([row["low"] <= row["true"] <= row["high"] for row in rows])
-    return float(held.mean())
+def _foretold(name: str, rows: list[Record]) -> list[str]:
+    mean = [float(np.mean([row[f"needed{end}"] for row in rows])) for end in ("_low", "_about", "_high", "")]
+    return [name, str(len(rows)), *(f"{labels:.0f}" for labels in mean), str(sum(map(_in_band, rows)))]
+
+
+def _in_band(row: Record) -> bool:
+    return bool(row["needed_low"] <= row["needed"] <= row["needed_high"])
+
+
+def _covered(rows: list[Record], which: str = "") -> float:
+    return float(np.mean([row[f"{which}low"] <= row["true"] <= row[f"{which}high"] for row in rows]))
+
+
+def _width(rows: list[Record], which: str = "") -> float:
+    return float(np.mean([row[f"{which}high"] - row[f"{which}low"] for row in rows]))
 
 
 if __name__ == "__main__":

@@ -77,9 +77,10 @@ def _questions(questions: Sequence[dict[str, Any]]) -> dict[str, str | None]:
             rows[f"{of}labelled"] = str(question["labelled"])
         rows[f"{of}accuracy"] = accuracy and (
             f"{accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}, "
-            f"on {accuracy['audit_tasks']} audit tasks)"
+            f"by {accuracy['audit_tasks']} audit tasks and by how sure it is)"
         )
         rows[f"{of}advice"] = advice and f"{advice['word']}: {advice['reason']}"
+        rows[f"{of}how much longer"] = question["forecast"] and question["forecast"]["told"]
         rows[f"{of}suspected labels"] = ", ".join(map(str, question["suspected"]))
     return rows
 

@@ -22,10 +22,12 @@ from prepal.learning.active_learner import prior_of
 from prepal.learning.classifiers import decisions
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import Labels
+from prepal.learning.classifiers.prior import Prior
 from prepal.learning.classifiers.weak_labels import WeakLabels
 from prepal.learning.lexical import DIMENSION
 from prepal.learning.quality.accuracy import Accuracy, estimate_accuracy
 from prepal.learning.quality.folds import alike
+from prepal.learning.quality.forecast import Curve, Forecast, looking_back
 from prepal.learning.quality.label_issues import second_opinion
 from prepal.learning.weakly_taught import with_teaching
 from prepal.project import Project
@@ -55,6 +57,7 @@ class Evidence:
         texts: text ids S32, of the tasks `(m,)`, of the pool `(p,)`, and of the names `(k,)`.
         learnt: `(m,)`, which labels the encoder was adapted to.
         weak: what somebody predicted of some texts; None where nothing is made of it, as with an adapted encoder.
+        temperature: what the logits of predictions are to be divided by.
     """
 
     content: str
@@ -71,6 +74,7 @@ class Evidence:
     texts: tuple[NDArray[np.bytes_], NDArray[np.bytes_], NDArray[np.bytes_]]
     learnt: NDArray[np.bool_]
     weak: WeakLabels | None
+    temperature: float
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,13 @@ class Figures:
         accuracy: None while audit tasks are too few.
         suspected: tasks whose label is probably wrong, most suspicious first.
         opinions: what a classifier of the other labels thinks of each.
+        forecast: None while nothing can be said.
     """
 
     accuracy: Accuracy | None
     suspected: list[int]
     opinions: Opinions
+    forecast: Forecast | None = None
 
 
 def evidence(
@@ -157,6 +163,7 @@ def evidence(
         ),
         learnt=_learnt(project, table.encoder, texts),
         weak=weak_labels(project, memory, config, table),
+        temperature=project.temperature(table.encoder),
     )
 
 
@@ -193,11 +200,7 @@ def judge(found: Evidence, base: VectorTable | None = None) -> Figures:
         found: what they rest on.
         base: the vectors of the encoder that the one of the evidence was adapted from; None where it was not adapted.
     """
-    several = found.labels.ndim == 2
-    # What a classifier believes before any label; unlike the live one's, it depends on nothing else.
-    prior = prior_of(found.vectors, found.pool, found.choices, found.names, multilabel=several)
-    if prior is not None and found.weak is not None:
-        prior = with_teaching(prior, found.weak.taught(prior, found.choices))
+    several, prior = found.labels.ndim == 2, prior_before_labels(found)
     before, prior_before = found, prior
     if base is not None:
         before = _before_adapting(found, base)
@@ -207,17 +210,39 @@ def judge(found: Evidence, base: VectorTable | None = None) -> Figures:
     accuracy = estimate_accuracy(
         found.vectors,
         found.labels,
-        found.is_audit & ~np.isin(groups, groups[found.learnt]),
+        found.is_audit,
+        found.pool,
         found.choices,
         multilabel=several,
         prior=prior,
         groups=groups,
+        judging=~np.isin(groups, groups[found.learnt]),
+        temperature=found.temperature,
     )
     found_again = second_opinion(
         before.vectors, before.labels, before.choices, multilabel=several, prior=prior_before, groups=before.groups
     )
+    forecast = None
+    if accuracy is not None:
+        known = (accuracy.estimate, accuracy.low, accuracy.high)
+        forecast = curve(found, prior).next_goal(known, len(found.tasks) + len(found.pool))
     suspected = before.tasks[found_again.suspected[:MOST]].tolist()
-    return Figures(accuracy, suspected, _opinions(before, found_again.probabilities))
+    return Figures(accuracy, suspected, _opinions(before, found_again.probabilities), forecast)
+
+
+def curve(found: Evidence, prior: Prior | None) -> Curve:
+    """Return how the accuracy may go on."""
+    several = found.labels.ndim == 2
+    seen = looking_back(found.vectors, found.labels, found.pool, found.choices, multilabel=several, prior=prior)
+    return Curve.after(len(found.tasks), seen)
+
+
+def prior_before_labels(found: Evidence) -> Prior | None:
+    """Return what a classifier believes before any label; unlike the live one's, it depends on nothing else."""
+    prior = prior_of(found.vectors, found.pool, found.choices, found.names, multilabel=found.labels.ndim == 2)
+    if prior is None or found.weak is None:
+        return prior
+    return with_teaching(prior, found.weak.taught(prior, found.choices))
 
 
 def _opinions(found: Evidence, probabilities: NDArray[np.float64]) -> Opinions:
@@ -270,5 +295,6 @@ def note(project: Project, found: Evidence, figures: Figures) -> None:
     if accuracy is not None:
         project.add_accuracy(len(found.tasks), accuracy)
     project.put_opinions(figures.opinions)
-    project.finish_round(replace(record, accuracy=accuracy, suspected=figures.suspected))
+    forecast = None if figures.forecast is None else asdict(figures.forecast)
+    project.finish_round(replace(record, accuracy=accuracy, suspected=figures.suspected, forecast=forecast))
     project.judged = found.content

@@ -187,6 +187,7 @@ def _record(
         weak_weight=weak_weight,
         stability=asdict(stability),
         suspected=previous.suspected if previous else [],
+        forecast=previous.forecast if previous else None,
         notes=this.notes,
         slots=ranked.slots,
         likely=ranked.likely,

@@ -58,11 +58,15 @@ def _hash(project: Project, name: str) -> dict[bytes, bytes]:
 
 def _round(project: Project) -> object:
     record = project.round
-    return record and record.accuracy and _accuracy(record.accuracy)
+    return record and (record.accuracy and _accuracy(record.accuracy), record.forecast and _forecast(record.forecast))
 
 
 def _accuracy(accuracy: dict[str, Any]) -> list[float]:
     return [float(accuracy[name]) for name in ("estimate", "low", "high", "audit_tasks")]
+
+
+def _forecast(forecast: dict[str, Any]) -> list[float]:
+    return [float(forecast[name]) for name in ("goal", "about", "low")] + [float(forecast["high"] or 0)]
 
 
 # Keys that are read one by one, by what each holds.

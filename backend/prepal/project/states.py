@@ -102,6 +102,8 @@ class RoundRecord:
     """How well successive classifiers agreed: `Stability` of `learning.stopping`, as JSON."""
     suspected: list[int] = field(default_factory=list)
     """Tasks whose label is probably wrong, most suspicious first."""
+    forecast: dict[str, Any] | None = None
+    """How many labels the next accuracy takes: `Forecast` of `learning.quality.forecast`, as JSON."""
     twins: int = 0
     """How many tasks without a label of their own take that of a task with the same text."""
     contradicted: list[list[int]] = field(default_factory=list)

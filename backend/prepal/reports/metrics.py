@@ -118,7 +118,7 @@ def _of_projects(projects: list[Project]) -> Iterator[Metric]:
     problem = gauge("project_problem", "1 while the project cannot be served.")
     trouble = gauge("project_failures", "How often a job of the project failed since it last went well.", "step")
     judged = gauge("audit_labels", "Labels of audit tasks that the accuracy rests on.")
-    accuracy = gauge("accuracy", "Accuracy, estimated on audit tasks.")
+    accuracy = gauge("accuracy", "Accuracy on all texts, as far as labels tell.")
     low = gauge("accuracy_low", "Lower end of the accuracy's 95 % interval.")
     high = gauge("accuracy_high", "Upper end of the accuracy's 95 % interval.")
     learnt = gauge("adapted_labels", "Labels that the encoder learnt from on which the ranking rests.")

@@ -19,6 +19,7 @@ from prepal.queues.requests import ADAPT, LEARN, SYNC, queue
 from prepal.queues.waiting import QUEUE as EMBED
 from prepal.queues.waiting import WaitingTexts
 from prepal.reports.adaptation import Adapting
+from prepal.reports.how_much_longer import how_much_longer
 from prepal.reports.people import people_of
 from prepal.reports.steering import focus_told, reasons_of
 from prepal.reports.view import View
@@ -27,7 +28,7 @@ from prepal.vectors import text_ids
 # `next` lists this many places of the ranking.
 _NEXT = 10
 # What is told of the first question as that of the project, too.
-_OF_EACH = ("accuracy", "acceptance", "advice", "suspected")
+_OF_EACH = ("accuracy", "acceptance", "advice", "forecast", "suspected")
 # Of the labels that may be wrong so many; Label Studio's tab has more of them.
 _SUSPECTED = 20
 
@@ -120,6 +121,7 @@ def _question(view: View) -> dict[str, Any]:
         "accuracy": record.accuracy if record else None,
         "acceptance": acceptance_of(view),
         "advice": _advice(view),
+        "forecast": how_much_longer(record, len(view.labels)),
         "suspected": record.suspected[:_SUSPECTED] if record else [],
     }
 

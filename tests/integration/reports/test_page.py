@@ -45,6 +45,7 @@ ROUND: dict[str, Any] = {
     "strategy": "auto",
     "classifier": True,
     "suspected": [1],
+    "forecast": {"goal": 0.85, "about": 63, "low": 33, "high": 203},
 }
 
 
@@ -93,6 +94,7 @@ def test_the_page_tells_how_far_the_project_is(client: FlaskClient, project: Pro
     assert told["facts_behind"] == 0
     assert told["advice"]["word"] == "keep going"
     assert told["accuracy"]["estimate"] == 0.8
+    assert told["forecast"]["told"] == "About 60 more labels for 85 %: between 30 and 200."
     assert [known["labels"] for known in told["accuracies"]] == [2, 3]
     assert told["accuracies"][-1]["estimate"] == 0.8
     assert told["expected"] == {"labels": 0, "accuracy": 0.35}

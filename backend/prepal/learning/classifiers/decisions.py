@@ -61,13 +61,26 @@ def confidences(probabilities: NDArray[np.floating], each: HowMany) -> NDArray[n
     """
     if each == "one":
         return np.asarray(probabilities.max(axis=1))
+    return likely(decide(probabilities, each), probabilities, each)
+
+
+def likely(given: NDArray[np.bool_], probabilities: NDArray[np.floating], each: HowMany) -> NDArray[np.floating]:
+    """Return how likely `(n,)` it is that exactly the given labels are right, in the precision of the probabilities.
+
+    Args:
+        given: `(n, k)`, as `decide` gives them.
+        probabilities: `(n, k)`, of labels that do not depend on each other unless each text has one.
+        each: how many labels a text has.
+    """
+    if each == "one":
+        return np.asarray(np.where(given, probabilities, 0).sum(axis=1))
     precision = np.finfo(probabilities.dtype)
     sure = np.clip(probabilities, precision.tiny, 1 - precision.eps)
-    likely = np.where(decide(probabilities, each), sure, 1 - sure).prod(axis=1)
+    chance = np.where(given, sure, 1 - sure).prod(axis=1)
     if each == "any":
-        return np.asarray(likely)
+        return np.asarray(chance)
     # That a text has no label at all is ruled out.
-    return np.asarray(np.minimum(1, likely / -np.expm1(np.log1p(-sure).sum(axis=1))))
+    return np.asarray(np.minimum(1, chance / -np.expm1(np.log1p(-sure).sum(axis=1))))
 
 
 def right(given: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.bool_]:

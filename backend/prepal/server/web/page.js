@@ -88,6 +88,7 @@ function showAdvice(told) {
   if (told.problem) put("advice-word", "This project cannot be served");
   else if (advice) put("advice-word", ADVICE[advice.word] || advice.word);
   else put("advice-word", "Getting ready");
+  put("forecast", told.forecast && !told.problem ? told.forecast.told : "");
   put("advice-reason", told.problem ? "" : advice ? advice.reason : "The first texts are being embedded; you can label meanwhile, in random order.");
 }
 
@@ -98,7 +99,7 @@ function showFigures(told) {
   put("labelled-of", `of ${plural(told.tasks, "task")}${twins ? `, and ${count(twins)} with the same text` : ""}`);
   put("accuracy", accuracy ? percent(accuracy.estimate) : "–");
   put("accuracy-band", accuracy
-    ? `${percent(accuracy.low)} to ${percent(accuracy.high)}, on ${accuracy.audit_tasks} random tasks`
+    ? `${percent(accuracy.low)} to ${percent(accuracy.high)}, by ${accuracy.audit_tasks} random tasks and by how sure it is`
     : "not enough random tasks yet");
   put("embedded", count(told.embedded));
   const left = Object.values(told.not_embeddable).reduce((sum, n) => sum + n, 0);
@@ -120,7 +121,7 @@ function showTables(told) {
   rows("questions", questions.map((one) => row(one.question,
     make("td", count(one.labelled), "number"),
     make("td", one.accuracy ? percent(one.accuracy.estimate) : "–", "number"),
-    make("td", one.accuracy ? `${percent(one.accuracy.low)} to ${percent(one.accuracy.high)}, on ${one.accuracy.audit_tasks} random tasks` : "not enough random tasks yet"),
+    make("td", one.accuracy ? `${percent(one.accuracy.low)} to ${percent(one.accuracy.high)}, by ${one.accuracy.audit_tasks} random tasks and by how sure it is` : "not enough random tasks yet"),
     make("td", one.advice ? `${ADVICE[one.advice.word] || one.advice.word}: ${one.advice.reason}` : "–"))));
   // With several questions each choice, label and answer is told with the one that it is of.
   const of = (question, text) => (questions.length < 2 ? text : `${question.question}: ${text}`);
