@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.helpers.api import LabelStudioApi
+from tests.helpers.api import LabelStudioApi, wait_until
 from tests.helpers.labelled_sets import LabelledSet, labelled_sets
 from tests.helpers.projects import Loop
 
 from prepal.cli.main import main
+from prepal.label_studio.tabs import is_fresh
 from prepal.machine.up import Installation
 from prepal_workers.labelled.data import LabelledData
 from prepal_workers.labelled.fields import Text
@@ -111,11 +112,17 @@ def test_all_tasks_are_exported_with_what_the_rounds_believe_and_learnt_from_as_
         label_studio.annotate(task, *chosen[0])
     label_studio.annotate(skipped, was_cancelled=True)
     loop.wait_for_round()
+    # Tabs of second looks, and the order behind the head, are written after the round.
+    wait_until(lambda: is_fresh(loop.known) and loop.known.fresh_round == loop.status()["rounds"])
     out = tmp_path / "all.json"
     predicted, facts = label_studio.predictions(loop.id), loop.known.facts
     told = loop.prepal("export", str(loop.id), "--all", "--out", str(out), "--home", str(installation.home)).stderr
     assert "no beliefs" not in told
-    assert (label_studio.predictions(loop.id), loop.known.facts) == (predicted, facts)
+    seen = ("id", "score", "result")
+    assert [[row[name] for name in seen] for row in label_studio.predictions(loop.id)] == [
+        [row[name] for name in seen] for row in predicted
+    ]
+    assert loop.known.facts == facts
 
     found = {task["id"]: task for task in json.loads(out.read_bytes())}
     assert [*found] == tasks

@@ -71,7 +71,8 @@ def test_a_config_is_served_to_the_end(kind: str, installation: Installation, la
     assert (told["labelled"], told["not_embeddable"], told["troubles"]) == (4, {}, [])
     shown = [row["result"] for row in label_studio.predictions(loop.id) if row["result"]]
     assert shown
-    assert all(item["type"] == config.kind for (item,) in shown)
+    kinds = {question.from_name: question.kind for question in config.questions}
+    assert {item["from_name"]: item["type"] for result in shown for item in result} == kinds
 
 
 def found_by_doctor(loop: Loop) -> dict[str, dict[str, str]]:
