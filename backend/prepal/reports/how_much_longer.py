@@ -17,7 +17,12 @@ def how_much_longer(record: RoundRecord | None, labelled: int) -> dict[str, Any]
     goal, high = record.forecast["goal"], record.forecast["high"]
     about, least = (max(0, record.forecast[end] - labelled) for end in ("about", "low"))
     most = None if high is None else max(0, high - labelled)
-    between = f"{_round(least)} or more" if most is None else f"between {_round(least)} and {_round(most)}"
+    if most is not None:
+        between = f"between {_round(least)} and {_round(most)}"
+    elif least:
+        between = f"{_round(least)} or more"
+    else:
+        between = "nobody can say yet whether none or many"
     told = f"About {_round(about)} more labels for {f'{goal:.1%}'.replace('.0%', '%').replace('%', ' %')}: {between}."
     return {**record.forecast, "more": {"about": about, "low": least, "high": most}, "told": told}
 

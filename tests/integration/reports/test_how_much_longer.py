@@ -29,6 +29,9 @@ def test_more_than_there_are_texts_is_no_number() -> None:
     found = how_much_longer(record(None), 100)
     assert found is not None
     assert found["told"] == "About 120 more labels for 92.5 %: 80 or more."
+    found = how_much_longer(record(None), 1000)
+    assert found is not None
+    assert found["told"] == "About 0 more labels for 92.5 %: nobody can say yet whether none or many."
 
 
 def test_labels_that_came_since_are_not_left_any_more() -> None:
