@@ -55,7 +55,9 @@ def _in_turns(_: list[float], labels: int) -> NDArray[np.int64]:
 
 
 def _by_need(needs: list[float], labels: int) -> NDArray[np.int64]:
-    return questions.turns(needs, labels, BATCH)
+    # Multiples of the golden section are spread evenly, so that each question picks as often as its share.
+    ends, at = np.cumsum(needs) / sum(needs), ((np.sqrt(5) - 1) / 2 * (labels + np.arange(BATCH))) % 1.0
+    return np.minimum(np.searchsorted(ends, at, side="right"), len(needs) - 1)
 
 
 def _most_needed(needs: list[float], _: int) -> NDArray[np.int64]:
@@ -66,10 +68,10 @@ ARMS = {
     "the first one alone": _first_alone,
     "the second one alone": _second_alone,
     "in turns": _in_turns,
-    "the one that needs it most": _most_needed,
-    "each as often as it needs it (ours)": _by_need,
+    "each as often as it needs it": _by_need,
+    "the one that needs it most (ours)": _most_needed,
 }
-OURS, TURNS = "each as often as it needs it (ours)", "in turns"
+OURS, TURNS = "the one that needs it most (ours)", "in turns"
 
 
 @click.command()
@@ -160,7 +162,7 @@ def write(stored: Record) -> list[Goal]:
         return statistics.fmean(sum(pair) / 2 for pair in areas(name, arm))
 
     goals = [
-        Goal(f"{name}, both questions: as often as needed against in turns", both(name, OURS) - both(name, TURNS), LOSS,
+        Goal(f"{name}, both: the one that needs it most against turns", both(name, OURS) - both(name, TURNS), LOSS,
              at_least=True, digits=4)
         for name in names
     ]  # fmt: skip

@@ -207,8 +207,7 @@ def _wanted(this: Round, beliefs: Beliefs, is_open: NDArray[np.bool_], size: int
         of_it = one.memory.among(tasks[may_come]) if one.config.reads else may_come
         picked = _picks(one, believed, of_it & believed.mask, size)
         picks.append(this.memory.places(one.memory.task_ids[picked]))
-    turns = questions.turns(needs, int(this.answered.sum()), size)
-    picked = questions.merged(picks, turns)
+    picked = questions.merged(picks, np.full(size, np.argmax(needs)))
     return picked if len(picked) else _picks(this, beliefs, is_open, size)
 
 

@@ -2,16 +2,14 @@
 
 One annotation answers all questions, so each text that one question picks teaches the others, too. Strategies that take
 turns, and such that rank together, are compared by Reichart, Tomanek, Hahn & Rappoport (Multi-Task Active Learning for
-Linguistic Annotations, 2008). Here turns are as frequent as a question's classifier expects to be wrong.
+Linguistic Annotations, 2008). Here that question picks whose classifier expects to be wrong most often, which on trec6
+was worth more than turns (`python -m benchmarks.choosing.questions`).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-# Multiples of it, without their whole part, are spread as evenly as any, wherever one begins and ends.
-_GOLDEN = (np.sqrt(5) - 1) / 2
 
 
 def need(confidence: NDArray[np.float32], asked: NDArray[np.bool_]) -> float:
@@ -23,19 +21,6 @@ def need(confidence: NDArray[np.float32], asked: NDArray[np.bool_]) -> float:
     """
     doubt = np.where(np.isnan(confidence), 1.0, 1.0 - confidence)
     return float((doubt * asked).mean()) if len(doubt) else 0.0
-
-
-def turns(needs: Sequence[float], labels: int, n: int) -> NDArray[np.int64]:
-    """Return which question `(n,)` picks for each of the next places, each as often as it needs it.
-
-    It depends on the needs and on how many labels there are alone, so that the same labels always give the same order.
-    """
-    shares = np.asarray(needs, float)
-    shares = shares if shares.sum() > 0 else np.ones(len(shares))
-    ends = np.cumsum(shares / shares.sum())
-    at = (_GOLDEN * (labels + np.arange(n))) % 1.0
-    found: NDArray[np.int64] = np.minimum(np.searchsorted(ends, at, side="right"), len(shares) - 1)
-    return found
 
 
 def merged(picks: Sequence[NDArray[np.int64]], turn: NDArray[np.int64]) -> NDArray[np.int64]:
