@@ -170,7 +170,8 @@ def write(stored: Record) -> list[Goal]:
     trials = len(found["random"])
     parts = [
         "## Focus",
-        f"`python -m benchmarks.choosing.focus --data FOLDER` · {told(stored['environment'], _PACKAGES)}",
+        f"`python -m benchmarks.choosing.focus --data FOLDER --choices {stored['choices']}"
+        f" --seeds {stored['seeds']}` · {told(stored['environment'], _PACKAGES)}",
         f"Of {POOL:,} texts of {SET} {RARE} have the choice that is asked for, the others one of 76. Found: texts of it"
         f" among {LABELS} labels, every tenth of which is drawn at random, without the example; the classifier learns"
         f" after each label. {trials} trials: {stored['choices']} choices, {stored['seeds']} pools each.",

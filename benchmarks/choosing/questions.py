@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,11 +17,11 @@ from benchmarks.labelled_sets import CACHE, ENCODER, TextSet, embed_sets, read_s
 from benchmarks.sections import GOAL_HEADER, Goal, end, table, told, write_section
 from benchmarks.storage import Record, environment, write_json
 from prepal.learner.memory.words import lexical_vectors
-from prepal.learning import questions
 from prepal.learning.active_learner import ActiveLearner
 from prepal.learning.classifiers.label_names import name_text
 from prepal.learning.classifiers.labels import NothingToLearn
 from prepal.learning.numerics.threads import one_blas_thread
+from prepal.learning.questions import need
 from prepal_workers.encoder.cached import embed
 
 POOL, BATCH, BUDGET = 3000, 4, 300
@@ -142,10 +142,29 @@ def _curve(
                 one.learner.fit(vectors[labelled].astype(np.float32), one.truth[places[labelled]], vectors[pool])
             believed = one.learner.predict_proba(vectors[pool])
             sure = np.full(len(pool), np.nan, np.float32) if believed is None else believed.max(axis=1)
-            needs.append(questions.need(sure, np.ones(len(pool), bool)))
+            needs.append(need(sure, np.ones(len(pool), bool)))
             picks.append(pool[one.learner.select(vectors[pool], BATCH, np.random.default_rng(seed), believed)])
         yield count, (asked[0].right(), asked[1].right())
-        labelled = np.append(labelled, questions.merged(picks, turn(needs, count)))
+        labelled = np.append(labelled, _merged(picks, turn(needs, count)))
+
+
+def _merged(picks: Sequence[NDArray[np.int64]], turn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the picks of all questions as one order, each text once.
+
+    Args:
+        picks: of each question, the best first; one that has none left leaves its place to the next one.
+        turn: `(n,)`, which question picks for each place.
+    """
+    waiting = [list(dict.fromkeys(own.tolist()))[::-1] for own in picks]
+    found: dict[int, None] = {}
+    for first in turn.tolist():
+        for own in (*waiting[first:], *waiting[:first]):
+            while own and own[-1] in found:
+                own.pop()
+            if own:
+                found[own.pop()] = None
+                break
+    return np.array(list(found), np.int64)
 
 
 def write(stored: Record) -> list[Goal]:
@@ -175,7 +194,8 @@ def write(stored: Record) -> list[Goal]:
             rows.append([name, arm, *each, f"{both(name, arm):.4f} ± {error:.4f}"])
     parts = [
         "## Several questions",
-        f"`python -m benchmarks.choosing.questions --data FOLDER` · {told(stored['environment'], _PACKAGES)}",
+        f"`python -m benchmarks.choosing.questions --data FOLDER --sets {','.join(names)} --seeds {stored['seeds']}` · "
+        f"{told(stored['environment'], _PACKAGES)}",
         f"Two questions about the same texts, each label answers both: mean accuracy on the test texts up to {BUDGET}"
         f" labels. trec6: coarse and fine classes; banking77: intents and parts of the bank. Pool: {POOL:,} training"
         f" texts, another one for each of {stored['seeds']} seeds; `auto` with names, batches of {BATCH}.",

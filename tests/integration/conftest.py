@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis as redis_client
+from flask.testing import FlaskClient
 from tests.helpers import free_port
+from tests.helpers.serving import settings_of
 
 from prepal.learner.learner import Learner
 from prepal.machine import redis_server
+from prepal.server.app import create_app
 
 WAIT_S = 120.0
 
@@ -39,6 +42,12 @@ def redis(redis_url: str) -> Iterator[redis_client.Redis]:
     with redis_client.Redis.from_url(redis_url) as connection:
         connection.flushall()
         yield connection
+
+
+@pytest.fixture
+def client(redis: redis_client.Redis) -> FlaskClient:
+    """Asks a backend on that database."""
+    return create_app(settings_of(redis)).test_client()
 
 
 @pytest.fixture(autouse=True)

@@ -137,6 +137,12 @@ class Round:
         """This and the others."""
         return (self, *self.others)
 
+    @property
+    def twins(self) -> NDArray[np.bool_]:
+        """Which tasks `(n,)` without a label of their own take one, for any question, from one with the same texts."""
+        takes = [question.labelled.takes for question in self.questions if not question.config.reads]
+        return np.asarray(np.logical_or.reduce(takes) & ~self.answered)
+
     def probabilities(self, vectors: Rows) -> NDArray[np.float32] | None:
         """The probability `(n, k)` of each choice, as sure as is right; None while nothing can be predicted."""
         said = self.learner.predict_proba(vectors)

@@ -119,3 +119,14 @@ def best(scores: NDArray[np.float32], n: int) -> NDArray[np.int64]:
 def draw(size: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return `(min(n, size),)` different places below `size`, uniformly at random."""
     return rng.choice(size, min(max(n, 0), size), replace=False).astype(np.int64, copy=False)
+
+
+def by_confidence(confidence: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return places in the order of their confidences, none below zero; equal ones stay in their order.
+
+    Their bits are in that order, too, and NumPy sorts 16 bits at a time in a third of the time that floats take.
+    """
+    bits = confidence.take(places).view(np.uint32)
+    order = np.argsort(bits.astype(np.uint16), kind="stable")
+    order = order.take(np.argsort((bits >> 16).astype(np.uint16).take(order), kind="stable"))
+    return places.take(order)

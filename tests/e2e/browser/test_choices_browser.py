@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from tests.helpers import ROOT
 from tests.helpers.api import LabelStudioApi, wait_until
 from tests.helpers.projects import Loop, tickets
@@ -48,6 +48,17 @@ SEVERAL = """<Choices name="topic" toName="text"><Choice value="Shipping"/><Choi
 <Choice value="yes"/><Choice value="no"/></Choices>"""
 
 
+def open_the_queue(page: Page, url: str, fields: dict[str, str], loop: Loop) -> Locator:
+    """Begin to label a project as a person does; returns where the text is shown."""
+    page.set_default_timeout(90_000)
+    sign_in(page, url, fields)
+    page.goto(f"{url}/projects/{loop.id}/data")
+    page.get_by_role("button", name="Label All Tasks").click()
+    text = page.locator(".lsf-richtext, .htx-richtext").first
+    expect(text).to_be_visible()
+    return text
+
+
 def answers(config: LabelConfig, number: int) -> list[dict[str, Any]]:
     """What somebody says who answers all questions that are asked."""
     return config.results([([number % len(question.choices)], 1.0) for question in config.questions])
@@ -68,12 +79,7 @@ def test_all_questions_are_marked_and_submitted_and_the_next_task_comes(
     assert set(by_tag) == {"topic", "urgent", "area", *(["refund"] if is_asked else [])}
 
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(90_000)
-    sign_in(page, installation.label_studio_url, signed_in)
-    page.goto(f"{installation.label_studio_url}/projects/{loop.id}/data")
-    page.get_by_role("button", name="Label All Tasks").click()
-    text = page.locator(".lsf-richtext, .htx-richtext").first
-    expect(text).to_be_visible()
+    text = open_the_queue(page, installation.label_studio_url, signed_in, loop)
     shown = text.inner_text()
     submit = page.get_by_role("button", name="Submit current annotation")
     expect(submit).to_be_enabled()
@@ -121,12 +127,7 @@ def test_what_is_predicted_is_marked_and_learnt_when_it_is_submitted(
     (item,) = predicted["result"]
 
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(90_000)
-    sign_in(page, installation.label_studio_url, signed_in)
-    page.goto(f"{installation.label_studio_url}/projects/{loop.id}/data")
-    page.get_by_role("button", name="Label All Tasks").click()
-    text = page.locator(".lsf-richtext, .htx-richtext").first
-    expect(text).to_be_visible()
+    open_the_queue(page, installation.label_studio_url, signed_in, loop)
     submit = page.get_by_role("button", name="Submit current annotation")
     expect(submit).to_be_enabled()
     page.screenshot(path=OUTPUT / f"choices-{kind.replace(' ', '-')}.png")

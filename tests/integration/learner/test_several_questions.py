@@ -201,6 +201,42 @@ def test_a_question_that_comes_or_goes_leaves_the_others_as_they_are(here: Insta
     it.check()
 
 
+def first_if_angry() -> str:
+    """A first question that the answer to the second one opens."""
+    condition = ' visibleWhen="choice-selected" whenTagName="tone" whenChoiceValue="angry"'
+    return config().replace('<Choices name="topic" toName="text"', f'<Choices name="topic" toName="text"{condition}')
+
+
+def test_a_first_question_that_the_second_one_opens_leaves_no_place_of_the_head_empty(
+    here: Installation, it: Subject
+) -> None:
+    change(here, it, first_if_angry())
+    for number in range(10):
+        task = it.label_studio.next(1)
+        assert task is not None
+        tone = TONES[number % 3]
+        answer(it, task, CHOICES[number % 2] if tone == "angry" else None, tone)
+        here.work()
+        record = it.project.round
+        assert record is not None
+        assert len(record.head) == len(set(record.head)) == len(record.slots) == 4
+    rest(here, it)
+    it.check()
+
+
+def test_a_twin_of_who_answered_any_question_leaves_the_queue(here: Installation, it: Subject) -> None:
+    change(here, it, first_if_angry())
+    task = it.tasks[0]
+    (twin,) = it.label_studio.import_tasks([dict(it.label_studio.data[task])])
+    here.compare()
+    answer(it, task, None, "calm")
+    here.work()
+    ranking = it.project.ranking()
+    assert ranking is not None
+    assert ranking.twins.tolist() == [twin]
+    assert twin not in ranking.task_ids.tolist()
+
+
 def test_what_is_believed_of_each_question_is_handed_on(here: Installation, it: Subject) -> None:
     change(here, it, config())
     label_all_kinds(here, it)

@@ -16,6 +16,7 @@ import yaml
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from tests.helpers import ROOT
+from tests.helpers.serving import settings_of
 
 from prepal.labels.events import Annotation
 from prepal.project import Info, Project, Ranking, RoundRecord
@@ -47,18 +48,6 @@ ROUND: dict[str, Any] = {
     "suspected": [1],
     "forecast": {"goal": 0.85, "about": 63, "low": 33, "high": 203},
 }
-
-
-def settings_of(connection: redis.Redis, **more: Any) -> Settings:
-    where = connection.connection_pool.connection_kwargs
-    url = f"redis://:{where['password']}@{where['host']}:{where['port']}/{where.get('db', 0)}"
-    label_studio = "http://user:url-secret@labels.example.com:8080/"
-    return Settings(redis_url=url, label_studio_url=label_studio, label_studio_api_key="token-secret", **more)
-
-
-@pytest.fixture
-def client(redis: redis.Redis) -> FlaskClient:
-    return create_app(settings_of(redis)).test_client()
 
 
 def label(task: int, choice: str, annotator: int = 1) -> Annotation:

@@ -10,10 +10,9 @@ import redis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.integration.reports.test_page import EVIL, ROUND, settings_of
+from tests.integration.reports.test_page import EVIL, ROUND
 
 from prepal.project import Focus, Info, Project, Ranking, RoundRecord
-from prepal.server.app import create_app
 
 CONFIG = """<View><Text name="text" value="$text"/><Choices name="topic" toName="text" choice="KIND">
 <Choice value="50 % off"/><Choice value="B"/><Choice value="C"/></Choices></View>"""
@@ -34,11 +33,6 @@ places = st.lists(
     min_size=1,
     max_size=12,
 )
-
-
-@pytest.fixture
-def client(redis: redis.Redis) -> FlaskClient:
-    return create_app(settings_of(redis)).test_client()
 
 
 @pytest.fixture

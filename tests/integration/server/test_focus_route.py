@@ -8,7 +8,8 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.integration.server.test_guard import LOGIN, settings_of
+from tests.helpers.serving import settings_of
+from tests.integration.server.test_guard import LOGIN
 
 from prepal.project import Focus, Info, Project
 from prepal.queues.requests import mark
@@ -19,11 +20,6 @@ CONFIG = (
     '<Choice value="A"/><Choice value="B"/></Choices></View>'
 )
 RIGHT = {"kind": "choice", "value": "B", "labels": 5}
-
-
-@pytest.fixture
-def client(redis: redis.Redis) -> FlaskClient:
-    return create_app(settings_of(redis)).test_client()
 
 
 @pytest.fixture

@@ -9,27 +9,17 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tests.helpers.serving import settings_of
 
 from prepal.errors import PrepalError
 from prepal.labels.events import Annotation
 from prepal.project import Project, all_projects
 from prepal.queues.requests import LEARN, SYNC, queue
 from prepal.server.app import create_app
-from prepal.settings import Settings
 
 LOGIN = {"Authorization": f"Basic {base64.b64encode(b'lead:secret').decode()}"}
 ROUTES = ["/setup", "/predict", "/webhook", "/health", "/", "/projects/4", "/nothing/there"]
 DELETE = json.dumps({"action": "TASKS_DELETED", "project": {"id": 4}, "tasks": [{"id": 1}, {"id": 2}]})
-
-
-def settings_of(connection: redis.Redis, **more: str) -> Settings:
-    where = connection.connection_pool.connection_kwargs
-    return Settings(redis_url=f"redis://:{where['password']}@{where['host']}:{where['port']}/0", **more)
-
-
-@pytest.fixture
-def client(redis: redis.Redis) -> FlaskClient:
-    return create_app(settings_of(redis)).test_client()
 
 
 @pytest.fixture

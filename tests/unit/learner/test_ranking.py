@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepal.learner.ranking import by_confidence
+from prepal.learning.pool import by_confidence
 
 confidences = st.floats(0, 1, width=32, allow_subnormal=True).map(abs)
 
